@@ -1,0 +1,281 @@
+//! One budget in this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arc_swap::ArcSwap;
+use bh_domain::budget::{Account, Owner, Period, SESSION_WINDOW, TimeZone, Windows, block_size};
+use bh_domain::money::NanoUsd;
+use bh_domain::tenant::Nid;
+use bh_domain::time::Timestamp;
+use parking_lot::Mutex;
+
+use crate::ports::{BudgetWindow, Grant, LeaseRequest};
+
+/// After the store has said "nothing left", it is not asked again for this long.
+const REFUSAL_HOLDS_NS: u64 = 100_000_000;
+/// Money that no call has touched for this long goes back to the store.
+const IDLE_AFTER_NS: u64 = 30_000_000_000;
+/// A block is fetched ahead when fewer calls than this fit into what is left.
+const LOW_WATER_CALLS: i64 = 16;
+
+/// The days and months of one time zone.
+#[derive(Debug)]
+pub struct ZoneClock {
+    zone: TimeZone,
+    current: ArcSwap<Windows>,
+}
+
+impl ZoneClock {
+    /// A clock for `zone`.
+    #[must_use]
+    pub fn new(zone: TimeZone, now: Timestamp) -> Self {
+        let current = ArcSwap::from_pointee(Windows::at(now, &zone));
+        Self { zone, current }
+    }
+
+    /// The day and month `now` belongs to.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> Arc<Windows> {
+        let current = self.current.load_full();
+        if current.cover(now) {
+            return current;
+        }
+        let fresh = Arc::new(Windows::at(now, &self.zone));
+        self.current.store(Arc::clone(&fresh));
+        fresh
+    }
+}
+
+/// One budget in this process: an account, the window it is for, and the queue for more.
+#[derive(Debug)]
+pub struct BudgetCell {
+    /// Tenant, or the system for the organisation.
+    pub nid: Nid,
+    /// Whose budget.
+    pub owner: Owner,
+    /// Day, month or session.
+    pub period: Period,
+    clock: Arc<ZoneClock>,
+    state: Mutex<State>,
+    /// Taken by whoever asks the store for more; others wait their turn and look again.
+    pub(super) refill: tokio::sync::Mutex<()>,
+    /// What waiting calls need in sum, so that one lease serves them all.
+    pub(super) demand: AtomicI64,
+}
+
+#[derive(Debug)]
+struct State {
+    window: Arc<str>,
+    cap: NanoUsd,
+    account: Account,
+    /// No lease yet in this window.
+    fresh: bool,
+    fetching: bool,
+    refused: Option<(u64, NanoUsd)>,
+    /// What the store had left under the cap at the last lease; `None` before the first.
+    left: Option<NanoUsd>,
+    touched_ns: u64,
+}
+
+/// A budget that does not hold an amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// Whose budget.
+    pub owner: Owner,
+    /// Which period.
+    pub period: Period,
+    /// Its cap.
+    pub cap: NanoUsd,
+    /// What would still fit.
+    pub left: NanoUsd,
+    /// When the window ends; a session has no end.
+    pub ends: Option<Timestamp>,
+}
+
+/// What holding an amount in one cell led to.
+pub(super) enum Held {
+    /// It is held, in this window.
+    Yes {
+        window: Arc<str>,
+        /// Little is left: fetch a block ahead.
+        low: bool,
+    },
+    /// More must be leased first.
+    Short,
+}
+
+impl BudgetCell {
+    pub(super) fn new(nid: Nid, owner: Owner, period: Period, clock: Arc<ZoneClock>) -> Self {
+        let state = State {
+            window: "".into(),
+            cap: NanoUsd::MAX,
+            account: Account::default(),
+            fresh: true,
+            fetching: false,
+            refused: None,
+            left: None,
+            touched_ns: 0,
+        };
+        let (refill, demand) = (tokio::sync::Mutex::new(()), AtomicI64::new(0));
+        Self { nid, owner, period, clock, state: Mutex::new(state), refill, demand }
+    }
+
+    /// This budget's window at `now`, for reads.
+    #[must_use]
+    pub fn window(&self, now: Timestamp) -> BudgetWindow {
+        BudgetWindow { nid: self.nid, owner: self.owner.clone(), window: self.label(&self.clock.at(now)).to_owned() }
+    }
+
+    fn label<'a>(&self, windows: &'a Windows) -> &'a str {
+        match self.period {
+            Period::Day => &windows.day,
+            Period::Month => &windows.month,
+            Period::Session => SESSION_WINDOW,
+        }
+    }
+
+    /// When the window of `now` ends.
+    #[must_use]
+    pub fn ends(&self, now: Timestamp) -> Option<Timestamp> {
+        let windows = self.clock.at(now);
+        match self.period {
+            Period::Day => Some(windows.day_end),
+            Period::Month => Some(windows.month_end),
+            Period::Session => None,
+        }
+    }
+
+    /// Holds `amount` under `cap`. Also returns what a lower cap than before sets free, to go back to the store.
+    pub(super) fn hold(&self, amount: NanoUsd, cap: NanoUsd, now: Timestamp, now_ns: u64) -> (Held, NanoUsd) {
+        let windows = self.clock.at(now);
+        let mut state = self.state.lock();
+        state.enter(self.label(&windows));
+        let surplus = state.bind(cap);
+        state.touched_ns = now_ns;
+        if !state.account.hold(amount) {
+            return (Held::Short, surplus);
+        }
+        let low = state.runs_low(amount, now_ns);
+        state.fetching |= low;
+        (Held::Yes { window: Arc::clone(&state.window), low }, surplus)
+    }
+
+    /// Replaces a hold by the real cost. Returns what the account is short of, to be overdrawn at the store.
+    pub(super) fn settle(&self, window: &str, held: NanoUsd, cost: NanoUsd) -> NanoUsd {
+        let mut state = self.state.lock();
+        if *state.window != *window {
+            // The window is over. What was not spent stays with its lease and ends with the window.
+            return NanoUsd::ZERO;
+        }
+        state.account.settle(held, cost);
+        let over = (-state.account.available()).max(NanoUsd::ZERO);
+        state.account.grant(over);
+        over
+    }
+
+    /// The lease to ask for so that `amount` fits; `Ok(None)` when it fits by now.
+    pub(super) fn wish(
+        &self,
+        amount: NanoUsd,
+        cap: NanoUsd,
+        now: Timestamp,
+        now_ns: u64,
+    ) -> Result<Option<LeaseRequest>, Short> {
+        let windows = self.clock.at(now);
+        let mut state = self.state.lock();
+        state.enter(self.label(&windows));
+        let needed = state.account.missing(amount);
+        if needed == NanoUsd::ZERO {
+            return Ok(None);
+        }
+        if let Some(left) = state.refused_left(now_ns)
+            && left < needed
+        {
+            return Err(self.short(cap, left + state.account.available(), now));
+        }
+        let demand = NanoUsd(self.demand.load(Ordering::Relaxed)).max(needed);
+        let budget = BudgetWindow { nid: self.nid, owner: self.owner.clone(), window: state.window.to_string() };
+        let wanted = demand + block_size(amount, cap);
+        Ok(Some(LeaseRequest { budget, cap, needed, wanted, first: state.fresh }))
+    }
+
+    /// Takes the store's answer.
+    pub(super) fn take(&self, request: &LeaseRequest, grant: Grant, now: Timestamp, now_ns: u64) -> Result<(), Short> {
+        let mut state = self.state.lock();
+        if *state.window != *request.budget.window {
+            return Ok(());
+        }
+        state.fresh = false;
+        state.left = Some(grant.left);
+        state.account.grant(grant.granted);
+        if grant.granted < request.needed {
+            state.refused = Some((now_ns, grant.left));
+            return Err(self.short(request.cap, grant.left + state.account.available(), now));
+        }
+        state.refused = (grant.left == NanoUsd::ZERO).then_some((now_ns, grant.left));
+        Ok(())
+    }
+
+    /// About how much money calls could still hold; the cap itself before the store has been asked.
+    #[must_use]
+    pub fn room(&self, cap: NanoUsd) -> NanoUsd {
+        let state = self.state.lock();
+        state.left.map_or(cap, |left| left + state.account.available())
+    }
+
+    pub(super) fn fetched(&self) {
+        self.state.lock().fetching = false;
+    }
+
+    /// Money nobody has touched for a while, to be given back. Returns whether the cell is wholly unused.
+    pub(super) fn take_idle(&self, now_ns: u64) -> (Option<(BudgetWindow, NanoUsd)>, bool) {
+        let mut state = self.state.lock();
+        if now_ns.saturating_sub(state.touched_ns) < IDLE_AFTER_NS {
+            return (None, false);
+        }
+        let idle = state.account.take_idle(NanoUsd::ZERO);
+        let unused = state.account.held() == NanoUsd::ZERO;
+        let budget = BudgetWindow { nid: self.nid, owner: self.owner.clone(), window: state.window.to_string() };
+        ((idle > NanoUsd::ZERO).then_some((budget, idle)), unused)
+    }
+
+    fn short(&self, cap: NanoUsd, left: NanoUsd, now: Timestamp) -> Short {
+        let left = left.max(NanoUsd::ZERO);
+        Short { owner: self.owner.clone(), period: self.period, cap, left, ends: self.ends(now) }
+    }
+}
+
+impl State {
+    /// Moves on to another window: the old one's account ends with it.
+    fn enter(&mut self, window: &str) {
+        if *self.window == *window {
+            return;
+        }
+        self.window = window.into();
+        self.account = Account::default();
+        self.fresh = true;
+        self.refused = None;
+        self.left = None;
+    }
+
+    /// Puts a cap in force. A lower one than before takes back what was leased ahead under the old one.
+    fn bind(&mut self, cap: NanoUsd) -> NanoUsd {
+        let before = std::mem::replace(&mut self.cap, cap);
+        if cap > before {
+            self.refused = None;
+        }
+        if cap < before { self.account.take_idle(NanoUsd::ZERO) } else { NanoUsd::ZERO }
+    }
+
+    fn runs_low(&self, amount: NanoUsd, now_ns: u64) -> bool {
+        let mark = amount.times(LOW_WATER_CALLS);
+        let worth_it = block_size(amount, self.cap) > mark;
+        worth_it && self.account.available() < mark && !self.fetching && self.refused_left(now_ns).is_none()
+    }
+
+    fn refused_left(&self, now_ns: u64) -> Option<NanoUsd> {
+        let (at, left) = self.refused?;
+        (now_ns.saturating_sub(at) < REFUSAL_HOLDS_NS).then_some(left)
+    }
+}

@@ -1,0 +1,242 @@
+//! Holding an amount in all budgets of a call, or in none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bh_domain::budget::{Owner, Period};
+use bh_domain::money::NanoUsd;
+use bh_domain::tenant::Nid;
+use parking_lot::Mutex;
+
+use super::cell::{BudgetCell, Held, Short, ZoneClock};
+use crate::ports::{BudgetStore, BudgetWindow, Clock, Holder, StoreFault};
+use crate::snapshot::Capped;
+
+/// A call asks the store for more at most this often before it is refused; each round was a real chance.
+const ROUNDS_MAX: usize = 64;
+
+/// Every budget of this process.
+#[derive(Clone)]
+pub struct BudgetKeeper(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn BudgetStore>,
+    clock: Arc<dyn Clock>,
+    holder: Holder,
+    cells: Mutex<HashMap<(Nid, Owner, Period), Arc<BudgetCell>>>,
+}
+
+impl std::fmt::Debug for BudgetKeeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BudgetKeeper").field("holder", &self.0.holder).finish_non_exhaustive()
+    }
+}
+
+/// Why an amount could not be held.
+#[derive(Debug)]
+pub enum NoBudget {
+    /// A budget does not hold it.
+    Short(Short),
+    /// The store could not be asked.
+    Fault(StoreFault),
+}
+
+impl BudgetKeeper {
+    /// A keeper that leases as `holder`.
+    pub fn new(store: Arc<dyn BudgetStore>, clock: Arc<dyn Clock>, holder: Holder) -> Self {
+        Self(Arc::new(Inner { store, clock, holder, cells: Mutex::default() }))
+    }
+
+    /// The process that holds the leases.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        self.0.holder
+    }
+
+    /// The cell of one budget; the same one for the life of the process.
+    #[must_use]
+    pub fn cell(&self, nid: Nid, owner: Owner, period: Period, clock: &Arc<ZoneClock>) -> Arc<BudgetCell> {
+        let mut cells = self.0.cells.lock();
+        let made = |(nid, owner, period): &(Nid, Owner, Period)| {
+            Arc::new(BudgetCell::new(*nid, owner.clone(), *period, Arc::clone(clock)))
+        };
+        Arc::clone(cells.entry((nid, owner, period)).or_insert_with_key(made))
+    }
+
+    /// Holds `amount` in every one of `budgets`, or in none.
+    ///
+    /// # Errors
+    /// [`NoBudget::Short`] names the first budget that does not hold it, once nothing under way can change that.
+    pub async fn hold(&self, budgets: Vec<Capped>, amount: NanoUsd) -> Result<Hold, NoBudget> {
+        let mut hold = Hold { keeper: self.clone(), parts: Vec::with_capacity(budgets.len()), amount };
+        for _ in 0..ROUNDS_MAX {
+            match hold.try_all(&budgets) {
+                None => return Ok(hold),
+                Some(short) => {
+                    // Given back before waiting, so that two calls never wait for what the other one holds.
+                    hold.release();
+                    self.refill(&budgets[short], amount).await?;
+                }
+            }
+        }
+        Err(NoBudget::Short(self.0.shortage(&budgets, amount)))
+    }
+
+    /// Leases so much more that `amount` fits into this budget.
+    async fn refill(&self, capped: &Capped, amount: NanoUsd) -> Result<(), NoBudget> {
+        let Capped { cap, cell } = capped;
+        cell.demand.fetch_add(amount.0, Ordering::Relaxed);
+        let turn = cell.refill.lock().await;
+        let (now, now_ns) = (self.0.clock.now(), self.0.clock.monotonic_ns());
+        let wish = cell.wish(amount, *cap, now, now_ns);
+        let outcome = match wish {
+            Ok(None) => Ok(()),
+            Err(short) => Err(NoBudget::Short(short)),
+            Ok(Some(request)) => match self.0.store.lease(self.0.holder, vec![request.clone()]).await {
+                Err(fault) => Err(NoBudget::Fault(fault)),
+                Ok(grants) => grants
+                    .first()
+                    .map_or(Ok(()), |grant| cell.take(&request, *grant, now, now_ns))
+                    .map_err(NoBudget::Short),
+            },
+        };
+        drop(turn);
+        cell.demand.fetch_sub(amount.0, Ordering::Relaxed);
+        outcome
+    }
+
+    fn fetch_ahead(&self, capped: Capped, amount: NanoUsd) {
+        let keeper = self.clone();
+        tokio::spawn(async move {
+            // Twice the low-water mark: asking for what is there already would lease nothing.
+            if let Err(NoBudget::Fault(fault)) = keeper.refill(&capped, amount.times(32)).await {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "could not lease ahead");
+            }
+            capped.cell.fetched();
+        });
+    }
+
+    fn give_back(&self, unspent: Vec<(BudgetWindow, NanoUsd)>) {
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            if let Err(fault) = inner.store.give_back(inner.holder, unspent).await {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "could not give money back");
+            }
+        });
+    }
+
+    fn overdraw(&self, over: Vec<(BudgetWindow, NanoUsd)>) {
+        let inner = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            if let Err(fault) = inner.store.overdraw(inner.holder, over).await {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "could not record an overdraft");
+            }
+        });
+    }
+
+    /// Gives idle money back to the store and forgets sessions that nobody uses. Run now and then.
+    pub async fn sweep(&self) -> Result<(), StoreFault> {
+        let now_ns = self.0.clock.monotonic_ns();
+        let mut unspent = Vec::new();
+        self.0.cells.lock().retain(|(_, _, period), cell| {
+            let (idle, unused) = cell.take_idle(now_ns);
+            unspent.extend(idle);
+            let forgotten = unused && *period == Period::Session && Arc::strong_count(cell) == 1;
+            !forgotten
+        });
+        if unspent.is_empty() {
+            return Ok(());
+        }
+        self.0.store.give_back(self.0.holder, unspent).await
+    }
+}
+
+impl Inner {
+    fn shortage(&self, budgets: &[Capped], amount: NanoUsd) -> Short {
+        let (now, now_ns) = (self.clock.now(), self.clock.monotonic_ns());
+        let first = budgets.iter().find_map(|b| b.cell.wish(amount, b.cap, now, now_ns).err());
+        let unsettled =
+            Short { owner: Owner::Tenant, period: Period::Day, cap: NanoUsd::ZERO, left: NanoUsd::ZERO, ends: None };
+        first.unwrap_or(unsettled)
+    }
+}
+
+/// An amount held in every budget of one call. Dropping it releases all of it.
+#[derive(Debug)]
+pub struct Hold {
+    keeper: BudgetKeeper,
+    parts: Vec<Part>,
+    amount: NanoUsd,
+}
+
+#[derive(Debug)]
+struct Part {
+    cell: Arc<BudgetCell>,
+    window: Arc<str>,
+}
+
+impl Hold {
+    /// The amount held.
+    #[must_use]
+    pub fn amount(&self) -> NanoUsd {
+        self.amount
+    }
+
+    /// Tries every budget; on the first that is short, returns its index.
+    fn try_all(&mut self, budgets: &[Capped]) -> Option<usize> {
+        let clock = &self.keeper.0.clock;
+        let (now, now_ns) = (clock.now(), clock.monotonic_ns());
+        for (index, capped) in budgets.iter().enumerate() {
+            let (held, surplus) = capped.cell.hold(self.amount, capped.cap, now, now_ns);
+            if surplus > NanoUsd::ZERO {
+                self.keeper.give_back(vec![(capped.cell.window(now), surplus)]);
+            }
+            let Held::Yes { window, low } = held else { return Some(index) };
+            if low {
+                self.keeper.fetch_ahead(capped.clone(), self.amount);
+            }
+            self.parts.push(Part { cell: Arc::clone(&capped.cell), window });
+        }
+        None
+    }
+
+    fn release(&mut self) {
+        for part in self.parts.drain(..) {
+            part.cell.settle(&part.window, self.amount, NanoUsd::ZERO);
+        }
+    }
+
+    /// Replaces the hold by what the call really cost.
+    pub fn settle(mut self, cost: NanoUsd) {
+        let now = self.keeper.0.clock.now();
+        let mut over = Vec::new();
+        for part in self.parts.drain(..) {
+            let missing = part.cell.settle(&part.window, self.amount, cost);
+            if missing > NanoUsd::ZERO {
+                over.push((part.cell.window(now), missing));
+            }
+        }
+        if !over.is_empty() {
+            self.keeper.overdraw(over);
+        }
+    }
+}
+
+/// Settles the holds of one call, of which a long stream has several, at its real cost.
+pub fn settle_all(holds: Vec<Hold>, cost: NanoUsd) {
+    let mut left = cost;
+    let count = holds.len();
+    for (index, hold) in holds.into_iter().enumerate() {
+        let last = index + 1 == count;
+        let part = if last { left } else { left.min(hold.amount()) };
+        left -= part;
+        hold.settle(part);
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.release();
+    }
+}

@@ -1,0 +1,10 @@
+//! Budgets that cannot be overspent: reserve before, settle after.
+//!
+//! A call holds an upper bound of its cost in every budget it falls under, or none. What it holds was leased from
+//! the store in blocks before, so no call waits for the store until a budget runs short.
+
+mod cell;
+mod keeper;
+
+pub use cell::{BudgetCell, Short, ZoneClock};
+pub use keeper::{BudgetKeeper, Hold, NoBudget, settle_all};

@@ -1,0 +1,230 @@
+//! Is this record what was written? Recomputed from the stored text, with O(log n) reads.
+
+use bh_domain::evidence::canonical::{canonical, parse_strict};
+use bh_domain::evidence::merkle::plan::inclusion_ranges;
+use bh_domain::evidence::merkle::verify_inclusion;
+use bh_domain::evidence::reading::Reading;
+use bh_domain::evidence::{GENESIS_HASH, Hash, Record};
+use bh_domain::tenant::{Nid, Scope};
+
+use crate::ports::{EvidenceFilter, Position, StoredRecord};
+
+use super::view::parsed;
+use super::{EvidenceReads, Reach, ReadFault, SignedTree, retention};
+
+/// What was checked, and how it came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Checks {
+    /// The record's own `hmac-sha256:` signature. `None` for a tombstone, which has none.
+    pub signature: Option<bool>,
+    /// The row says the same as the record: id, tenant, position, instant, hash, and the columns lists go by. For a
+    /// tombstone: retention accounts for it.
+    pub row: bool,
+    /// The records before and after it are linked to it.
+    pub chain: bool,
+    /// It is in the tree of a signed checkpoint, at its position.
+    pub inclusion: bool,
+}
+
+/// The verdict on one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Record id.
+    pub id: String,
+    /// Tenant.
+    pub nid: Nid,
+    /// Position in the tenant's chain.
+    pub seq: u64,
+    /// Retention has removed the content; hash and position are still proven.
+    pub purged: bool,
+    /// What was checked.
+    pub checks: Checks,
+    /// RFC 6962 leaf hash, recomputed from the content where there is any.
+    pub leaf_hash: Hash,
+    /// The checkpoint the proof leads to, as far as there is a sound one.
+    pub tree: Option<SignedTree>,
+    /// RFC 6962 inclusion proof of `leaf_hash` at position `seq - 1`.
+    pub proof: Vec<Hash>,
+    /// What is wrong; empty when nothing is.
+    pub reasons: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether every check passed.
+    #[must_use]
+    pub fn valid(&self) -> bool {
+        let Checks { signature, row, chain, inclusion } = self.checks;
+        signature != Some(false) && row && chain && inclusion
+    }
+}
+
+/// What is wrong, check by check: a check without a finding has passed.
+#[derive(Debug, Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    /// Notes what is wrong, if anything, and says whether the check passed.
+    fn note(&mut self, finding: Option<String>) -> bool {
+        let passed = finding.is_none();
+        self.0.extend(finding);
+        passed
+    }
+}
+
+impl EvidenceReads {
+    /// Verifies one record; `None` when there is none in reach. Damage is a verdict, not an error.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn verify(&self, reach: &Reach, id: &str) -> Result<Option<Verdict>, ReadFault> {
+        let Some(stored) = self.stored(reach, id).await? else { return Ok(None) };
+        let scope = Scope::tenant(stored.nid);
+        let reading = stored.record.as_deref().map(|text| Reading::of(text.as_bytes()));
+        let mut findings = Findings::default();
+        let (reading, signature) = match reading {
+            None => (None, None),
+            Some(Err(error)) => {
+                (None, Some(findings.note(Some(format!("the stored text is no record: {error}")))))
+            }
+            Some(Ok(reading)) => {
+                let forged = !reading.signed_by(&self.key);
+                let finding = forged.then(|| "the record's signature is not over this content".to_owned());
+                (Some(reading), Some(findings.note(finding)))
+            }
+        };
+        let row = match &reading {
+            Some(reading) => self.row_finding(&scope, &stored, reading).await?,
+            None if stored.record.is_none() => self.unaccounted(&scope, &stored).await?,
+            None => Some("the row cannot be compared with a text that is no record".to_owned()),
+        };
+        let row = findings.note(row);
+        let leaf_hash = reading.as_ref().map_or(stored.leaf_hash, |reading| reading.leaf_hash);
+        let prev_hash = reading.as_ref().map(|reading| reading.prev_hash);
+        let chain = findings.note(self.chain_finding(&scope, &stored, prev_hash, &leaf_hash).await?);
+        let (tree, proof, finding) = self.inclusion(&scope, &stored, &leaf_hash).await?;
+        let inclusion = findings.note(finding);
+        let purged = stored.record.is_none();
+        let checks = Checks { signature, row, chain, inclusion };
+        let StoredRecord { id, nid, seq, .. } = stored;
+        Ok(Some(Verdict { id, nid, seq, purged, checks, leaf_hash, tree, proof, reasons: findings.0 }))
+    }
+
+    /// What the row says differently from the record in it.
+    async fn row_finding(
+        &self,
+        scope: &Scope,
+        stored: &StoredRecord,
+        reading: &Reading<'_>,
+    ) -> Result<Option<String>, ReadFault> {
+        let differs = |what: &str| Ok(Some(format!("the stored {what} is not the one in the record")));
+        let text = stored.record.as_deref().unwrap_or_default();
+        let Some(record) = parsed(stored) else {
+            return Ok(Some("the stored text is no whole record".to_owned()));
+        };
+        if reading.id != stored.id {
+            return differs("id");
+        }
+        if reading.nid != stored.nid.to_string() {
+            return differs("tenant");
+        }
+        if reading.seq != stored.seq {
+            return differs("position");
+        }
+        if record.draft.timestamp != stored.at {
+            return differs("instant");
+        }
+        if reading.leaf_hash != stored.leaf_hash {
+            return differs("leaf hash");
+        }
+        if !parse_strict(text.as_bytes()).is_ok_and(|value| canonical(&value) == text) {
+            return Ok(Some("the stored text is not in canonical form".to_owned()));
+        }
+        if self.listed(scope, stored, &record).await? {
+            Ok(None)
+        } else {
+            differs("caller, model, session or decision")
+        }
+    }
+
+    /// Whether lists find the record by what it says: the columns they go by are part of the row, not of the record.
+    async fn listed(&self, scope: &Scope, stored: &StoredRecord, record: &Record) -> Result<bool, ReadFault> {
+        let draft = &record.draft;
+        let filter = EvidenceFilter {
+            caller: Some(draft.agent_id.to_string()),
+            from: Some(stored.at),
+            to: Some(stored.at.plus_ms(1)),
+            allowed: Some(draft.policy_decision.allowed),
+            model: Some(draft.execution.model_used.to_string()),
+            invocation_type: Some(draft.invocation_type.to_string()),
+            session_id: draft.session_id.as_ref().map(ToString::to_string),
+            after: Some(Position { at: stored.at, nid: stored.nid, seq: stored.seq.saturating_sub(1) }),
+            oldest_first: true,
+            limit: 1,
+        };
+        let found = self.store.records(scope.clone(), filter).await?;
+        Ok(found.first().is_some_and(|found| found.seq == stored.seq))
+    }
+
+    /// A record without content is a tombstone only if retention says that it went that far.
+    async fn unaccounted(&self, scope: &Scope, stored: &StoredRecord) -> Result<Option<String>, ReadFault> {
+        let filter = retention::records_of_retention();
+        let newest = self.store.records(scope.clone(), filter).await?;
+        let before = newest.iter().filter_map(|kept| retention::removed_before(kept, &self.key)).max();
+        let accounted = before.is_some_and(|before| stored.at < before);
+        Ok((!accounted).then(|| "the content is gone and no record of retention accounts for it".to_owned()))
+    }
+
+    /// Which neighbour in the chain does not fit.
+    async fn chain_finding(
+        &self,
+        scope: &Scope,
+        stored: &StoredRecord,
+        prev_hash: Option<Hash>,
+        leaf_hash: &Hash,
+    ) -> Result<Option<String>, ReadFault> {
+        let (seq, nid) = (stored.seq, stored.nid);
+        let rows = self.store.chain(scope.clone(), nid, seq.saturating_sub(1), seq + 1, 3).await?;
+        let at = |wanted: u64| rows.iter().find(|row| row.seq == wanted);
+        let before = if seq == 1 { Some(GENESIS_HASH) } else { at(seq - 1).map(|row| row.leaf_hash) };
+        let Some(before) = before else {
+            return Ok(Some(format!("record {} of the chain is missing", seq - 1)));
+        };
+        if prev_hash.is_some_and(|prev_hash| prev_hash != before) {
+            return Ok(Some("`prev_hash` is not the hash of the record before it".to_owned()));
+        }
+        let Some(next) = at(seq + 1) else {
+            let ended = self.size(nid).await? <= seq;
+            return Ok((!ended).then(|| format!("record {} of the chain is missing", seq + 1)));
+        };
+        // A tombstone no longer says what it was linked to; the tree still does.
+        let Some(text) = &next.record else { return Ok(None) };
+        let linked = Reading::of(text.as_bytes()).is_ok_and(|next| next.prev_hash == *leaf_hash);
+        Ok((!linked).then(|| format!("record {} of the chain is not linked to this one", seq + 1)))
+    }
+
+    /// Proof and checkpoint, and what is wrong with them.
+    async fn inclusion(
+        &self,
+        scope: &Scope,
+        stored: &StoredRecord,
+        leaf_hash: &Hash,
+    ) -> Result<(Option<SignedTree>, Vec<Hash>, Option<String>), ReadFault> {
+        let tree = match self.covering(scope, stored.nid, stored.seq).await {
+            Ok(tree) => tree,
+            Err(ReadFault::Tree(damage)) => return Ok((None, Vec::new(), Some(damage.to_string()))),
+            Err(fault @ (ReadFault::Store(_) | ReadFault::Build(_))) => return Err(fault),
+        };
+        let Some(index) = stored.seq.checked_sub(1) else {
+            return Ok((Some(tree), Vec::new(), Some("positions start at 1".to_owned())));
+        };
+        let proof = match self.hashes(scope, stored.nid, &inclusion_ranges(index, tree.size)).await {
+            Ok(proof) => proof,
+            Err(ReadFault::Tree(damage)) => return Ok((Some(tree), Vec::new(), Some(damage.to_string()))),
+            Err(fault @ (ReadFault::Store(_) | ReadFault::Build(_))) => return Err(fault),
+        };
+        let finding = verify_inclusion(leaf_hash, index, tree.size, &proof, &tree.root).err();
+        let finding =
+            finding.map(|error| format!("the record is not in the tree of the checkpoint: {error}"));
+        Ok((Some(tree), proof, finding))
+    }
+}

@@ -1,0 +1,353 @@
+//! Who is calling: from headers and address to a tenant's caller or an operator (spec: "Who is calling").
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use aws_lc_rs::{constant_time, hmac};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::{Role, Scope};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+use crate::snapshot::{Caller, Snapshot};
+
+/// The longest credential that is looked at; a longer one is unknown without being hashed.
+pub const CREDENTIAL_BYTES_MAX: usize = 8_192;
+
+const BEARER: &str = "Bearer ";
+const TENANT_KEY_HEADERS: [&str; 2] = ["x-bulkhead-key", "x-talon-key"];
+const PROVIDER_STYLE_HEADERS: [&str; 2] = ["x-api-key", "api-key"];
+const ADMIN_KEY_HEADERS: [&str; 2] = ["x-bulkhead-admin-key", "x-talon-admin-key"];
+
+/// The keyed hash under which a credential is kept. Without the pepper it says nothing about the key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyDigest([u8; 32]);
+
+impl std::fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyDigest(..)")
+    }
+}
+
+/// Hashes credentials with the installation's pepper.
+#[derive(Clone)]
+pub struct KeyHasher(hmac::Key);
+
+impl std::fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyHasher(..)")
+    }
+}
+
+impl KeyHasher {
+    /// From a pepper derived from the master key.
+    #[must_use]
+    pub fn new(pepper: &[u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, pepper))
+    }
+
+    /// The digest of a credential.
+    #[must_use]
+    pub fn digest(&self, credential: &[u8]) -> KeyDigest {
+        let tag = hmac::sign(&self.0, credential);
+        let mut digest = [0; 32];
+        digest.copy_from_slice(tag.as_ref());
+        KeyDigest(digest)
+    }
+}
+
+/// An address range: `10.0.0.0/8`, `::1`, or a bare address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    base: u128,
+    prefix: u32,
+}
+
+impl Network {
+    /// Reads CIDR notation or a bare address; v4 is treated as v4-mapped v6.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length.parse::<u32>().ok()?)),
+            None => (text, None),
+        };
+        let ip = address.trim().parse::<IpAddr>().ok()?;
+        let (width, offset) = if ip.is_ipv4() { (32, 96) } else { (128, 0) };
+        let length = length.unwrap_or(width);
+        (length <= width).then(|| Self { base: as_bits(ip), prefix: length + offset })
+    }
+
+    /// Whether the range holds this address.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let difference = self.base ^ as_bits(ip);
+        self.prefix == 0 || difference.leading_zeros() >= self.prefix
+    }
+}
+
+fn as_bits(ip: IpAddr) -> u128 {
+    let v6 = match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+        IpAddr::V6(v6) => v6,
+    };
+    u128::from_be_bytes(Ipv6Addr::octets(&v6))
+}
+
+/// An operator: a named admin key with a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// The key's name, for the audit log.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// Callers and operators by credential.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    callers: HashMap<KeyDigest, Arc<Caller>>,
+    operators: HashMap<KeyDigest, Arc<Operator>>,
+    by_address: Vec<(Network, Arc<Caller>)>,
+    anonymous: Option<Arc<Caller>>,
+}
+
+impl Keyring {
+    /// Adds a caller's key.
+    pub fn add_caller(&mut self, digest: KeyDigest, caller: Arc<Caller>) {
+        self.callers.insert(digest, caller);
+    }
+
+    /// Adds an admin key.
+    pub fn add_operator(&mut self, digest: KeyDigest, operator: Operator) {
+        self.operators.insert(digest, Arc::new(operator));
+    }
+
+    /// Adds a caller that is recognised by its address.
+    pub fn add_address(&mut self, network: Network, caller: Arc<Caller>) {
+        self.by_address.push((network, caller));
+    }
+
+    /// Serves data-plane requests without a key as `caller` (`require_caller_id: false`).
+    pub fn admit_anonymous(&mut self, caller: Arc<Caller>) {
+        self.anonymous = Some(caller);
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.callers.len() + self.operators.len()
+    }
+
+    /// Whether there is no key at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All callers that have a key.
+    pub fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
+        self.callers.values().chain(self.by_address.iter().map(|(_, caller)| caller))
+    }
+
+    fn caller(&self, digest: KeyDigest) -> Option<&Arc<Caller>> {
+        found(&self.callers, digest)
+    }
+
+    fn operator(&self, digest: KeyDigest) -> Option<&Arc<Operator>> {
+        found(&self.operators, digest)
+    }
+}
+
+/// Looks up a digest. The map compares early-out, but on keyed hashes, which an attacker cannot steer; the final
+/// comparison is constant-time all the same.
+fn found<T>(map: &HashMap<KeyDigest, T>, digest: KeyDigest) -> Option<&T> {
+    let (stored, value) = map.get_key_value(&digest)?;
+    constant_time::verify_slices_are_equal(&stored.0, &digest.0).is_ok().then_some(value)
+}
+
+/// What was proven about a request's sender.
+#[derive(Clone, Debug)]
+pub enum Principal {
+    /// A tenant's caller.
+    Caller(Arc<Caller>),
+    /// An operator.
+    Operator(Arc<Operator>),
+}
+
+impl Principal {
+    /// The data it may touch.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Caller(caller) => Scope::tenant(caller.tenant.nid),
+            Self::Operator(_) => Scope::system("operator"),
+        }
+    }
+}
+
+/// Which credentials a route takes (seed 002's matrix).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// None.
+    Open,
+    /// A tenant key.
+    Tenant,
+    /// A tenant key or an admin key.
+    TenantOrAdmin,
+    /// An admin key of any role.
+    Admin,
+}
+
+impl Access {
+    fn refusal(self) -> Refusal {
+        let message = match self {
+            Self::Open | Self::Tenant => "Invalid or missing tenant key",
+            Self::TenantOrAdmin => "Invalid or missing tenant/admin key",
+            Self::Admin => "Invalid or missing admin key",
+        };
+        Refusal::new(Code::Unauthorized, message)
+    }
+}
+
+/// Authenticates a control-plane request against a route's access rule.
+///
+/// # Errors
+/// `unauthorized` for a missing, unknown or wrong kind of key; `CROSS_TENANT_ACCESS_DENIED` when the tenant header
+/// contradicts the key.
+pub fn authenticate(
+    snapshot: &Snapshot,
+    access: Access,
+    headers: &HeaderMap,
+) -> Result<Option<Principal>, Refusal> {
+    match access {
+        Access::Open => Ok(None),
+        Access::Tenant => caller(snapshot, headers).map(|c| Some(Principal::Caller(c))),
+        Access::Admin => {
+            let operator = operator(snapshot, headers).ok_or_else(|| access.refusal())?;
+            Ok(Some(Principal::Operator(operator)))
+        }
+        Access::TenantOrAdmin => match operator(snapshot, headers) {
+            Some(operator) => Ok(Some(Principal::Operator(operator))),
+            None => match caller(snapshot, headers) {
+                Ok(caller) => Ok(Some(Principal::Caller(caller))),
+                Err(refusal) if refusal.code == Code::Unauthorized => Err(access.refusal()),
+                Err(refusal) => Err(refusal),
+            },
+        },
+    }
+}
+
+/// The caller whose key the request carries.
+///
+/// # Errors
+/// As [`authenticate`] with [`Access::Tenant`].
+pub fn caller(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    let key = tenant_credential(headers).ok_or_else(|| Access::Tenant.refusal())?;
+    let digest = digest_of(snapshot, key).ok_or_else(|| Access::Tenant.refusal())?;
+    let caller = snapshot.keyring.caller(digest).ok_or_else(|| Access::Tenant.refusal())?;
+    admit_caller(snapshot, caller, headers)
+}
+
+/// The caller of a data-plane request: by key, else by address (seed: `identify_by: source_ip`).
+///
+/// # Errors
+/// As [`caller`]. A key that is present but unknown is never rescued by the address.
+pub fn data_plane_caller(
+    snapshot: &Snapshot,
+    headers: &HeaderMap,
+    client_ip: IpAddr,
+) -> Result<Arc<Caller>, Refusal> {
+    if tenant_credential(headers).is_some() {
+        return caller(snapshot, headers);
+    }
+    let known = snapshot.keyring.by_address.iter().find(|(network, _)| network.contains(client_ip));
+    let known = known.map(|(_, caller)| caller).or(snapshot.keyring.anonymous.as_ref());
+    admit_caller(snapshot, known.ok_or_else(|| Access::Tenant.refusal())?, headers)
+}
+
+fn admit_caller(snapshot: &Snapshot, caller: &Arc<Caller>, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    confirm_tenant(snapshot, caller, headers)?;
+    if !caller.tenant.active {
+        return Err(Refusal::new(Code::TenantInactive, "This tenant is suspended"));
+    }
+    Ok(Arc::clone(caller))
+}
+
+/// The tenant header may only confirm what the key already says.
+fn confirm_tenant(snapshot: &Snapshot, caller: &Caller, headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut claims = headers.get_all(&snapshot.tenant_header).iter();
+    if claims.all(|claim| claim.as_bytes() == caller.tenant.id.as_str().as_bytes()) {
+        return Ok(());
+    }
+    let header = snapshot.tenant_header.as_str();
+    Err(Refusal::new(
+        Code::CrossTenantAccessDenied,
+        format!("The header {header} names another tenant than the key belongs to; remove it or send the key's own tenant"),
+    ))
+}
+
+fn operator(snapshot: &Snapshot, headers: &HeaderMap) -> Option<Arc<Operator>> {
+    let key = ADMIN_KEY_HEADERS.iter().find_map(|name| header(headers, name)).or_else(|| bearer(headers))?;
+    snapshot.keyring.operator(digest_of(snapshot, key)?).map(Arc::clone)
+}
+
+/// The tenant credential on a request: our own headers first, then Bearer, then the providers' styles.
+#[must_use]
+pub fn tenant_credential(headers: &HeaderMap) -> Option<&[u8]> {
+    let own = TENANT_KEY_HEADERS.iter().find_map(|name| header(headers, name));
+    let foreign = || PROVIDER_STYLE_HEADERS.iter().find_map(|name| header(headers, name));
+    own.or_else(|| bearer(headers)).or_else(foreign)
+}
+
+/// The bearer credential, if there is one.
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = header(headers, AUTHORIZATION.as_str())?;
+    let (scheme, credential) = value.split_at_checked(BEARER.len())?;
+    let credential = credential.trim_ascii();
+    (scheme.eq_ignore_ascii_case(BEARER.as_bytes()) && !credential.is_empty()).then_some(credential)
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    headers.get(name).map(http::HeaderValue::as_bytes).filter(|value| !value.is_empty())
+}
+
+fn digest_of(snapshot: &Snapshot, credential: &[u8]) -> Option<KeyDigest> {
+    (credential.len() <= CREDENTIAL_BYTES_MAX).then(|| snapshot.hasher.digest(credential))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_holds_its_addresses_in_v4_v6_and_mapped_form() {
+        let lan = Network::parse("10.1.0.0/16").unwrap();
+        for inside in ["10.1.0.0", "10.1.255.255", "::ffff:10.1.2.3"] {
+            assert!(lan.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["10.2.0.0", "::ffff:10.2.0.1", "::1"] {
+            assert!(!lan.contains(outside.parse().unwrap()), "{outside}");
+        }
+        assert!(Network::parse("::1").unwrap().contains("::1".parse().unwrap()));
+        assert!(Network::parse("0.0.0.0/0").unwrap().contains("203.0.113.9".parse().unwrap()));
+        assert!(!Network::parse("0.0.0.0/0").unwrap().contains("2001:db8::1".parse().unwrap()));
+        for bad in ["10.0.0.0/33", "::/129", "host", "", "1.2.3.4/"] {
+            assert_eq!(Network::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn our_own_key_header_wins_over_bearer_and_bearer_over_the_providers_styles() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", "d".parse().unwrap());
+        assert_eq!(tenant_credential(&headers), Some(&b"d"[..]));
+        headers.insert("authorization", "bearer  c ".parse().unwrap());
+        assert_eq!(tenant_credential(&headers), Some(&b"c"[..]));
+        headers.insert("x-talon-key", "b".parse().unwrap());
+        assert_eq!(tenant_credential(&headers), Some(&b"b"[..]));
+        headers.insert("authorization", "Basic c".parse().unwrap());
+        assert_eq!(bearer(&headers), None);
+    }
+}

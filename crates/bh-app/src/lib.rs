@@ -1,0 +1,14 @@
+//! The use cases of Bulkhead, and the ports they need. No SQL, no sockets, no routes.
+
+pub mod budgets;
+pub mod costs;
+pub mod evidence;
+pub mod content;
+pub mod identity;
+pub mod llm;
+pub mod metrics;
+pub mod ports;
+pub mod rates;
+pub mod recorder;
+pub mod snapshot;
+pub mod status;

@@ -1,0 +1,472 @@
+//! The answer on its way to the client, metered beside the stream and never in its way.
+//!
+//! Bytes leave as they arrived. Only the end is held: with strict evidence it leaves once the record and the money
+//! are durable. A client that hangs up drops the body, which ends the provider's call and settles what was used.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context as Hasher, SHA256};
+use bh_domain::limit::RateVerdict;
+use bh_domain::money::NanoUsd;
+use bh_domain::price::{ModelPrice, TokenCounts};
+use bh_wire::body::TopLevelScanner;
+use bh_wire::errors::ErrorBody;
+use bh_wire::headers::response_headers;
+use bh_wire::stream::{End, StreamWatcher};
+use bh_wire::{Family, Usage};
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::Answered;
+use super::close::{Ending, Outcome};
+use super::route::Choice;
+use super::send::Sent;
+use super::ticket::OpenCall;
+use super::{Parts, elapsed_ms};
+use crate::budgets::{Hold, NoBudget};
+use crate::ports::{BoxFuture, ProviderBody};
+use crate::recorder::{EvidenceLost, Receipt};
+use crate::snapshot::Capped;
+
+/// The most of an answer that is kept when answers are stored.
+const STORED_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a plain answer per token, when its provider tells no usage.
+const BYTES_PER_TOKEN: u64 = 4;
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+/// Turns a provider's answer into the client's.
+pub(super) fn meter(parts: &Parts, open: OpenCall, sent: Sent, rate: Option<RateVerdict>) -> Answered {
+    let Sent { choice, response, budgets, strip_usage, waited_ns } = sent;
+    let mut headers = response_headers(&response.headers);
+    let stream = is_event_stream(&response.headers) && response.status.is_success();
+    if stream {
+        headers.remove(CONTENT_LENGTH);
+    }
+    let total_ns = parts.clock.monotonic_ns().saturating_sub(open.ticket().started_ns);
+    let overhead_us = total_ns.saturating_sub(waited_ns) / 1_000;
+    let session_id = open.ticket().session_id.clone();
+    let keep = open.ticket().snapshot.evidence.store_answers;
+    let price = price_of(&open, &choice);
+    let idle = choice.provider.timeouts.idle;
+    let watch = if stream {
+        Watch::Stream(Box::new(StreamWatcher::new(open.ticket().endpoint, strip_usage)))
+    } else {
+        Watch::Plain(Box::default())
+    };
+    let mut body = AnswerBody {
+        inner: response.body,
+        watch,
+        hash: Some(Hasher::new(&SHA256)),
+        kept: keep.then(BytesMut::new),
+        phase: Phase::Flowing,
+        ready: VecDeque::new(),
+        held: Vec::new(),
+        call: Some(open),
+        choice,
+        http_status: response.status.as_u16(),
+        plain_bytes: 0,
+        ttft_ms: None,
+        idle,
+        last: Instant::now(),
+        pause: Box::pin(tokio::time::sleep(idle)),
+        brake: Brake { budgets, price, more: None, exhausted: false },
+    };
+    if body.inner.is_end_stream() {
+        body.settle(body.natural_ending());
+    }
+    let mut answer = Response::new(body);
+    *answer.status_mut() = response.status;
+    *answer.headers_mut() = headers;
+    Answered { response: answer, rate, overhead_us, session_id }
+}
+
+fn price_of(open: &OpenCall, choice: &Choice) -> ModelPrice {
+    let ticket = open.ticket();
+    let model = choice.model(ticket.requested_model.as_deref()).unwrap_or_default();
+    ticket.snapshot.prices.find(&choice.provider.id, model).0
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        kind.as_bytes().get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
+    })
+}
+
+/// A metered answer body.
+pub struct AnswerBody {
+    inner: ProviderBody,
+    watch: Watch,
+    hash: Option<Hasher>,
+    kept: Option<BytesMut>,
+    phase: Phase,
+    ready: VecDeque<Bytes>,
+    /// The end of the answer, waiting for its evidence.
+    held: Vec<Bytes>,
+    call: Option<OpenCall>,
+    choice: Choice,
+    http_status: u16,
+    plain_bytes: u64,
+    ttft_ms: Option<u64>,
+    idle: Duration,
+    last: Instant,
+    pause: Pin<Box<Sleep>>,
+    brake: Brake,
+}
+
+enum Watch {
+    Stream(Box<StreamWatcher>),
+    Plain(Box<TopLevelScanner>),
+}
+
+enum Phase {
+    /// The provider is answering.
+    Flowing,
+    /// The end is known; its evidence is on the way to the disk.
+    Settling(BoxFuture<'static, Result<(), EvidenceLost>>),
+    /// Settled; whatever still comes is passed on.
+    Settled,
+    /// Nothing more comes.
+    Done,
+    /// The body breaks off here.
+    Broken(&'static str),
+}
+
+/// Ends a stream whose real cost has reached what is held, once no more can be held.
+struct Brake {
+    budgets: Vec<Capped>,
+    price: ModelPrice,
+    more: Option<BoxFuture<'static, Result<Hold, NoBudget>>>,
+    exhausted: bool,
+}
+
+impl std::fmt::Debug for AnswerBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnswerBody").field("http_status", &self.http_status).finish_non_exhaustive()
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(piece) = this.ready.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            match &mut this.phase {
+                Phase::Flowing => {
+                    if this.brake_holds_back(cx) {
+                        return Poll::Pending;
+                    }
+                    // The brake may just have ended the stream.
+                    if !matches!(this.phase, Phase::Flowing) {
+                        continue;
+                    }
+                    match Pin::new(&mut this.inner).poll_frame(cx) {
+                        Poll::Ready(frame) => this.arrived(frame),
+                        Poll::Pending if this.paused_too_long(cx) => {}
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+                Phase::Settling(receipt) => match receipt.as_mut().poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(outcome) => this.settled(outcome),
+                },
+                Phase::Settled => match Pin::new(&mut this.inner).poll_frame(cx) {
+                    Poll::Pending if this.paused_too_long(cx) => {}
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Some(Ok(frame))) => this.ready.extend(frame.into_data()),
+                    Poll::Ready(Some(Err(_)) | None) => this.phase = Phase::Done,
+                },
+                Phase::Done => return Poll::Ready(None),
+                Phase::Broken(why) => {
+                    let fault: Fault = (*why).into();
+                    this.phase = Phase::Done;
+                    return Poll::Ready(Some(Err(fault)));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.phase, Phase::Done) && self.ready.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.watch {
+            Watch::Plain(_) if matches!(self.phase, Phase::Flowing) => self.inner.size_hint(),
+            Watch::Plain(_) | Watch::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl AnswerBody {
+    fn arrived(&mut self, frame: Option<Result<Frame<Bytes>, Fault>>) {
+        match frame {
+            None => self.ended(),
+            Some(Err(fault)) => {
+                tracing::warn!(error = fault.as_ref() as &dyn std::error::Error, "provider broke off its answer");
+                self.broke(Ending::ProviderBroke, "The provider broke off its answer");
+            }
+            Some(Ok(frame)) => {
+                if let Ok(chunk) = frame.into_data() {
+                    self.last = Instant::now();
+                    self.chunk(&chunk);
+                }
+            }
+        }
+    }
+
+    fn chunk(&mut self, chunk: &Bytes) {
+        if self.ttft_ms.is_none() && !chunk.is_empty() {
+            let since = self.call.as_ref().map(|call| call.ticket().started_ns);
+            self.ttft_ms = since.zip(self.call.as_ref()).map(|(ns, call)| elapsed_ms(call.clock(), ns));
+        }
+        match &mut self.watch {
+            Watch::Stream(watcher) => {
+                let step = watcher.on_chunk(chunk);
+                for piece in step.forward {
+                    self.pass(piece);
+                }
+                if let Some(end) = step.end {
+                    for piece in step.held {
+                        self.note(&piece);
+                        self.held.push(piece);
+                    }
+                    self.settle(match end {
+                        End::Complete => Ending::Completed,
+                        End::Error => Ending::ProviderError,
+                    });
+                }
+            }
+            Watch::Plain(scanner) => {
+                scanner.feed(chunk);
+                self.plain_bytes += chunk.len() as u64;
+                if self.inner.is_end_stream() {
+                    self.note(chunk);
+                    self.held.push(chunk.clone());
+                    self.settle(self.natural_ending());
+                } else {
+                    self.pass(chunk.clone());
+                }
+            }
+        }
+    }
+
+    fn natural_ending(&self) -> Ending {
+        if self.http_status < 400 { Ending::Completed } else { Ending::ProviderError }
+    }
+
+    /// The provider closed its answer.
+    fn ended(&mut self) {
+        match std::mem::replace(&mut self.watch, Watch::Plain(Box::default())) {
+            Watch::Plain(scanner) => {
+                self.watch = Watch::Plain(scanner);
+                self.settle(self.natural_ending());
+            }
+            Watch::Stream(watcher) if watcher.knows_its_end() => {
+                // In good order for HTTP, but without the event that ends this wire: not a proper end.
+                self.watch = Watch::Stream(watcher);
+                self.broke(Ending::ProviderBroke, "The provider ended the stream before its last event");
+            }
+            Watch::Stream(watcher) => {
+                self.watch = Watch::Stream(watcher);
+                self.settle(Ending::Completed);
+            }
+        }
+    }
+
+    /// Ends the client's stream in its wire's own words; a plain answer can only break off.
+    fn broke(&mut self, ending: Ending, message: &'static str) {
+        if let Watch::Stream(watcher) = &self.watch {
+            let request_id = self.call.as_ref().map_or("", |call| call.ticket().request_id.as_str());
+            let (code, status) = match ending {
+                Ending::Braked => ("budget_exceeded", 403),
+                Ending::ProviderIdle => ("upstream_timeout", 504),
+                Ending::Completed | Ending::ProviderError | Ending::ProviderBroke | Ending::ClientGone => {
+                    ("upstream_unreachable", 502)
+                }
+            };
+            let error = ErrorBody { code, status, message, request_id, ..ErrorBody::default() };
+            let event = watcher.error_event(&error);
+            if !event.is_empty() {
+                self.note(&event);
+                self.held.push(event);
+            }
+        }
+        // The provider's connection is of no more use.
+        self.inner = empty();
+        let plain = matches!(self.watch, Watch::Plain(_));
+        self.settle(ending);
+        if plain {
+            self.phase = Phase::Broken(message);
+        }
+    }
+
+    /// Sends a piece on now.
+    fn pass(&mut self, piece: Bytes) {
+        self.note(&piece);
+        self.ready.push_back(piece);
+    }
+
+    /// Takes a piece into the record.
+    fn note(&mut self, piece: &Bytes) {
+        if let Some(hash) = &mut self.hash {
+            hash.update(piece);
+        }
+        if let Some(kept) = &mut self.kept {
+            let room = STORED_ANSWER_BYTES_MAX.saturating_sub(kept.len());
+            kept.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+        }
+    }
+
+    /// Settles the call; the end leaves when the receipt allows it.
+    fn settle(&mut self, ending: Ending) {
+        self.phase = match self.close(ending) {
+            Some(receipt) => Phase::Settling(Box::pin(receipt.durable())),
+            None => {
+                self.ready.extend(self.held.drain(..));
+                Phase::Settled
+            }
+        };
+    }
+
+    fn settled(&mut self, outcome: Result<(), EvidenceLost>) {
+        match outcome {
+            Ok(()) => {
+                self.ready.extend(self.held.drain(..));
+                self.phase = Phase::Settled;
+            }
+            Err(lost) => {
+                tracing::error!(%lost, "the end of an answer is withheld");
+                self.held.clear();
+                self.phase = Phase::Broken("evidence could not be made durable");
+            }
+        }
+    }
+
+    fn close(&mut self, ending: Ending) -> Option<Receipt> {
+        let call = self.call.take()?;
+        let (tokens, estimated, model) = self.used(&call);
+        let failed = ending == Ending::ProviderError && self.http_status >= 400;
+        let outcome = Outcome {
+            choice: self.choice.clone(),
+            model,
+            http_status: Some(self.http_status),
+            tokens: if failed { TokenCounts::default() } else { tokens },
+            estimated: estimated && !failed,
+            output_hash: self.hash.take().map_or(super::ticket::EMPTY_SHA256, finished),
+            ttft_ms: self.ttft_ms,
+            ending,
+            answer: self.kept.take().map(BytesMut::freeze),
+        };
+        call.finish(outcome)
+    }
+
+    /// Tokens used so far, whether they are an estimate, and the model that answered.
+    fn used(&mut self, call: &OpenCall) -> (TokenCounts, bool, Option<String>) {
+        let ticket = call.ticket();
+        match std::mem::replace(&mut self.watch, Watch::Plain(Box::default())) {
+            Watch::Stream(watcher) => {
+                let outcome = watcher.finish();
+                let (usage, estimated) = outcome.progress.usage_or_estimate(ticket.input_estimate);
+                let metered = ticket.endpoint.is_metered();
+                (if metered { counts(usage) } else { TokenCounts::default() }, estimated && metered, outcome.model)
+            }
+            Watch::Plain(scanner) => {
+                let found = scanner.finish();
+                let family: Family = self.choice.provider.family;
+                match found.usage(family, ticket.endpoint) {
+                    Some(usage) => (counts(usage), false, found.model()),
+                    None if ticket.endpoint.is_metered() => {
+                        let output = self.plain_bytes.div_ceil(BYTES_PER_TOKEN);
+                        let guess = TokenCounts { input: ticket.input_estimate, output, ..TokenCounts::default() };
+                        (guess, true, found.model())
+                    }
+                    None => (TokenCounts::default(), false, found.model()),
+                }
+            }
+        }
+    }
+
+    fn paused_too_long(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.pause.as_mut().poll(cx).is_ready() {
+            let due = self.last + self.idle;
+            if due <= Instant::now() {
+                match self.phase {
+                    Phase::Flowing => self.broke(Ending::ProviderIdle, "The provider paused its answer for too long"),
+                    Phase::Settling(_) | Phase::Settled | Phase::Done | Phase::Broken(_) => self.phase = Phase::Done,
+                }
+                return true;
+            }
+            self.pause.as_mut().reset(due);
+        }
+        false
+    }
+
+    /// Compares the stream's cost with what is held, and holds more in time. Returns true while the stream must
+    /// wait for the answer to that.
+    fn brake_holds_back(&mut self, cx: &mut Context<'_>) -> bool {
+        let (Watch::Stream(watcher), Some(call)) = (&self.watch, &mut self.call) else { return false };
+        let ticket = call.ticket();
+        let (usage, _) = watcher.progress().usage_or_estimate(ticket.input_estimate);
+        let (cost, held) = (self.brake.price.cost(&counts(usage)), ticket.reserved);
+        if cost.0 <= held.0 / 10 * 9 || self.brake.budgets.is_empty() {
+            return false;
+        }
+        if self.brake.more.is_none() && !self.brake.exhausted {
+            let wish = (cost - held).max(NanoUsd(held.0 / 2)).max(NanoUsd(1));
+            self.brake.more = Some(call.hold_more(self.brake.budgets.clone(), wish));
+        }
+        if let Some(more) = &mut self.brake.more {
+            match more.as_mut().poll(cx) {
+                Poll::Pending => return cost > held,
+                Poll::Ready(Ok(hold)) => {
+                    call.add_hold(hold);
+                    self.brake.more = None;
+                    return false;
+                }
+                Poll::Ready(Err(_)) => {
+                    self.brake.more = None;
+                    self.brake.exhausted = true;
+                }
+            }
+        }
+        if self.brake.exhausted && cost >= held {
+            self.broke(Ending::Braked, "The budget is used up; the stream ends here");
+        }
+        false
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        // Still open: the client hung up. What was used is paid for; nobody waits for the receipt.
+        drop(self.close(Ending::ClientGone));
+    }
+}
+
+fn empty() -> ProviderBody {
+    use http_body_util::BodyExt;
+    http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+fn finished(hasher: Hasher) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(hasher.finish().as_ref());
+    hash
+}
+
+fn counts(usage: Usage) -> TokenCounts {
+    let Usage { input, output, cache_read, cache_write, reasoning, .. } = usage;
+    TokenCounts { input, output, cache_read, cache_write, reasoning }
+}

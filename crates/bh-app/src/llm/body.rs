@@ -1,0 +1,140 @@
+//! A client's body on its way in: bounded in size and in idle time, hashed as it passes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context as Hasher, SHA256};
+use bh_domain::refusal::{Code, Refusal};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use parking_lot::Mutex;
+
+use crate::ports::{CallerBodyBroken, ProviderBody};
+
+/// SHA-256 of some bytes.
+pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    finished(Hasher::new(&SHA256), bytes)
+}
+
+fn finished(mut hasher: Hasher, rest: &[u8]) -> [u8; 32] {
+    hasher.update(rest);
+    let mut hash = [0; 32];
+    hash.copy_from_slice(hasher.finish().as_ref());
+    hash
+}
+
+/// Reads a whole body.
+pub(super) async fn collect(mut body: ProviderBody, bytes_max: u64, idle: Duration) -> Result<Bytes, Refusal> {
+    if body.size_hint().lower() > bytes_max {
+        return Err(too_large(bytes_max));
+    }
+    let mut first = Bytes::new();
+    let mut whole: Option<BytesMut> = None;
+    let mut size = 0_u64;
+    loop {
+        let frame = tokio::time::timeout(idle, body.frame()).await.map_err(|_| too_slow(idle))?;
+        let Some(frame) = frame else { break };
+        let broken = |_| Refusal::new(Code::InvalidRequest, "The request body broke off before its end");
+        let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+        size += data.len() as u64;
+        if size > bytes_max {
+            return Err(too_large(bytes_max));
+        }
+        // Most bodies arrive in one piece, which is then used as it is.
+        match &mut whole {
+            Some(whole) => whole.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let mut joined = BytesMut::with_capacity(first.len() + data.len());
+                joined.extend_from_slice(&first);
+                joined.extend_from_slice(&data);
+                whole = Some(joined);
+            }
+        }
+    }
+    Ok(whole.map_or(first, BytesMut::freeze))
+}
+
+fn too_large(bytes_max: u64) -> Refusal {
+    let message = format!("The request body is larger than {bytes_max} bytes (server.body_bytes_max)");
+    Refusal::new(Code::RequestTooLarge, message)
+}
+
+fn too_slow(idle: Duration) -> Refusal {
+    let message = format!("The request body paused for more than {} ms", idle.as_millis());
+    Refusal::new(Code::RequestTimeout, message)
+}
+
+/// The hash of a body that is still passing; final once the body has ended.
+#[derive(Clone)]
+pub(super) struct PassingHash(Arc<Mutex<Hasher>>);
+
+impl PassingHash {
+    /// The hash of what has passed so far.
+    pub(super) fn current(&self) -> [u8; 32] {
+        finished(self.0.lock().clone(), &[])
+    }
+}
+
+/// A body that is forwarded while it arrives.
+pub(super) struct PassingBody {
+    inner: ProviderBody,
+    hash: PassingHash,
+    left: u64,
+    bytes_max: u64,
+    idle: Duration,
+    pause: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl PassingBody {
+    pub(super) fn new(inner: ProviderBody, bytes_max: u64, idle: Duration) -> (Self, PassingHash) {
+        let hash = PassingHash(Arc::new(Mutex::new(Hasher::new(&SHA256))));
+        let pause = Box::pin(tokio::time::sleep(idle));
+        (Self { inner, hash: hash.clone(), left: bytes_max, bytes_max, idle, pause }, hash)
+    }
+}
+
+impl Body for PassingBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+            if this.pause.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Err(broken(too_slow(this.idle)))));
+            }
+            return Poll::Pending;
+        };
+        let next = tokio::time::Instant::now() + this.idle;
+        this.pause.as_mut().reset(next);
+        let Some(frame) = frame else { return Poll::Ready(None) };
+        let frame = frame.map_err(|error| Box::new(CallerBodyBroken(error.to_string())))?;
+        if let Some(data) = frame.data_ref() {
+            let Some(left) = this.left.checked_sub(data.len() as u64) else {
+                return Poll::Ready(Some(Err(broken(too_large(this.bytes_max)))));
+            };
+            this.left = left;
+            this.hash.0.lock().update(data);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn broken(refusal: Refusal) -> Box<dyn std::error::Error + Send + Sync> {
+    Box::new(CallerBodyBroken(refusal.message))
+}

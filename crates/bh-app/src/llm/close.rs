@@ -1,0 +1,268 @@
+//! The end of a call, whatever it was: money settled, evidence queued, in one entry.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bh_domain::budget::{Owner, SESSION_WINDOW};
+use bh_domain::evidence::Draft;
+use bh_domain::evidence::record::{ContentHash, Execution, Explanation, RoutingDecision};
+use bh_domain::money::NanoUsd;
+use bh_domain::price::{PriceBasis, TokenCounts};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Nid;
+use bytes::Bytes;
+
+use super::draft::{self, COST_MAX, believed, failover, invocation_type, tokens_of, words};
+use super::route::Choice;
+use super::ticket::Ticket;
+use super::{Parts, elapsed_ms};
+use crate::budgets::settle_all;
+use crate::ports::{ContentRow, SpendDelta};
+use crate::recorder::{Entry, Receipt};
+use crate::snapshot::{Durability, UpstreamAuth};
+
+/// What a provider's answer came to.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) choice: Choice,
+    /// The model the provider says it used.
+    pub(super) model: Option<String>,
+    pub(super) http_status: Option<u16>,
+    pub(super) tokens: TokenCounts,
+    pub(super) estimated: bool,
+    pub(super) output_hash: [u8; 32],
+    pub(super) ttft_ms: Option<u64>,
+    pub(super) ending: Ending,
+    pub(super) answer: Option<Bytes>,
+}
+
+/// How a call that reached a provider ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// To its end.
+    Completed,
+    /// The provider answered with an error.
+    ProviderError,
+    /// The provider broke off.
+    ProviderBroke,
+    /// The provider paused too long.
+    ProviderIdle,
+    /// The client hung up.
+    ClientGone,
+    /// The money ran out on the way.
+    Braked,
+}
+
+impl Ending {
+    fn status(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::ProviderError | Self::ProviderBroke | Self::ProviderIdle => "failed",
+            Self::ClientGone => "client_disconnected",
+            Self::Braked => "stopped",
+        }
+    }
+
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Completed => None,
+            Self::ProviderError => Some("provider_error"),
+            Self::ProviderBroke => Some("provider_stream_broke"),
+            Self::ProviderIdle => Some("provider_stream_idle"),
+            Self::ClientGone => Some("client_disconnected"),
+            Self::Braked => Some("budget_exhausted_mid_stream"),
+        }
+    }
+}
+
+/// Closes calls.
+#[derive(Clone)]
+pub(super) struct Closer(Arc<Parts>);
+
+impl Closer {
+    pub(super) fn new(parts: Arc<Parts>) -> Self {
+        Self(parts)
+    }
+
+    pub(super) fn parts(&self) -> &Arc<Parts> {
+        &self.0
+    }
+
+    /// Puts a refusal on the record. What was held is released.
+    pub(super) async fn refused(&self, ticket: &mut Ticket, refusal: &Refusal) {
+        settle_all(std::mem::take(&mut ticket.holds), NanoUsd::ZERO);
+        let receipt = self.submit_refusal(ticket, refusal);
+        if let Some(receipt) = receipt
+            && receipt.durable().await.is_err()
+        {
+            tracing::error!(request_id = ticket.request_id, "a refusal is not on the record yet; it stays queued");
+        }
+    }
+
+    fn submit_refusal(&self, ticket: &Ticket, refusal: &Refusal) -> Option<Receipt> {
+        let attempted = !ticket.failed.is_empty();
+        let mut draft = self.draft(ticket, invocation_type(ticket));
+        let upstream = matches!(refusal.code, Code::UpstreamUnreachable | Code::UpstreamTimeout);
+        let (decision, explained) = words(refusal.code);
+        draft.status = if upstream { "failed".into() } else { "denied".into() };
+        draft.failure_reason = Some(refusal.code.as_str().into());
+        draft.policy_decision.allowed = upstream;
+        draft.policy_decision.action = decision.into();
+        draft.policy_decision.reasons = vec![refusal.message.clone().into()];
+        draft.execution.error = Some(refusal.code.as_str().into());
+        draft.explanations = vec![Explanation {
+            code: explained.into(),
+            decision: if upstream { "allow".into() } else { "deny".into() },
+            fix: None,
+            reason: refusal.message.clone().into(),
+            stage: "admit".into(),
+            trigger: Some(refusal.code.as_str().into()),
+        }];
+        self.groups(ticket, &mut draft, "fail_closed");
+        let tally = Tally { calls: attempted, denied: !upstream, failed: upstream };
+        let spend = spend(ticket, tally, &TokenCounts::default(), NanoUsd::ZERO);
+        self.0.metrics.call(&ticket.caller.tenant.id, "", if upstream { "failed" } else { "denied" });
+        self.attempts(ticket);
+        self.0.recorder.submit(Entry { draft, spend, contents: Vec::new() }, ticket.durability)
+    }
+
+    /// Settles a call that reached a provider.
+    pub(super) fn finished(&self, ticket: &mut Ticket, outcome: Outcome) -> Option<Receipt> {
+        let tokens = believed(outcome.tokens);
+        let asked = outcome.choice.model(ticket.requested_model.as_deref()).unwrap_or_default().to_owned();
+        let free = !ticket.endpoint.is_metered() && tokens == TokenCounts::default();
+        let (price, listed) = ticket.snapshot.prices.find(&outcome.choice.provider.id, &asked);
+        let basis = if listed || free { price.basis(&tokens) } else { PriceBasis::DefaultEstimate };
+        let cost = price.cost(&tokens).min(COST_MAX);
+        settle_all(std::mem::take(&mut ticket.holds), cost);
+        let metrics = &self.0.metrics;
+        metrics.call(&ticket.caller.tenant.id, &outcome.choice.provider.id, outcome.ending.status());
+        metrics.usage(&ticket.caller.tenant.id, &tokens, cost);
+
+        let mut draft = self.draft(ticket, invocation_type(ticket));
+        let provider = &outcome.choice.provider;
+        draft.status = outcome.ending.status().into();
+        draft.failure_reason = outcome.ending.reason().map(Into::into);
+        draft.audit_trail.output_hash = ContentHash(outcome.output_hash);
+        draft.compliance.data_location = provider.region.clone().map_or(Cow::Borrowed(""), Cow::Owned);
+        draft.execution = Execution {
+            cost,
+            cost_nano_usd: cost,
+            error: outcome.ending.reason().map(Into::into),
+            estimated_cost: Some(ticket.reserved.min(COST_MAX)),
+            http_status: outcome.http_status,
+            model_used: outcome.model.map_or_else(|| Cow::Owned(asked.clone()), Cow::Owned),
+            original_model: ticket.requested_model.clone().filter(|model| *model != asked).map(Cow::Owned),
+            pricing_basis: basis.as_str().into(),
+            pricing_known: basis.known(),
+            provider: provider.id.clone().into(),
+            tokens: tokens_of(&tokens),
+            ttft_ms: outcome.ttft_ms,
+            usage_estimated: outcome.estimated,
+            ..draft.execution
+        };
+        draft.routing_decision = (outcome.choice.chain_position > 0 || outcome.choice.model.is_some()).then(|| RoutingDecision {
+            post_request_cost: Some(cost),
+            pre_request_estimate: Some(ticket.reserved.min(COST_MAX)),
+            rejected_candidates: Vec::new(),
+            selected_model: asked.clone().into(),
+            selected_provider: provider.id.clone().into(),
+        });
+        self.credentials(ticket, &outcome.choice, &mut draft);
+        self.groups(ticket, &mut draft, "fallback_decision");
+        let failed = outcome.ending != Ending::Completed && outcome.ending != Ending::ClientGone;
+        let spend = spend(ticket, Tally { calls: true, denied: false, failed }, &tokens, cost);
+        let contents = self.contents(ticket, &draft, outcome.answer.as_ref());
+        self.attempts(ticket);
+        self.0.recorder.submit(Entry { draft, spend, contents }, ticket.durability)
+    }
+
+    fn contents(&self, ticket: &Ticket, draft: &Draft, answer: Option<&Bytes>) -> Vec<ContentRow> {
+        let kept = [("prompt", ticket.prompt.as_ref()), ("answer", answer)];
+        let seal = |(kind, content): (&'static str, Option<&Bytes>)| {
+            self.0.content.seal(ticket.caller.tenant.nid, &draft.id, kind, content?)
+        };
+        kept.into_iter().filter_map(seal).collect()
+    }
+
+    /// Every failed attempt that another one followed has a record of its own.
+    fn attempts(&self, ticket: &Ticket) {
+        for (number, failed) in (1_u32..).zip(&ticket.failed) {
+            let mut draft = self.draft(ticket, "gateway_failover_attempt");
+            draft.id = format!("{}_a{number}", ticket.request_id).into();
+            draft.timestamp = failed.at;
+            draft.status = "failed".into();
+            draft.failure_reason = Some(failed.error_class.into());
+            draft.execution.provider = failed.provider.id.clone().into();
+            draft.execution.model_used = failed.model.clone().unwrap_or_default().into();
+            draft.execution.http_status = failed.status;
+            draft.execution.error = Some(failed.error_class.into());
+            draft.execution.duration_ms = failed.duration_ms;
+            draft.failover = Some(failover(ticket, "failed_attempt", number, failed));
+            draft.retry_attempt = Some(number);
+            self.0.recorder.submit(Entry { draft, spend: Vec::new(), contents: Vec::new() }, Durability::Relaxed);
+        }
+    }
+
+    /// Ties a call that had failed attempts to them.
+    fn groups(&self, ticket: &Ticket, draft: &mut Draft, role: &'static str) {
+        if let (Some(last), Ok(count)) = (ticket.failed.last(), u32::try_from(ticket.failed.len())) {
+            let mut failover = failover(ticket, role, count + 1, last);
+            failover.error_class = None;
+            failover.upstream_status = None;
+            draft.failover = Some(failover);
+        }
+    }
+
+    fn credentials(&self, ticket: &Ticket, choice: &Choice, draft: &mut Draft) {
+        let provider = &choice.provider;
+        draft.upstream_auth_mode = Some(match provider.auth {
+            UpstreamAuth::Secret => "secret".into(),
+            UpstreamAuth::ClientBearer => "client_bearer".into(),
+        });
+        draft.upstream_key_source = ticket.key_source.map(Into::into);
+        draft.upstream_key_fingerprint = ticket.key_fingerprint.clone().map(Into::into);
+        // Reserved for reads of our own secrets: stays empty for a key that the client brought (seed 002).
+        if provider.auth == UpstreamAuth::Secret && ticket.key_source.is_some() {
+            draft.secrets_accessed = provider.secret_name.iter().map(|name| Cow::Owned(name.clone())).collect();
+        }
+    }
+
+    fn draft(&self, ticket: &Ticket, invocation_type: &'static str) -> Draft {
+        draft::draft(ticket, invocation_type, elapsed_ms(self.0.clock.as_ref(), ticket.started_ns))
+    }
+}
+
+/// How a call counts.
+#[derive(Clone, Copy)]
+struct Tally {
+    /// It reached a provider.
+    calls: bool,
+    denied: bool,
+    failed: bool,
+}
+
+/// What a call adds to the ledger: its caller's day, the organisation's where that has a budget, and its session.
+fn spend(ticket: &Ticket, tally: Tally, tokens: &TokenCounts, cost: NanoUsd) -> Vec<SpendDelta> {
+    let caller = &ticket.caller;
+    let delta = |nid, owner, window: &str| SpendDelta {
+        nid,
+        owner,
+        window: window.to_owned(),
+        calls: u64::from(tally.calls),
+        denied: u64::from(tally.denied),
+        failed: u64::from(tally.failed),
+        tokens: *tokens,
+        cost,
+    };
+    let windows = caller.tenant.clock.at(ticket.at);
+    let mut deltas = vec![delta(caller.tenant.nid, Owner::Caller(caller.name.clone()), &windows.day)];
+    if let Some(clock) = &ticket.snapshot.organization_clock {
+        deltas.push(delta(Nid::SYSTEM, Owner::Organization, &clock.at(ticket.at).day));
+    }
+    if let Some(id) = &ticket.session_id {
+        let owner = Owner::Session { caller: caller.name.clone(), id: id.clone() };
+        deltas.push(delta(caller.tenant.nid, owner, SESSION_WINDOW));
+    }
+    deltas
+}

@@ -1,0 +1,230 @@
+//! An LLM call, from the door to the settled record.
+//!
+//! The order is one function, [`LlmStory::call`], and the stages are types: only [`admit`] makes an `Admitted`,
+//! [`send`] takes one, and dropping it releases what it holds.
+
+mod admit;
+mod answer;
+mod body;
+mod catalog;
+mod close;
+mod draft;
+mod read;
+mod route;
+mod send;
+mod ticket;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bh_domain::limit::RateVerdict;
+use bh_domain::refusal::{Code, Refusal};
+use bh_wire::Family;
+use bh_wire::family::Endpoint;
+use http::{HeaderMap, Method, Response};
+
+pub use answer::AnswerBody;
+pub use catalog::{ModelEntry, models};
+
+use crate::budgets::BudgetKeeper;
+use crate::content::ContentSealer;
+use crate::identity;
+use crate::metrics::Metrics;
+use crate::ports::{Clock, Entropy, ProviderBody, Tokenizer, Upstream};
+use crate::recorder::Recorder;
+use crate::snapshot::{Caller, Live, Snapshot};
+use close::Closer;
+use send::Sent;
+use ticket::{OpenCall, Ticket};
+
+/// Which door a call came through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// `/v1/proxy/{provider}/{rest}`.
+    Proxy {
+        /// Provider id, as in the path.
+        provider: String,
+        /// The provider's own path, with its leading slash, as the client wrote it.
+        rest: String,
+    },
+    /// A governed native route; the model decides the provider.
+    Native(Endpoint),
+    /// The host root under `serve --proxy-quickstart` (seed 002).
+    Quickstart(Endpoint),
+}
+
+/// A call as the door hands it over.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Which door.
+    pub entry: Entry,
+    /// Method.
+    pub method: Method,
+    /// Path as the client wrote it, for per-route settings.
+    pub path: String,
+    /// Query string, without `?`.
+    pub query: Option<String>,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body.
+    pub body: ProviderBody,
+    /// The peer's address.
+    pub peer: IpAddr,
+    /// Names the request everywhere.
+    pub request_id: String,
+    /// When the head arrived, on the monotonic clock.
+    pub started_ns: u64,
+}
+
+/// A call that was refused, with what the door needs to say so.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// In whose envelope.
+    pub family: Family,
+    /// The session to echo.
+    pub session_id: Option<String>,
+}
+
+/// A call that got an answer from a provider.
+#[derive(Debug)]
+pub struct Answered {
+    /// Head and metered body.
+    pub response: Response<AnswerBody>,
+    /// The tightest limit, for the answer's headers.
+    pub rate: Option<RateVerdict>,
+    /// Gateway time until here, provider time excluded, in microseconds.
+    pub overhead_us: u64,
+    /// The session to echo.
+    pub session_id: Option<String>,
+}
+
+/// The LLM data plane.
+#[derive(Clone)]
+pub struct LlmStory(Arc<Parts>);
+
+/// What the data plane is built from.
+pub struct Parts {
+    /// The configuration in force.
+    pub live: Live,
+    /// Budgets.
+    pub budgets: BudgetKeeper,
+    /// Evidence.
+    pub recorder: Recorder,
+    /// Providers.
+    pub upstream: Arc<dyn Upstream>,
+    /// Exact token counts.
+    pub tokenizer: Arc<dyn Tokenizer>,
+    /// Seals prompts and answers, where they are kept.
+    pub content: Arc<ContentSealer>,
+    /// Clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for backoff.
+    pub entropy: Arc<dyn Entropy>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for LlmStory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LlmStory").finish_non_exhaustive()
+    }
+}
+
+impl LlmStory {
+    /// The story, from its parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Serves one call.
+    ///
+    /// # Errors
+    /// [`Refused`] with the reason; everything refused after the caller is known is on the record.
+    pub async fn call(&self, inbound: Inbound) -> Result<Answered, Refused> {
+        let parts = &self.0;
+        let snapshot = parts.live.load_full();
+        let family = envelope_family(&snapshot, &inbound);
+        let refused = |refusal| Refused { refusal, family, session_id: None };
+
+        let caller = verify(&snapshot, &inbound).map_err(refused)?;
+        let ticket = Ticket::new(parts, snapshot, caller, &inbound);
+        let mut open = OpenCall::new(ticket, Closer::new(Arc::clone(parts)));
+        match self.governed(open.ticket_mut(), inbound).await {
+            Ok((sent, rate)) => Ok(answer::meter(parts, open, sent, rate)),
+            Err(refusal) => {
+                let session_id = open.ticket().session_id.clone();
+                open.refuse(&refusal).await;
+                Err(Refused { refusal, family, session_id })
+            }
+        }
+    }
+
+    async fn governed(&self, ticket: &mut Ticket, inbound: Inbound) -> Result<(Sent, Option<RateVerdict>), Refusal> {
+        let parts = &self.0;
+        // The limit comes before the body: a flood costs neither memory nor parsing.
+        let rate = crate::rates::count_request(&ticket.snapshot, &ticket.caller, inbound.started_ns)?;
+        parts.recorder.accepting()?;
+        let asked = read::read(ticket, inbound).await?;
+        let plan = route::candidates(ticket, &asked)?;
+        // Reserve before sending: candidates may have different prices, so the dearest is held.
+        let admitted = admit::admit(parts, ticket, asked, plan).await?;
+        let sent = send::send(parts, ticket, admitted).await?;
+        Ok((sent, rate))
+    }
+
+    /// The models a caller may ask for (`/v1/models`).
+    ///
+    /// # Errors
+    /// `unauthorized` without a tenant key.
+    pub fn models(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Vec<ModelEntry>, Refusal> {
+        let snapshot = self.0.live.load_full();
+        let client = snapshot.client_ip(peer, forwarded_for(headers).as_deref());
+        let caller = identity::data_plane_caller(&snapshot, headers, client)?;
+        Ok(models(&snapshot, &caller))
+    }
+}
+
+fn verify(snapshot: &Arc<Snapshot>, inbound: &Inbound) -> Result<Arc<Caller>, Refusal> {
+    if let Entry::Quickstart(_) = inbound.entry {
+        let unset = || Refusal::new(Code::NotFound, "The quickstart is not being served");
+        return snapshot.quickstart.as_ref().map(|quickstart| Arc::clone(&quickstart.caller)).ok_or_else(unset);
+    }
+    let client = snapshot.client_ip(inbound.peer, forwarded_for(&inbound.headers).as_deref());
+    identity::data_plane_caller(snapshot, &inbound.headers, client)
+}
+
+/// All `X-Forwarded-For` lines as one list, in the order in which the hops added them.
+fn forwarded_for(headers: &HeaderMap) -> Option<String> {
+    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// In whose envelope errors of this call are told: the provider's, or where the provider is unknown, the path's.
+fn envelope_family(snapshot: &Snapshot, inbound: &Inbound) -> Family {
+    let by_headers = || match inbound.headers.contains_key("anthropic-version") {
+        true => Family::Anthropic,
+        false => Family::OpenAi,
+    };
+    match &inbound.entry {
+        Entry::Proxy { provider, rest } => {
+            let known = snapshot.providers.get(provider).map(|provider| provider.family);
+            let by_path = || Endpoint::classify(&inbound.method, rest).ok().and_then(Endpoint::family);
+            known.or_else(by_path).unwrap_or_else(by_headers)
+        }
+        Entry::Native(endpoint) | Entry::Quickstart(endpoint) => endpoint.family().unwrap_or_else(by_headers),
+    }
+}
+
+/// Whole milliseconds since an instant of the monotonic clock.
+pub(crate) fn elapsed_ms(clock: &dyn Clock, since_ns: u64) -> u64 {
+    clock.monotonic_ns().saturating_sub(since_ns) / 1_000_000
+}

@@ -1,0 +1,172 @@
+//! Counters and gauges of the gateway, in the Prometheus text format. Tenant labels yes (capped), key labels never.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use bh_domain::tenant::TenantId;
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Beyond this many tenants, further ones are counted under [`OTHER_TENANTS`], so that a scrape stays small.
+pub const TENANT_LABELS_MAX: usize = 1_000;
+/// The label of tenants beyond [`TENANT_LABELS_MAX`].
+pub const OTHER_TENANTS: &str = "_other";
+
+/// Who a call belonged to and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabels {
+    tenant: Arc<str>,
+    provider: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    tenant: Arc<str>,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TenantLabel {
+    tenant: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// Every metric there is.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    known_tenants: Mutex<HashSet<Arc<str>>>,
+    calls: Family<CallLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
+    cost: Family<TenantLabel, Counter<f64, AtomicU64>>,
+    refusals: Family<ReasonLabel, Counter>,
+    overhead_seconds: Histogram,
+    /// Calls under way.
+    pub in_flight: Gauge,
+    /// Evidence records waiting to become durable.
+    pub evidence_pending: Gauge,
+    /// Evidence records made durable.
+    pub evidence_records: Counter,
+    /// Failed attempts to write evidence.
+    pub evidence_failures: Counter,
+    /// Evidence records given up while degraded.
+    pub evidence_dropped: Counter,
+    /// 1 while evidence can be written.
+    pub evidence_healthy: Gauge,
+    /// Configuration loads that succeeded.
+    pub config_loads: Counter,
+    /// Configuration loads that were rejected; the last good one stays in force.
+    pub config_rejections: Counter,
+    /// 1 while the configuration in force is the one on disk.
+    pub config_current: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("bulkhead"),
+            known_tenants: Mutex::default(),
+            calls: Family::default(),
+            tokens: Family::default(),
+            cost: Family::default(),
+            refusals: Family::default(),
+            overhead_seconds: Histogram::new(exponential_buckets(0.000_02, 2.0, 14)),
+            in_flight: Gauge::default(),
+            evidence_pending: Gauge::default(),
+            evidence_records: Counter::default(),
+            evidence_failures: Counter::default(),
+            evidence_dropped: Counter::default(),
+            evidence_healthy: Gauge::default(),
+            config_loads: Counter::default(),
+            config_rejections: Counter::default(),
+            config_current: Gauge::default(),
+        };
+        metrics.register();
+        metrics.evidence_healthy.set(1);
+        Arc::new(metrics)
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("llm_calls", "LLM calls by tenant, provider and outcome", self.calls.clone());
+        r.register("llm_tokens", "Tokens by tenant and kind", self.tokens.clone());
+        r.register("llm_cost", "Cost by tenant, in the configured currency", self.cost.clone());
+        r.register("refusals", "Requests refused, by reason", self.refusals.clone());
+        r.register("overhead_seconds", "Gateway time per call, provider time excluded", self.overhead_seconds.clone());
+        r.register("in_flight", "LLM calls under way", self.in_flight.clone());
+        r.register("evidence_pending", "Evidence records waiting to become durable", self.evidence_pending.clone());
+        r.register("evidence_records", "Evidence records made durable", self.evidence_records.clone());
+        r.register("evidence_failures", "Failed attempts to write evidence", self.evidence_failures.clone());
+        r.register("evidence_dropped", "Evidence records given up while degraded", self.evidence_dropped.clone());
+        r.register("evidence_healthy", "1 while evidence can be written", self.evidence_healthy.clone());
+        r.register("config_loads", "Configuration loads that succeeded", self.config_loads.clone());
+        r.register("config_rejections", "Configuration loads that were rejected", self.config_rejections.clone());
+        r.register("config_current", "1 while the configuration on disk is in force", self.config_current.clone());
+    }
+
+    /// Counts a finished call.
+    pub fn call(&self, tenant: &TenantId, provider: &str, outcome: &'static str) {
+        let labels = CallLabels { tenant: self.label(tenant), provider: provider.to_owned(), outcome };
+        self.calls.get_or_create(&labels).inc();
+    }
+
+    /// Counts what a call used.
+    pub fn usage(&self, tenant: &TenantId, tokens: &bh_domain::price::TokenCounts, cost: bh_domain::money::NanoUsd) {
+        let tenant = self.label(tenant);
+        for (kind, count) in [("input", tokens.input + tokens.cache_read + tokens.cache_write), ("output", tokens.output)] {
+            self.tokens.get_or_create(&TokenLabels { tenant: Arc::clone(&tenant), kind }).inc_by(count);
+        }
+        // A metric may round; the ledger does not.
+        #[expect(clippy::cast_precision_loss, reason = "a Prometheus sample is a float")]
+        let amount = cost.0 as f64 / 1e9;
+        self.cost.get_or_create(&TenantLabel { tenant }).inc_by(amount);
+    }
+
+    /// Notes how long the gateway itself took over a call, in microseconds.
+    pub fn overhead(&self, overhead_us: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a Prometheus sample is a float")]
+        self.overhead_seconds.observe(overhead_us as f64 / 1e6);
+    }
+
+    /// Counts a refusal.
+    pub fn refusal(&self, reason: &'static str) {
+        self.refusals.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    fn label(&self, tenant: &TenantId) -> Arc<str> {
+        let mut known = self.known_tenants.lock();
+        if let Some(label) = known.get(tenant.as_str()) {
+            return Arc::clone(label);
+        }
+        if known.len() >= TENANT_LABELS_MAX {
+            return OTHER_TENANTS.into();
+        }
+        let label: Arc<str> = tenant.as_str().into();
+        known.insert(Arc::clone(&label));
+        label
+    }
+
+    /// Everything, as OpenMetrics text.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            tracing::error!("could not render metrics");
+        }
+        text
+    }
+}

@@ -1,0 +1,50 @@
+//! What the stories need from outside, as traits. bh-store and bh-adapters implement them; bh-http never sees them.
+
+mod evidence;
+mod money;
+mod outside;
+
+pub use evidence::{
+    Appended, Batch, Checkpoint, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow, Position, Purge,
+    RecordRow, StoredHead, StoredRecord,
+};
+pub use money::{
+    BudgetStore, BudgetWindow, Figures, Grant, Holder, LeaseRequest, Settled, SessionSpend, SpendDelta, SpendQuery,
+};
+pub use outside::{
+    Attempt, CallerBodyBroken, Clock, Entropy, ProviderBody, ProviderRequest, ProviderResponse, SendFault, SendFaultKind, SystemClock,
+    SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
+};
+
+use std::fmt;
+
+pub use futures_util::future::BoxFuture;
+
+/// Why the store could not do its part. Logged where it is handled, never shown to a caller.
+#[derive(Debug)]
+pub struct StoreFault {
+    /// The step that failed, as a phrase: "append evidence".
+    pub step: &'static str,
+    /// The database's own error.
+    pub cause: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "could not {}", self.step)
+    }
+}
+
+impl std::error::Error for StoreFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.cause.as_ref())
+    }
+}
+
+/// A store call's answer.
+pub type StoreResult<T> = BoxFuture<'static, Result<T, StoreFault>>;
+
+/// The whole store, as one object.
+pub trait Store: EvidenceStore + BudgetStore + TenantStore {}
+
+impl<S: EvidenceStore + BudgetStore + TenantStore> Store for S {}

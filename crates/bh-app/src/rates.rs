@@ -1,0 +1,101 @@
+//! Request limits: exact counts in this process's memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bh_domain::limit::{RateLimit, RateVerdict};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Nid;
+use parking_lot::Mutex;
+
+use crate::snapshot::{Caller, Limited, Snapshot};
+
+/// One limit's count: the theoretical arrival time of its next request.
+#[derive(Debug, Default)]
+pub struct RateCell(AtomicU64);
+
+impl RateCell {
+    /// Takes one request from the limit, or says why not.
+    pub fn take(&self, limit: RateLimit, now_ns: u64) -> RateVerdict {
+        let mut seen = self.0.load(Ordering::Acquire);
+        loop {
+            let (verdict, next) = limit.decide(seen, now_ns);
+            let Some(next) = next else { return verdict };
+            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return verdict,
+                Err(current) => seen = current,
+            }
+        }
+    }
+
+    /// Puts one request back, because another limit refused it.
+    fn put_back(&self, limit: RateLimit) {
+        self.0.fetch_sub(limit.increment_ns(), Ordering::AcqRel);
+    }
+}
+
+/// All cells, by whose they are. A cell outlives reloads, so that a reload gives nobody a fresh allowance.
+#[derive(Debug, Default)]
+pub struct RateCells(Mutex<HashMap<(Nid, String), Arc<RateCell>>>);
+
+impl RateCells {
+    /// The cell of one caller, of a tenant (`name` empty), or of everybody (`Nid::SYSTEM`).
+    pub fn cell(&self, nid: Nid, name: &str) -> Arc<RateCell> {
+        Arc::clone(self.0.lock().entry((nid, name.to_owned())).or_default())
+    }
+}
+
+/// Counts one request against the caller's, the tenant's and the global limit, narrowest first, so that a noisy
+/// caller uses up nobody else's allowance. Returns the tightest verdict for the answer's headers.
+///
+/// # Errors
+/// `rate_limited` with the limit that refused; what the narrower limits had counted is put back.
+pub fn count_request(snapshot: &Snapshot, caller: &Caller, now_ns: u64) -> Result<Option<RateVerdict>, Refusal> {
+    let limits = [
+        ("caller", caller.rate.as_ref()),
+        ("tenant", caller.tenant.rate.as_ref()),
+        ("gateway", snapshot.global_rate.as_ref()),
+    ];
+    let mut taken: [Option<&Limited>; 3] = [None; 3];
+    let mut tightest: Option<RateVerdict> = None;
+    for (index, (whose, limited)) in limits.into_iter().enumerate() {
+        let Some(limited) = limited else { continue };
+        let verdict = limited.cell.take(limited.limit, now_ns);
+        if !verdict.allowed {
+            taken.iter().flatten().for_each(|earlier| earlier.cell.put_back(earlier.limit));
+            return Err(too_many(whose, verdict));
+        }
+        taken[index] = Some(limited);
+        if tightest.is_none_or(|seen| verdict.remaining < seen.remaining) {
+            tightest = Some(verdict);
+        }
+    }
+    Ok(tightest)
+}
+
+fn too_many(whose: &'static str, verdict: RateVerdict) -> Refusal {
+    let wait_s = verdict.retry_after_ns.div_ceil(1_000_000_000).max(1);
+    let mut refusal = Refusal::new(Code::RateLimited, "Rate limit exceeded").retry_after(wait_s).with("limited", whose);
+    refusal.rate = Some(verdict);
+    refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrent_requests_never_pass_more_than_the_limit() {
+        let cell = RateCell::default();
+        let limit = RateLimit::per_minute(100).unwrap();
+        let now = 3_600_000_000_000;
+        let passed: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| scope.spawn(|| (0..100).filter(|_| cell.take(limit, now).allowed).count()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(passed, 100);
+    }
+}

@@ -1,0 +1,144 @@
+//! From queued entries to a sealed batch.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use bh_domain::budget::Owner;
+use bh_domain::evidence::merkle::Frontier;
+use bh_domain::evidence::{ChainHead, HmacKey, seal};
+use bh_domain::tenant::Nid;
+
+use super::queue::Pending;
+use crate::ports::{Batch, EvidenceStore, HeadUpdate, Holder, NodeRow, RecordRow, SpendDelta, StoreFault, StoredHead};
+
+/// Chain heads kept in memory; the least useful are re-read from the store when there are more tenants.
+const HEADS_MAX: usize = 65_536;
+
+/// Gives records their place in the chains.
+pub(super) struct Sealer {
+    key: HmacKey,
+    /// As committed.
+    heads: HashMap<Nid, ChainHead>,
+    /// As they will be once the batch under way is durable.
+    next: HashMap<Nid, ChainHead>,
+    dirty: HashSet<Nid>,
+}
+
+impl Sealer {
+    pub(super) fn new(key: HmacKey) -> Self {
+        Self { key, heads: HashMap::new(), next: HashMap::new(), dirty: HashSet::new() }
+    }
+
+    /// Reads the heads this batch needs and memory does not hold.
+    pub(super) async fn load_heads(
+        &mut self,
+        store: &dyn EvidenceStore,
+        pending: &[Pending],
+    ) -> Result<(), StoreFault> {
+        if self.heads.len() > HEADS_MAX {
+            let dirty = &self.dirty;
+            self.heads.retain(|nid, _| dirty.contains(nid));
+        }
+        let missing: HashSet<Nid> =
+            pending.iter().map(|p| p.entry.draft.nid).filter(|nid| !self.heads.contains_key(nid)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let stored = store.heads(missing.iter().copied().collect()).await?;
+        for nid in missing {
+            self.heads.insert(nid, stored.get(&nid).map_or_else(|| Ok(ChainHead::default()), restored)?);
+        }
+        Ok(())
+    }
+
+    /// Seals every entry on top of the heads, in order.
+    pub(super) fn seal(&mut self, holder: Holder, pending: &[Pending]) -> Result<Arc<Batch>, StoreFault> {
+        self.next.clear();
+        let mut batch = Batch { holder, ..Batch::default() };
+        let mut spend: HashMap<(Nid, Owner, String), SpendDelta> = HashMap::new();
+        for entry in pending.iter().map(|pending| &pending.entry) {
+            let nid = entry.draft.nid;
+            let head = self.next.entry(nid).or_insert_with(|| self.heads.get(&nid).cloned().unwrap_or_else(ChainHead::default));
+            let sealed = seal(&entry.draft, head, &self.key).map_err(|cause| fault("seal a record", cause))?;
+            let nodes = head.advance(&sealed);
+            let rows = nodes.into_iter().map(|n| NodeRow { nid, level: n.level, index: n.index, hash: n.hash });
+            batch.nodes.extend(rows);
+            batch.records.push(RecordRow {
+                nid,
+                seq: sealed.seq,
+                id: entry.draft.id.to_string(),
+                at: entry.draft.timestamp,
+                leaf_hash: sealed.leaf_hash,
+                caller: entry.draft.agent_id.to_string(),
+                invocation_type: entry.draft.invocation_type.to_string(),
+                allowed: entry.draft.policy_decision.allowed,
+                model: entry.draft.execution.model_used.to_string(),
+                session_id: entry.draft.session_id.as_ref().map(ToString::to_string),
+                record: sealed.canonical.into(),
+            });
+            batch.contents.extend(entry.contents.iter().cloned());
+            for delta in &entry.spend {
+                add_up(&mut spend, delta);
+            }
+        }
+        batch.heads = self.next.iter().map(|(nid, head)| self.head_update(*nid, head)).collect();
+        batch.heads.sort_by_key(|head| head.nid);
+        batch.spend = spend.into_values().collect();
+        batch.spend.sort_by(|a, b| (a.nid, &a.owner, &a.window).cmp(&(b.nid, &b.owner, &b.window)));
+        Ok(Arc::new(batch))
+    }
+
+    fn head_update(&self, nid: Nid, head: &ChainHead) -> HeadUpdate {
+        let from_seq = self.heads.get(&nid).map_or(0, |committed| committed.seq);
+        HeadUpdate { nid, from_seq, to_seq: head.seq, leaf_hash: head.leaf_hash, frontier: head.frontier.to_bytes() }
+    }
+
+    /// The batch is durable.
+    pub(super) fn commit(&mut self) {
+        for (nid, head) in self.next.drain() {
+            self.dirty.insert(nid);
+            self.heads.insert(nid, head);
+        }
+    }
+
+    /// Another process has moved these chains on.
+    pub(super) fn forget(&mut self, nids: &[Nid]) {
+        for nid in nids {
+            self.heads.remove(nid);
+        }
+    }
+
+    pub(super) fn take_dirty(&mut self) -> Vec<(Nid, u64, [u8; 32])> {
+        let heads = &self.heads;
+        self.dirty
+            .drain()
+            .filter_map(|nid| heads.get(&nid).map(|head| (nid, head.seq, head.frontier.root())))
+            .collect()
+    }
+}
+
+fn restored(stored: &StoredHead) -> Result<ChainHead, StoreFault> {
+    let frontier = Frontier::from_bytes(&stored.frontier).map_err(|cause| fault("read a chain head", cause))?;
+    Ok(ChainHead { seq: stored.seq, leaf_hash: stored.leaf_hash, frontier })
+}
+
+fn fault(step: &'static str, cause: impl std::error::Error + Send + Sync + 'static) -> StoreFault {
+    StoreFault { step, cause: Box::new(cause) }
+}
+
+fn add_up(sums: &mut HashMap<(Nid, Owner, String), SpendDelta>, delta: &SpendDelta) {
+    let key = (delta.nid, delta.owner.clone(), delta.window.clone());
+    let Some(sum) = sums.get_mut(&key) else {
+        sums.insert(key, delta.clone());
+        return;
+    };
+    sum.calls += delta.calls;
+    sum.denied += delta.denied;
+    sum.failed += delta.failed;
+    sum.cost += delta.cost;
+    sum.tokens.input += delta.tokens.input;
+    sum.tokens.output += delta.tokens.output;
+    sum.tokens.cache_read += delta.tokens.cache_read;
+    sum.tokens.cache_write += delta.tokens.cache_write;
+    sum.tokens.reasoning += delta.tokens.reasoning;
+}

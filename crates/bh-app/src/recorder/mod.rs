@@ -1,0 +1,11 @@
+//! The evidence writer: many decisions share one transaction and one fsync, and each waits for its own.
+//!
+//! Records get their place in the tenant's chain here, in the order in which they are committed, never in the
+//! request. A batch that the store did not take is kept and tried again; nothing is skipped, so a chain has no gaps.
+
+mod batch;
+mod checkpoints;
+mod queue;
+
+pub use checkpoints::Checkpointer;
+pub use queue::{Entry, EvidenceLost, Receipt, Recorder, RecorderOptions};

@@ -1,0 +1,294 @@
+//! The queue in front of the writer, and the writer's loop.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bh_domain::evidence::{Draft, HmacKey};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Nid;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::batch::Sealer;
+use crate::metrics::Metrics;
+use crate::ports::{Appended, Batch, ContentRow, EvidenceStore, Holder, SpendDelta, StoreFault};
+use crate::snapshot::{Durability, OnFailure};
+
+/// Relaxed records wait this long for company: within 5 ms, the flush included.
+const LINGER: Duration = Duration::from_millis(2);
+/// Records of one transaction.
+const BATCH_RECORDS_MAX: usize = 512;
+/// Records that may wait in memory. Beyond it new calls are refused, or with `degrade`, records are given up.
+const PENDING_MAX: usize = 65_536;
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long the end of an answer waits for its record before it is given up.
+const RECEIPT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// One decision to be recorded, with the money that becomes durable together with it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The record, before it has a place in the chain.
+    pub draft: Draft,
+    /// What it adds to the ledger.
+    pub spend: Vec<SpendDelta>,
+    /// Sealed content to keep.
+    pub contents: Vec<ContentRow>,
+}
+
+/// The evidence of a call could not be made durable in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("evidence could not be made durable in time")]
+pub struct EvidenceLost;
+
+/// Resolves once a strict record is durable.
+#[derive(Debug)]
+pub struct Receipt(oneshot::Receiver<()>);
+
+impl Receipt {
+    /// Waits for durability, within a limit.
+    ///
+    /// # Errors
+    /// [`EvidenceLost`] when the store does not take the record in time; the record itself stays queued.
+    pub async fn durable(self) -> Result<(), EvidenceLost> {
+        let waited = tokio::time::timeout(RECEIPT_WAIT_MAX, self.0).await;
+        waited.map_err(|_| EvidenceLost)?.map_err(|_| EvidenceLost)
+    }
+}
+
+/// What the writer needs to know.
+#[derive(Debug)]
+pub struct RecorderOptions {
+    /// Signs records.
+    pub signing_key: HmacKey,
+    /// The process, for the ledger.
+    pub holder: Holder,
+    /// What happens to calls while nothing can be written.
+    pub on_failure: OnFailure,
+}
+
+/// The way into the evidence log.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn EvidenceStore>,
+    metrics: Arc<Metrics>,
+    on_failure: OnFailure,
+    holder: Holder,
+    queue: Mutex<Queue>,
+    /// Set when the queue stops being empty.
+    filled: Notify,
+    /// Set when somebody waits for durability, which ends the linger.
+    urgent: Notify,
+    pending: AtomicUsize,
+    healthy: AtomicBool,
+    sealer: tokio::sync::Mutex<Sealer>,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Pending>,
+    strict: usize,
+}
+
+pub(super) struct Pending {
+    pub(super) entry: Entry,
+    done: Option<oneshot::Sender<()>>,
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("healthy", &self.healthy()).finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// A recorder in front of `store`. [`Recorder::run`] does the writing.
+    pub fn new(store: Arc<dyn EvidenceStore>, metrics: Arc<Metrics>, options: RecorderOptions) -> Self {
+        let RecorderOptions { signing_key, holder, on_failure } = options;
+        Self(Arc::new(Inner {
+            store,
+            metrics,
+            on_failure,
+            holder,
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            urgent: Notify::new(),
+            pending: AtomicUsize::new(0),
+            healthy: AtomicBool::new(true),
+            sealer: tokio::sync::Mutex::new(Sealer::new(signing_key)),
+        }))
+    }
+
+    /// Whether evidence can be written, as far as the last attempt tells.
+    #[must_use]
+    pub fn healthy(&self) -> bool {
+        self.0.healthy.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing is waiting to be written.
+    #[must_use]
+    pub fn idle(&self) -> bool {
+        self.0.pending.load(Ordering::Acquire) == 0
+    }
+
+    /// Says what an attempt to write to the store showed.
+    pub fn set_healthy(&self, healthy: bool) {
+        if self.0.healthy.swap(healthy, Ordering::AcqRel) != healthy {
+            if healthy {
+                tracing::info!("evidence can be written again");
+            } else {
+                tracing::error!("evidence cannot be written");
+            }
+        }
+        self.0.metrics.evidence_healthy.set(i64::from(healthy));
+    }
+
+    /// Whether a new call may start: its evidence will find a place.
+    ///
+    /// # Errors
+    /// `evidence_unavailable` while nothing can be written or too much is waiting, unless degraded calls are allowed.
+    pub fn accepting(&self) -> Result<(), Refusal> {
+        let room = self.0.pending.load(Ordering::Relaxed) < PENDING_MAX;
+        if (self.healthy() && room) || self.0.on_failure == OnFailure::Degrade {
+            return Ok(());
+        }
+        let message = "Evidence cannot be written right now, so no call is forwarded; try again";
+        Err(Refusal::new(Code::EvidenceUnavailable, message).retry_after(1))
+    }
+
+    /// Queues a record. A strict one returns a receipt to wait for.
+    pub fn submit(&self, entry: Entry, durability: Durability) -> Option<Receipt> {
+        let inner = &self.0;
+        if inner.pending.load(Ordering::Relaxed) >= PENDING_MAX && inner.on_failure == OnFailure::Degrade {
+            inner.metrics.evidence_dropped.inc();
+            return None;
+        }
+        let (done, receipt) = match durability {
+            Durability::Relaxed => (None, None),
+            Durability::Strict => {
+                let (sender, receiver) = oneshot::channel();
+                (Some(sender), Some(Receipt(receiver)))
+            }
+        };
+        inner.pending.fetch_add(1, Ordering::Relaxed);
+        let (was_empty, first_strict) = {
+            let mut queue = inner.queue.lock();
+            let was_empty = queue.waiting.is_empty();
+            queue.strict += usize::from(done.is_some());
+            let first_strict = done.is_some() && queue.strict == 1;
+            queue.waiting.push(Pending { entry, done });
+            (was_empty, first_strict)
+        };
+        if was_empty {
+            inner.filled.notify_one();
+        }
+        if first_strict {
+            inner.urgent.notify_one();
+        }
+        receipt
+    }
+
+    /// Writes until the queue is closed by [`Recorder::drain`]. One task runs this.
+    pub async fn run(&self) {
+        loop {
+            self.0.filled.notified().await;
+            while self.has_waiting() {
+                self.gather().await;
+                let batch = self.take();
+                self.write(batch).await;
+            }
+        }
+    }
+
+    /// Waits until everything submitted so far is durable; returns false when that takes longer than `limit`.
+    pub async fn drain(&self, limit: Duration) -> bool {
+        let done = async {
+            while self.0.pending.load(Ordering::Acquire) > 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(limit, done).await.is_ok()
+    }
+
+    /// The chain heads as last committed by this process, for checkpoints.
+    pub(super) async fn take_dirty_heads(&self) -> Vec<(Nid, u64, [u8; 32])> {
+        self.0.sealer.lock().await.take_dirty()
+    }
+
+    fn has_waiting(&self) -> bool {
+        !self.0.queue.lock().waiting.is_empty()
+    }
+
+    /// Lets a batch fill up: by time while nobody waits, else just long enough for what is ready to run to get in.
+    async fn gather(&self) {
+        if self.0.queue.lock().strict > 0 {
+            tokio::task::yield_now().await;
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LINGER) => {}
+            () = self.0.urgent.notified() => {}
+        }
+    }
+
+    fn take(&self) -> Vec<Pending> {
+        let mut queue = self.0.queue.lock();
+        let count = queue.waiting.len().min(BATCH_RECORDS_MAX);
+        let taken: Vec<Pending> = if count == queue.waiting.len() {
+            std::mem::take(&mut queue.waiting)
+        } else {
+            queue.waiting.drain(..count).collect()
+        };
+        queue.strict -= taken.iter().filter(|pending| pending.done.is_some()).count();
+        taken
+    }
+
+    /// Makes one batch durable, however long it takes.
+    async fn write(&self, pending: Vec<Pending>) {
+        let inner = &self.0;
+        let mut backoff = RETRY_FIRST;
+        let mut sealer = inner.sealer.lock().await;
+        loop {
+            match self.try_write(&mut sealer, &pending).await {
+                Ok(true) => break,
+                Ok(false) => tracing::debug!("another replica moved a chain on; sealing again"),
+                Err(fault) => {
+                    tracing::error!(error = &fault as &dyn std::error::Error, "evidence was not written");
+                    inner.metrics.evidence_failures.inc();
+                    self.set_healthy(false);
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        drop(sealer);
+        self.set_healthy(true);
+        let count = pending.len();
+        inner.metrics.evidence_records.inc_by(count as u64);
+        for waiter in pending.into_iter().filter_map(|pending| pending.done) {
+            // A client that hung up no longer waits.
+            let _gone = waiter.send(());
+        }
+        let left = inner.pending.fetch_sub(count, Ordering::AcqRel) - count;
+        inner.metrics.evidence_pending.set(i64::try_from(left).unwrap_or(i64::MAX));
+    }
+
+    async fn try_write(&self, sealer: &mut Sealer, pending: &[Pending]) -> Result<bool, StoreFault> {
+        sealer.load_heads(self.0.store.as_ref(), pending).await?;
+        let batch: Arc<Batch> = sealer.seal(self.0.holder, pending)?;
+        match self.0.store.append(Arc::clone(&batch)).await? {
+            Appended::Durable => {
+                sealer.commit();
+                Ok(true)
+            }
+            Appended::Stale(nids) => {
+                sealer.forget(&nids);
+                Ok(false)
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The live configuration: one immutable snapshot, loaded once per request and kept to its end.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bh_domain::limit::RateLimit;
+use bh_domain::money::NanoUsd;
+use bh_domain::price::PriceTable;
+use bh_domain::tenant::{Nid, TenantId};
+use bh_wire::edit::StoreMode;
+use bh_wire::family::Family;
+use bh_wire::headers::ProviderAuth;
+use http::HeaderName;
+use secrecy::SecretString;
+
+use crate::budgets::{BudgetCell, ZoneClock};
+use crate::identity::{KeyHasher, Keyring, Network};
+use crate::rates::RateCell;
+
+/// Where every story reads the configuration in force.
+pub type Live = Arc<ArcSwap<Snapshot>>;
+
+/// Everything a request needs to know about the configuration.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts successful loads, from 1.
+    pub generation: u64,
+    /// Hashes presented keys.
+    pub hasher: KeyHasher,
+    /// Digest of the configuration; evidence names it as `policy_version`.
+    pub version: String,
+    /// Days and months of the organisation's budget, when it has one.
+    pub organization_clock: Option<Arc<ZoneClock>>,
+    /// Callers and operators by credential.
+    pub keyring: Keyring,
+    /// Tenants by slug.
+    pub tenants: HashMap<TenantId, Arc<Tenant>>,
+    /// Providers by id.
+    pub providers: HashMap<String, Arc<Provider>>,
+    /// Candidates by the model name clients ask for (aliases included); the native routes use it.
+    pub models: HashMap<String, Vec<Candidate>>,
+    /// Prices.
+    pub prices: PriceTable,
+    /// Currency of every amount.
+    pub currency: String,
+    /// Requests of everybody together.
+    pub global_rate: Option<Limited>,
+    /// How evidence is kept.
+    pub evidence: EvidencePolicy,
+    /// `Some` only under `serve --proxy-quickstart`.
+    pub quickstart: Option<Quickstart>,
+    /// The header that may confirm the tenant (seed 001).
+    pub tenant_header: HeaderName,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Output tokens assumed for a call that names no maximum.
+    pub default_output_tokens: u64,
+    /// The largest body read.
+    pub body_bytes_max: u64,
+    /// A body that pauses longer than this is given up.
+    pub body_idle_timeout: Duration,
+}
+
+/// Bring-your-own-key mode (seed 002): one synthetic caller, one provider that gets the client's own bearer. The
+/// provider is reachable through the host root only, never through `/v1/proxy`, so no tenant key can get to it.
+#[derive(Clone, Debug)]
+pub struct Quickstart {
+    /// Whom its calls are recorded for.
+    pub caller: Arc<Caller>,
+    /// Where they go.
+    pub provider: Arc<Provider>,
+}
+
+/// A rate limit with the cell that counts against it.
+#[derive(Clone, Debug)]
+pub struct Limited {
+    /// The limit.
+    pub limit: RateLimit,
+    /// The count; survives reloads.
+    pub cell: Arc<RateCell>,
+}
+
+/// A budget with its cap in force.
+#[derive(Clone, Debug)]
+pub struct Capped {
+    /// The cap.
+    pub cap: NanoUsd,
+    /// The account; survives reloads.
+    pub cell: Arc<BudgetCell>,
+}
+
+/// A customer.
+#[derive(Debug)]
+pub struct Tenant {
+    /// Slug.
+    pub id: TenantId,
+    /// Network id.
+    pub nid: Nid,
+    /// Days and months in its time zone.
+    pub clock: Arc<ZoneClock>,
+    /// Requests of all its callers together.
+    pub rate: Option<Limited>,
+    /// How its evidence is kept, when it differs from the default.
+    pub durability: Option<Durability>,
+    /// False while suspended.
+    pub active: bool,
+    /// Caps on the tenant as a whole, for reads: (daily, monthly).
+    pub caps: Caps,
+}
+
+/// Money caps; `None` = no cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// Per day.
+    pub daily: Option<NanoUsd>,
+    /// Per month.
+    pub monthly: Option<NanoUsd>,
+    /// Per session.
+    pub session: Option<NanoUsd>,
+}
+
+/// One app or agent of a tenant.
+#[derive(Debug)]
+pub struct Caller {
+    /// Name; `agent_id` in evidence.
+    pub name: String,
+    /// Its tenant.
+    pub tenant: Arc<Tenant>,
+    /// Team, for reports.
+    pub team: Option<String>,
+    /// Its own requests.
+    pub rate: Option<Limited>,
+    /// Its own caps.
+    pub caps: Caps,
+    /// Every day and month budget a call of its must fit: its own, the tenant's, the organisation's.
+    pub budgets: Vec<Capped>,
+    /// Models it may use; empty = all.
+    pub allowed_models: Vec<String>,
+    /// Models it may not use.
+    pub blocked_models: Vec<String>,
+    /// Providers it may use; empty = all.
+    pub allowed_providers: Vec<String>,
+    /// Whether session and orchestration headers of the client are believed.
+    pub accept_client_metadata: bool,
+    /// Where its key came from; evidence says so.
+    pub source: CallerSource,
+}
+
+/// How a caller came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerSource {
+    /// `gateway.callers[]` or `BULKHEAD_API_KEYS`.
+    Config,
+    /// Recognised by its address.
+    SourceIp,
+    /// Nobody in particular: `require_caller_id: false`.
+    Anonymous,
+    /// The quickstart's own (seed 002).
+    Quickstart,
+}
+
+/// Whose credential the provider sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamAuth {
+    /// The one configured for the provider.
+    Secret,
+    /// The caller's own bearer (quickstart).
+    ClientBearer,
+}
+
+/// An LLM upstream.
+#[derive(Debug)]
+pub struct Provider {
+    /// Id in the configuration and in `/v1/proxy/{id}`.
+    pub id: String,
+    /// The wire it speaks.
+    pub family: Family,
+    /// How its credential is sent.
+    pub credential_style: ProviderAuth,
+    /// `scheme://host[:port][/path]`, without a trailing slash.
+    pub base_url: String,
+    /// Its credential.
+    pub api_key: Option<SecretString>,
+    /// The name of the secret the credential came from, for evidence.
+    pub secret_name: Option<String>,
+    /// Whose credential is used.
+    pub auth: UpstreamAuth,
+    /// Jurisdiction.
+    pub region: Option<String>,
+    /// Added as `api-version` when the request has none (Azure).
+    pub api_version: Option<String>,
+    /// Models that may be asked of it; empty = all.
+    pub allowed_models: Vec<String>,
+    /// Models that may not.
+    pub blocked_models: Vec<String>,
+    /// What follows when it does not answer, in order; same family.
+    pub fallback: Vec<Candidate>,
+    /// What happens to `store` on the Responses wire.
+    pub store_mode: StoreMode,
+    /// Whether streamed chats are asked for usage.
+    pub inject_stream_usage: bool,
+    /// Retries of the same provider.
+    pub retry: Retry,
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Whether it may live on a loopback or private address.
+    pub private_network: bool,
+}
+
+/// A provider and the model asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Provider id.
+    pub provider: String,
+    /// Model name there; `None` = as the client asked.
+    pub model: Option<String>,
+}
+
+/// Retry rule for one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Retries after the first attempt, at most 5.
+    pub attempts: u32,
+    /// First backoff.
+    pub initial: Duration,
+    /// Longest backoff.
+    pub max: Duration,
+}
+
+/// Time limits for one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until connected.
+    pub connect: Duration,
+    /// Until the head of the answer.
+    pub header: Duration,
+    /// Whole request, retries included, until the head of the answer.
+    pub request: Duration,
+    /// Between two pieces of the body.
+    pub idle: Duration,
+}
+
+/// When evidence is durable, relative to the end of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Fsynced before the end of the answer leaves.
+    Strict,
+    /// Group-committed within 5 ms after it.
+    Relaxed,
+}
+
+/// What happens to calls while evidence cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They are refused before the provider is reached.
+    Refuse,
+    /// They go on; their records wait in memory, bounded, and say so.
+    Degrade,
+}
+
+/// How evidence is kept.
+#[derive(Clone, Debug)]
+pub struct EvidencePolicy {
+    /// Default guarantee.
+    pub durability: Durability,
+    /// Guarantees by path prefix; the longest match wins over tenant and default.
+    pub routes: Vec<(String, Durability)>,
+    /// What happens when it cannot be written.
+    pub on_failure: OnFailure,
+    /// Keep prompts, sealed.
+    pub store_prompts: bool,
+    /// Keep answers, sealed.
+    pub store_answers: bool,
+}
+
+impl EvidencePolicy {
+    /// The guarantee for one call.
+    #[must_use]
+    pub fn durability_for(&self, path: &str, tenant: &Tenant) -> Durability {
+        let routed = self.routes.iter().filter(|(prefix, _)| path.starts_with(prefix.as_str()));
+        let longest = routed.max_by_key(|(prefix, _)| prefix.len()).map(|(_, durability)| *durability);
+        longest.or(tenant.durability).unwrap_or(self.durability)
+    }
+}
+
+impl Snapshot {
+    /// The tenant with this network id.
+    #[must_use]
+    pub fn tenant_by_nid(&self, nid: Nid) -> Option<&Arc<Tenant>> {
+        self.tenants.values().find(|tenant| tenant.nid == nid)
+    }
+
+    /// The client's address: the peer's, or behind trusted proxies the nearest hop that is not one of them.
+    #[must_use]
+    pub fn client_ip(&self, peer: IpAddr, forwarded_for: Option<&str>) -> IpAddr {
+        let trusted = |ip: IpAddr| self.trusted_proxies.iter().any(|network| network.contains(ip));
+        if !trusted(peer) {
+            return peer;
+        }
+        let hops = forwarded_for.into_iter().flat_map(|list| list.rsplit(','));
+        let mut client = peer;
+        for hop in hops {
+            let Ok(ip) = hop.trim().parse::<IpAddr>() else { break };
+            client = ip;
+            if !trusted(ip) {
+                break;
+            }
+        }
+        client
+    }
+}

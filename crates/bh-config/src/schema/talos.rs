@@ -1,0 +1,336 @@
+//! Seed 003's settings: tenancy by host name and the API-key server (Talos dossier §7.4 and §8.2).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Free, words};
+use crate::secret::{Secret, SecretUrl};
+use crate::text::{GoDuration, Hostname, KeyPrefix, NetworkId};
+
+/// Tenancy by host name.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MultiTenancy {
+    /// Whether the host name decides the tenant. An unknown one is 404.
+    pub enabled: bool,
+    /// The known host names.
+    pub networks: Vec<Network>,
+}
+
+/// One host name and the tenant behind it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Host name; compared in lower case, without port and brackets.
+    #[schemars(example = &"tenant1.talos.example.com")]
+    pub hostname: Hostname,
+    /// The tenant's network id, a UUID.
+    #[schemars(example = &"550e8400-e29b-41d4-a716-446655440001")]
+    pub id: NetworkId,
+    /// Overlay file with the tenant's own settings.
+    #[schemars(example = &"/etc/talos/tenant1.yaml")]
+    pub config_path: Option<String>,
+}
+
+/// Listeners of the API-key server. `grpc` and `tls` are free in form.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Serve {
+    /// The HTTP listener.
+    pub http: ServeHttp,
+    /// The metrics listener.
+    pub metrics: HostPort,
+    /// The gRPC listener.
+    pub grpc: Free,
+    /// Certificates.
+    pub tls: Free,
+}
+
+/// The HTTP listener.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeHttp {
+    /// Address to listen on. Default `0.0.0.0`.
+    pub host: Option<String>,
+    /// Port to listen on. Default 4420.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: Option<u16>,
+    /// Cross-origin requests.
+    pub cors: Cors,
+    /// Where a caller's address is read from.
+    pub client_ip_source: Option<ClientIpSource>,
+    /// Whether `X-Forwarded-Host` wins over `Host`; only behind a proxy that rewrites it.
+    pub trust_forwarded_host: bool,
+    /// Lines per request.
+    pub request_log: RequestLog,
+}
+
+/// An address and a port.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostPort {
+    /// Address to listen on. Default `0.0.0.0`.
+    pub host: Option<String>,
+    /// Port to listen on. Default 4422.
+    #[schemars(range(min = 1, max = 65_535))]
+    pub port: Option<u16>,
+}
+
+/// Cross-origin requests.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cors {
+    /// Whether they are answered.
+    pub enabled: bool,
+    /// From where; one `*` per origin. Default `["*"]`.
+    pub allowed_origins: Option<Vec<String>>,
+    /// With which methods.
+    pub allowed_methods: Option<Vec<String>>,
+    /// With which headers.
+    pub allowed_headers: Option<Vec<String>>,
+    /// Which headers scripts may read.
+    pub exposed_headers: Option<Vec<String>>,
+    /// Whether credentials may come along.
+    pub allow_credentials: bool,
+    /// Seconds that a preflight holds.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub max_age: u32,
+    /// Whether decisions are logged.
+    pub debug: bool,
+}
+
+/// Lines per request.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestLog {
+    /// Whether health checks are left out.
+    pub exclude_health_endpoints: bool,
+}
+
+/// Where a caller's address is read from. Checked in full with the API-key server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct ClientIpSource(#[schemars(regex(pattern = r"^CLIENT_IP_SOURCE_"))] pub String);
+
+/// Issued keys and derived tokens.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Credentials {
+    /// Issuer named in derived tokens.
+    #[schemars(length(min = 1))]
+    pub issuer: Option<String>,
+    /// Issuers still accepted.
+    pub issuer_retired: Vec<Retired>,
+    /// How far clocks may differ. Default `5m`, at most `10m`.
+    pub clock_skew: Option<GoDuration>,
+    /// Issued keys.
+    pub api_keys: ApiKeySettings,
+    /// Derived tokens.
+    pub derived_tokens: DerivedTokens,
+}
+
+/// A value that is on its way out: the bare value, or with the instant after which it is refused.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Retired {
+    /// The value.
+    Value(String),
+    /// The value and its end.
+    Until(RetiredUntil),
+}
+
+/// A retired value and its end.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetiredUntil {
+    /// The value.
+    pub value: String,
+    /// RFC 3339 instant after which it is refused.
+    pub expires_at: Option<String>,
+}
+
+/// Issued keys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiKeySettings {
+    /// Lifetime of a key that asks for none.
+    pub default_ttl: Option<GoDuration>,
+    /// Longest lifetime. Default `8760h`.
+    pub max_ttl: Option<GoDuration>,
+    /// First part of issued keys.
+    pub prefix: Prefix,
+}
+
+/// First part of issued keys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Prefix {
+    /// Of new keys.
+    #[schemars(example = &"t3")]
+    pub current: Option<KeyPrefix>,
+    /// Still accepted.
+    pub retired: Vec<KeyPrefix>,
+    /// Of new keys that are no secret.
+    pub public_current: Option<KeyPrefix>,
+    /// Still accepted for keys that are no secret.
+    pub public_retired: Vec<KeyPrefix>,
+}
+
+/// Derived tokens.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DerivedTokens {
+    /// Lifetime of a token that asks for none. Default `1h`.
+    pub default_ttl: Option<GoDuration>,
+    /// Signed tokens.
+    pub jwt: Jwt,
+    /// Chained tokens.
+    pub macaroon: Macaroon,
+}
+
+/// Signed tokens.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Jwt {
+    /// Which key signs.
+    pub signing_key_id: Option<String>,
+    /// Where keys come from.
+    pub signing_keys: SigningKeys,
+}
+
+/// Where signing keys come from.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SigningKeys {
+    /// Key sets, as `base64://...` or as addresses. May hold private keys, so they are treated as secrets.
+    pub urls: Vec<Secret>,
+}
+
+/// Chained tokens.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Macaroon {
+    /// First part of tokens.
+    pub prefix: MacaroonPrefix,
+}
+
+/// First part of chained tokens.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MacaroonPrefix {
+    /// Of new tokens. Default `mc`; 1 to 8 characters.
+    #[schemars(length(min = 1, max = 8))]
+    pub current: Option<String>,
+    /// Still accepted.
+    #[schemars(inner(length(min = 1, max = 8)))]
+    pub retired: Vec<String>,
+}
+
+/// A secret and its predecessors.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rotation {
+    /// What is used now; at least 32 characters.
+    #[schemars(length(min = 32))]
+    pub current: Option<Secret>,
+    /// File that holds `current`.
+    pub current_file: Option<String>,
+    /// What is still accepted.
+    pub retired: Vec<Rotated>,
+}
+
+/// A retired secret: bare, or with the instant after which it is refused.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Rotated {
+    /// The secret.
+    Value(Secret),
+    /// The secret and its end.
+    Until(RotatedUntil),
+}
+
+/// A retired secret and its end.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RotatedUntil {
+    /// The secret.
+    pub value: Secret,
+    /// RFC 3339 instant after which it is refused.
+    pub expires_at: Option<String>,
+}
+
+/// Database in Talos's spelling.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Db {
+    /// `sqlite://`, `postgres://`, `cockroach://` or `mysql` address, pool settings in the query.
+    pub dsn: Option<SecretUrl>,
+    /// File that holds the address.
+    pub dsn_file: Option<String>,
+}
+
+/// Rate limits of issued keys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateLimit {
+    /// Whether they hold.
+    pub enabled: bool,
+    /// Where they are counted. Default `memory`.
+    pub backend: Option<RateLimitBackend>,
+}
+
+/// When each issued key was last used.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LastUsed {
+    /// Most updates waiting. Default 10000.
+    #[schemars(range(min = 256, max = 1_000_000))]
+    pub queue_size: Option<u32>,
+    /// Most updates in one write. Default 100.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub flush_size: Option<u32>,
+    /// How often updates are written. Default `30s`.
+    pub flush_interval: Option<GoDuration>,
+    /// Writers. Default 4.
+    #[schemars(range(min = 1, max = 64))]
+    pub num_workers: Option<u32>,
+}
+
+/// Traces.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tracing {
+    /// Whether traces are sent.
+    pub enabled: bool,
+    /// Name of this service.
+    pub service_name: Option<String>,
+    /// Its version.
+    pub service_version: Option<String>,
+    /// Where it runs. Default `development`.
+    pub environment: Option<String>,
+    /// How traces are sent. Default `otlp`.
+    pub exporter: Option<String>,
+    /// Where they are sent.
+    pub endpoint: Option<String>,
+    /// Part of the requests that are traced, 0 to 1. Default 0.001.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub sample_rate: Option<f64>,
+}
+
+/// How many things a tenant may keep.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Issued keys; 0 for no limit.
+    pub api_keys_max: u64,
+}
+
+words!(
+    /// Where rate limits are counted.
+    RateLimitBackend {
+        /// In the process.
+        Memory,
+        /// In Redis.
+        Redis,
+    }
+);

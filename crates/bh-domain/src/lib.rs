@@ -1,0 +1,12 @@
+//! The rules of Bulkhead: tenants, money, budgets, limits, refusals and evidence.
+//!
+//! Nothing here reads a clock, draws a random number, opens a file or awaits: time, chance and bytes are passed in.
+
+pub mod budget;
+pub mod evidence;
+pub mod limit;
+pub mod money;
+pub mod price;
+pub mod refusal;
+pub mod tenant;
+pub mod time;

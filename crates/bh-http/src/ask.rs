@@ -1,0 +1,159 @@
+//! What a control-plane handler gets: the authenticated sender, the parameters, and the stories.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, RawPathParams};
+use bh_app::costs::CostReads;
+use bh_app::evidence::EvidenceReads;
+use bh_app::identity::Principal;
+use bh_app::llm::LlmStory;
+use bh_app::metrics::Metrics;
+use bh_app::ports::{Clock, Store};
+use bh_app::recorder::Recorder;
+use bh_app::snapshot::{Live, Snapshot};
+use bh_app::status::StatusReads;
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Scope;
+use bytes::Bytes;
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+/// Everything the doors open onto. Built once, by the assembly.
+#[derive(Clone)]
+pub struct Doors {
+    /// The configuration in force.
+    pub live: Live,
+    /// LLM calls.
+    pub llm: LlmStory,
+    /// Evidence, read back.
+    pub evidence: EvidenceReads,
+    /// What was spent and what is left.
+    pub costs: CostReads,
+    /// How a tenant is doing.
+    pub status: StatusReads,
+    /// The evidence writer: health for `/readyz`.
+    pub recorder: Recorder,
+    /// Reads.
+    pub store: Arc<dyn Store>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// What `/readyz` says about the configuration: `None` while the one on disk is in force.
+    pub config_fault: Arc<arc_swap::ArcSwapOption<String>>,
+    /// When the process started.
+    pub started_ns: u64,
+}
+
+impl std::fmt::Debug for Doors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Doors").finish_non_exhaustive()
+    }
+}
+
+/// The largest body of a control-plane request.
+const CONTROL_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// One authenticated control-plane request.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) doors: Arc<Doors>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Who asks; `None` on open routes.
+    pub(crate) principal: Option<Principal>,
+    pub(crate) parts: Parts,
+    pub(crate) path: Vec<(String, String)>,
+    pub(crate) body: Body,
+}
+
+impl Ask {
+    /// The path parameter `name`, percent-decoded; empty when the route has none.
+    pub(crate) fn path(&self, name: &str) -> &str {
+        self.path.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// The query parameters. A parameter given twice is refused rather than guessed.
+    pub(crate) fn query(&self) -> Result<Query, Refusal> {
+        let mut values = HashMap::new();
+        for (name, value) in form_urlencoded::parse(self.parts.uri.query().unwrap_or("").as_bytes()) {
+            if values.insert(name.to_string(), value.to_string()).is_some() {
+                return Err(Refusal::new(Code::InvalidRequest, format!("The query parameter `{name}` is given twice")));
+            }
+        }
+        Ok(Query(values))
+    }
+
+    /// What the sender may read.
+    pub(crate) fn scope(&self) -> Scope {
+        self.principal.as_ref().map_or_else(|| Scope::system("open route"), Principal::scope)
+    }
+
+    /// Reads the body, bounded.
+    pub(crate) async fn bytes(&mut self) -> Result<Bytes, Refusal> {
+        let body = std::mem::take(&mut self.body);
+        match Limited::new(body, CONTROL_BODY_BYTES_MAX).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(
+                Code::RequestTooLarge,
+                format!("The body is larger than {CONTROL_BODY_BYTES_MAX} bytes"),
+            )),
+            Err(_) => Err(Refusal::new(Code::InvalidRequest, "The body broke off before its end")),
+        }
+    }
+
+    /// Reads the body as JSON; an empty body is an empty object.
+    pub(crate) async fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Refusal> {
+        let bytes = self.bytes().await?;
+        let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
+        serde_json::from_slice(text)
+            .map_err(|error| Refusal::new(Code::InvalidRequest, format!("The body is not as expected: {error}")))
+    }
+}
+
+/// Query parameters, each given at most once.
+#[derive(Debug)]
+pub(crate) struct Query(HashMap<String, String>);
+
+impl Query {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// A whole number within bounds.
+    pub(crate) fn number(&self, name: &str, default: u32, max: u32) -> Result<u32, Refusal> {
+        let Some(text) = self.text(name) else { return Ok(default) };
+        let number = text.parse::<u32>().ok().filter(|n| (1..=max).contains(n));
+        number.ok_or_else(|| invalid(name, text, &format!("a whole number from 1 to {max}")))
+    }
+
+    /// An instant: RFC 3339 or a date.
+    pub(crate) fn instant(&self, name: &str) -> Result<Option<bh_domain::time::Timestamp>, Refusal> {
+        let parse = |text| bh_domain::time::Timestamp::parse(text);
+        self.text(name).map(parse).transpose().map_err(|error| {
+            Refusal::new(Code::InvalidRequest, format!("The query parameter `{name}` cannot be read: {error}"))
+        })
+    }
+
+    /// `true`, `false`, `1` or `0`.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Refusal> {
+        match self.text(name) {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => Err(invalid(name, other, "true, false, 1 or 0")),
+        }
+    }
+}
+
+pub(crate) fn invalid(name: &str, value: &str, wanted: &str) -> Refusal {
+    Refusal::new(Code::InvalidRequest, format!("The query parameter `{name}` is `{value}`; it must be {wanted}"))
+}
+
+pub(crate) fn path_params(raw: &RawPathParams) -> Vec<(String, String)> {
+    raw.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The rest of a path, undecoded, after a route's fixed part.
+pub(crate) type Rest = Path<HashMap<String, String>>;

@@ -1,0 +1,17 @@
+//! The doors: routes, credentials, envelopes, the accept loop. No rule is decided here.
+
+mod ask;
+mod costs;
+mod evidence;
+mod health;
+mod llm;
+mod matrix;
+mod respond;
+mod secrets;
+mod serve;
+mod status;
+
+pub use ask::Doors;
+pub use axum::Router;
+pub use matrix::{Family, Handler, MATRIX, Row, metrics_router, router};
+pub use serve::{ListenerLimits, serve};

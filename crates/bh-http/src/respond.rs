@@ -1,0 +1,116 @@
+//! Exactly one place per dialect that builds an answer's body and its common headers.
+
+use axum::body::Body;
+use axum::response::Response;
+use bh_domain::limit::RateVerdict;
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::time::Timestamp;
+use bh_wire::errors::{ErrorBody, envelope};
+use bh_wire::family::Family;
+use bh_wire::ratelimit::{RateLimit, write_limits, write_retry_after};
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+/// The header that names a request in logs, evidence and support calls.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Whose words an error is told in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `{"error","message"}`: Bulkhead's own control plane.
+    Control,
+    /// The provider family's envelope.
+    Llm(Family),
+}
+
+/// A JSON answer.
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Result<Response, Refusal> {
+    json_with(StatusCode::OK, value)
+}
+
+/// A JSON answer with a status of its own.
+pub(crate) fn json_with<T: serde::Serialize>(status: StatusCode, value: &T) -> Result<Response, Refusal> {
+    let body = serde_json::to_vec(value).map_err(|error| internal("render an answer", &error))?;
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+/// A fault of ours: logged here, once, with its cause; the caller gets a sentence and the request id.
+pub(crate) fn internal(step: &'static str, error: &(dyn std::error::Error + 'static)) -> Refusal {
+    tracing::error!(error, "could not {step}");
+    Refusal::new(Code::Internal, "Something went wrong inside the gateway; its log has the cause under this request id")
+}
+
+/// A store that did not answer.
+pub(crate) fn store_fault(fault: &bh_app::ports::StoreFault) -> Refusal {
+    tracing::error!(error = fault as &dyn std::error::Error, "the store did not answer");
+    Refusal::new(Code::EvidenceUnavailable, "The store does not answer right now; try again").retry_after(1)
+}
+
+/// Renders a refusal.
+pub(crate) fn refusal(refusal: &Refusal, dialect: Dialect, request_id: &str, now: Timestamp) -> Response {
+    let row = refusal.code.row();
+    let body = match dialect {
+        Dialect::Control => control_body(refusal, request_id).into(),
+        Dialect::Llm(family) => llm_body(refusal, family, request_id),
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if refusal.code == Code::Unauthorized {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"bulkhead\""));
+    }
+    if let Some(seconds) = refusal.retry_after_s {
+        write_retry_after(seconds, headers);
+    }
+    if let Some(rate) = &refusal.rate {
+        rate_headers(headers, rate, now);
+    }
+    response
+}
+
+fn llm_body(refusal: &Refusal, family: Family, request_id: &str) -> bytes::Bytes {
+    let row = refusal.code.row();
+    let details: serde_json::Map<_, _> =
+        refusal.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+    let error = ErrorBody {
+        code: row.text,
+        status: row.status,
+        message: &refusal.message,
+        request_id,
+        param: None,
+        details: Some(&details),
+    };
+    envelope(family, &error)
+}
+
+fn control_body(refusal: &Refusal, request_id: &str) -> Vec<u8> {
+    let mut body = serde_json::Map::new();
+    if refusal.code == Code::RateLimited {
+        // Seed 001's words for a 429, with the stable code beside them.
+        body.insert("error".into(), refusal.message.clone().into());
+        body.insert("code".into(), refusal.code.as_str().into());
+        body.insert("retryAfter".into(), refusal.retry_after_s.unwrap_or(1).into());
+    } else {
+        body.insert("error".into(), refusal.code.as_str().into());
+        body.insert("message".into(), refusal.message.clone().into());
+    }
+    body.extend(refusal.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())));
+    body.insert("request_id".into(), request_id.into());
+    serde_json::Value::Object(body).to_string().into_bytes()
+}
+
+/// What a limit said, in all three header conventions.
+pub(crate) fn rate_headers(headers: &mut HeaderMap, rate: &RateVerdict, now: Timestamp) {
+    let told = RateLimit {
+        name: "requests",
+        limit: u64::from(rate.limit),
+        remaining: u64::from(rate.remaining),
+        window_s: rate.period_s,
+        reset_after_s: rate.reset_after_ns.div_ceil(1_000_000_000),
+    };
+    write_limits(&[told], u64::try_from(now.0 / 1_000).unwrap_or(0), headers);
+}

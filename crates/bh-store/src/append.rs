@@ -1,0 +1,111 @@
+//! The hot path: a whole batch of evidence and money in one transaction (issue section 6, group commit).
+
+use std::sync::Arc;
+
+use bh_app::ports::{Appended, Batch, ContentRow, HeadUpdate, NodeRow, RecordRow, SpendDelta};
+use bh_domain::tenant::Nid;
+
+use crate::db::{Db, Value, uuid_text};
+use crate::evidence::heads;
+use crate::statements;
+
+/// Makes a batch durable, whole or not at all.
+pub(crate) async fn append(db: &Db, batch: &Batch) -> Result<Appended, sqlx::Error> {
+    let mut tx = db.write().await?;
+    // First of all: whoever has moved a head makes the rest pointless, and waiting for its row costs least here.
+    let advanced = tx.execute_rows(&statements::ADVANCE_HEADS, head_values(&batch.heads)).await?;
+    if advanced != batch.heads.len() as u64 {
+        tx.rollback().await?;
+        return stale(db, &batch.heads).await;
+    }
+    tx.execute_rows(&statements::ADD_RECORDS, record_values(&batch.records)).await?;
+    tx.execute_rows(&statements::ADD_NODES, node_values(&batch.nodes)).await?;
+    tx.execute_rows(&statements::ADD_SPEND, spend_values(batch)).await?;
+    tx.execute_rows(&statements::ADD_CONTENTS, content_values(&batch.contents)).await?;
+    tx.commit().await?;
+    Ok(Appended::Durable)
+}
+
+/// The tenants whose head is not where the batch was sealed. Heads only grow: what moved stays moved.
+async fn stale(db: &Db, updates: &[HeadUpdate]) -> Result<Appended, sqlx::Error> {
+    let stored = heads(db, updates.iter().map(|update| update.nid).collect()).await?;
+    let at = |nid: Nid| stored.get(&nid).map_or(0, |head| head.seq);
+    let moved = updates.iter().filter(|update| at(update.nid) != update.from_seq);
+    Ok(Appended::Stale(moved.map(|update| update.nid).collect()))
+}
+
+/// In order of tenant: two processes then lock shared heads in the same order, and never wait in a circle.
+fn head_values(heads: &[HeadUpdate]) -> Vec<Value> {
+    let mut sorted: Vec<&HeadUpdate> = heads.iter().collect();
+    sorted.sort_unstable_by_key(|head| head.nid);
+    let row = |head: &HeadUpdate| -> [Value; 5] {
+        [
+            head.nid.into(),
+            head.from_seq.into(),
+            head.to_seq.into(),
+            head.leaf_hash.into(),
+            head.frontier.as_slice().into(),
+        ]
+    };
+    sorted.into_iter().flat_map(row).collect()
+}
+
+fn record_values(records: &[RecordRow]) -> Vec<Value> {
+    let row = |record: &RecordRow| -> [Value; 11] {
+        [
+            record.nid.into(),
+            record.seq.into(),
+            record.id.as_str().into(),
+            record.at.into(),
+            record.leaf_hash.into(),
+            record.caller.as_str().into(),
+            record.invocation_type.as_str().into(),
+            record.allowed.into(),
+            record.model.as_str().into(),
+            (&record.session_id).into(),
+            (&record.record).into(),
+        ]
+    };
+    records.iter().flat_map(row).collect()
+}
+
+fn node_values(nodes: &[NodeRow]) -> Vec<Value> {
+    let row = |node: &NodeRow| -> [Value; 4] {
+        [node.nid.into(), u32::from(node.level).into(), node.index.into(), node.hash.into()]
+    };
+    nodes.iter().flat_map(row).collect()
+}
+
+fn spend_values(batch: &Batch) -> Vec<Value> {
+    let holder: Arc<str> = uuid_text(batch.holder.0);
+    let row = |delta: &SpendDelta| -> [Value; 13] {
+        [
+            delta.nid.into(),
+            delta.owner.key().into(),
+            delta.window.as_str().into(),
+            (&holder).into(),
+            delta.calls.into(),
+            delta.denied.into(),
+            delta.failed.into(),
+            delta.tokens.input.into(),
+            delta.tokens.output.into(),
+            delta.tokens.cache_read.into(),
+            delta.tokens.cache_write.into(),
+            delta.tokens.reasoning.into(),
+            delta.cost.into(),
+        ]
+    };
+    batch.spend.iter().flat_map(row).collect()
+}
+
+fn content_values(contents: &[ContentRow]) -> Vec<Value> {
+    let row = |content: &ContentRow| -> [Value; 4] {
+        [
+            content.nid.into(),
+            content.record_id.as_str().into(),
+            content.kind.into(),
+            content.sealed.as_slice().into(),
+        ]
+    };
+    contents.iter().flat_map(row).collect()
+}

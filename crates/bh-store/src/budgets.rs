@@ -1,0 +1,245 @@
+//! [`BudgetStore`] on SQL: leases that never pass a cap, and sums over the ledger.
+//!
+//! Whoever changes a window locks its row first, in the order of [`WindowKey`]; everything read after that is
+//! settled among processes.
+
+use bh_app::ports::{
+    BudgetStore, BudgetWindow, Figures, Grant, Holder, LeaseRequest, Settled, SpendQuery, StoreResult,
+};
+use bh_domain::budget::Owner;
+use bh_domain::money::NanoUsd;
+use bh_domain::tenant::{Nid, Scope};
+use bh_domain::time::Timestamp;
+
+use crate::db::{Db, Row, Tx, Value};
+use crate::ledger::{CALLER_PREFIX, Ledger, WindowKey, sums};
+use crate::{SqlStore, reaches, statements};
+
+type Outcome<T> = Result<T, sqlx::Error>;
+
+impl BudgetStore for SqlStore {
+    fn lease(&self, holder: Holder, requests: Vec<LeaseRequest>) -> StoreResult<Vec<Grant>> {
+        self.run("lease budgets", move |db| async move { lease(&db, holder, requests).await })
+    }
+
+    fn give_back(&self, holder: Holder, unspent: Vec<(BudgetWindow, NanoUsd)>) -> StoreResult<()> {
+        self.run("give leased money back", move |db| async move {
+            let mut tx = db.write().await?;
+            for (key, amount) in sorted(unspent) {
+                give_back(&mut tx, holder, &key, amount).await?;
+            }
+            tx.commit().await
+        })
+    }
+
+    fn overdraw(&self, holder: Holder, over: Vec<(BudgetWindow, NanoUsd)>) -> StoreResult<()> {
+        self.run("record an overdraft", move |db| async move {
+            let mut tx = db.write().await?;
+            for (key, amount) in sorted(over) {
+                let committed = lock(&mut tx, &key).await?;
+                set_committed(&mut tx, &key, committed + amount).await?;
+                add_lease(&mut tx, &key, holder, amount).await?;
+            }
+            tx.commit().await
+        })
+    }
+
+    fn figures(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<Figures>> {
+        self.run("read budgets", |db| async move {
+            let mut tx = db.read(&scope).await?;
+            let mut figures = Vec::with_capacity(budgets.len());
+            for budget in budgets {
+                figures.push(if reaches(&scope, budget.nid) {
+                    Ledger::read(&mut tx, &key(budget)).await?.figures()
+                } else {
+                    Figures::default()
+                });
+            }
+            tx.commit().await?;
+            Ok(figures)
+        })
+    }
+
+    fn settled(&self, scope: Scope, nid: Option<Nid>, query: SpendQuery) -> StoreResult<Settled> {
+        self.run("add up spending", move |db| async move {
+            let rows = match nid.or(scope.nid()) {
+                Some(nid) if !reaches(&scope, nid) => Vec::new(),
+                Some(nid) => settled_of(&db, &scope, nid, query).await?,
+                None => {
+                    let args =
+                        vec![query.from_day.into(), query.to_day.into(), (&owner_key(query.caller)).into()];
+                    db.fetch(&scope, statements::LEDGER_EVERYWHERE, args).await?
+                }
+            };
+            rows.first().map_or_else(|| Ok(Settled::default()), sums)
+        })
+    }
+
+    fn settled_by_caller(
+        &self,
+        scope: Scope,
+        nid: Nid,
+        query: SpendQuery,
+    ) -> StoreResult<Vec<(String, Settled)>> {
+        self.run("add up spending by caller", move |db| async move {
+            if !reaches(&scope, nid) {
+                return Ok(Vec::new());
+            }
+            let caller = owner_key(query.caller);
+            let args = vec![nid.into(), query.from_day.into(), query.to_day.into(), (&caller).into()];
+            db.fetch(&scope, statements::LEDGER_BY_CALLER, args).await?.iter().map(caller_sums).collect()
+        })
+    }
+
+    fn heartbeat(&self, holder: Holder, now: Timestamp) -> StoreResult<()> {
+        self.run("say that this process is alive", move |db| async move {
+            let mut tx = db.write().await?;
+            tx.execute(statements::HEARTBEAT, vec![Nid::SYSTEM.into(), holder.into(), now.into()]).await?;
+            tx.commit().await
+        })
+    }
+
+    fn bury(&self, holder: Holder, since: Option<Timestamp>) -> StoreResult<u64> {
+        self.run("find dead processes", move |db| async move {
+            let since = since.unwrap_or(Timestamp(i64::MAX));
+            let mut tx = db.write().await?;
+            let args = vec![Nid::SYSTEM.into(), holder.into(), since.into()];
+            let died = tx.execute(statements::BURY, args).await?;
+            tx.commit().await?;
+            Ok(died)
+        })
+    }
+
+    fn retire(&self, holder: Holder) -> StoreResult<()> {
+        self.run("give all leases back", move |db| async move {
+            let mut tx = db.write().await?;
+            let mut keys = Vec::new();
+            for row in tx.fetch(statements::LEASES_OF_HOLDER, vec![holder.into()]).await? {
+                keys.push(WindowKey { nid: row.nid(0)?, budget: row.text(1)?, window: row.text(2)? });
+            }
+            keys.sort_unstable();
+            for key in keys {
+                give_back(&mut tx, holder, &key, NanoUsd::MAX).await?;
+            }
+            tx.execute(statements::DROP_LEASES, vec![holder.into()]).await?;
+            tx.execute(statements::DROP_HOLDER, vec![Nid::SYSTEM.into(), holder.into()]).await?;
+            tx.commit().await
+        })
+    }
+}
+
+/// Decides all requests in one transaction, and answers in the order asked.
+async fn lease(db: &Db, holder: Holder, requests: Vec<LeaseRequest>) -> Outcome<Vec<Grant>> {
+    let mut order: Vec<(WindowKey, usize)> =
+        requests.iter().enumerate().map(|(place, request)| (key(request.budget.clone()), place)).collect();
+    order.sort_unstable();
+    let mut grants = vec![Grant { granted: NanoUsd::ZERO, left: NanoUsd::ZERO }; requests.len()];
+    let mut tx = db.write().await?;
+    tx.execute(statements::KNOW_HOLDER, vec![Nid::SYSTEM.into(), holder.into()]).await?;
+    for (key, place) in order {
+        if let (Some(request), Some(grant)) = (requests.get(place), grants.get_mut(place)) {
+            *grant = lease_one(&mut tx, holder, &key, request).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(grants)
+}
+
+async fn lease_one(tx: &mut Tx, holder: Holder, key: &WindowKey, request: &LeaseRequest) -> Outcome<Grant> {
+    let mut committed = lock(tx, key).await?;
+    if request.first {
+        committed = reconcile(tx, holder, key, committed).await?;
+    }
+    let take = share(request, committed);
+    if take == NanoUsd::ZERO {
+        return Ok(Grant { granted: take, left: (request.cap - committed).max(NanoUsd::ZERO) });
+    }
+    let mut args = key.args();
+    args.extend([take.into(), request.cap.into()]);
+    // The row is locked, so this always fits; the database says so itself rather than believe our arithmetic.
+    if tx.execute(statements::TAKE, args).await? != 1 {
+        return Ok(Grant { granted: NanoUsd::ZERO, left: NanoUsd::ZERO });
+    }
+    add_lease(tx, key, holder, take).await?;
+    Ok(Grant { granted: take, left: request.cap - committed - take })
+}
+
+/// How much of the wish fits under the cap: nothing, or at least what is needed.
+fn share(request: &LeaseRequest, committed: NanoUsd) -> NanoUsd {
+    let room = request.cap - committed;
+    let take = request.wanted.max(request.needed).min(room);
+    if take < request.needed { NanoUsd::ZERO } else { take.max(NanoUsd::ZERO) }
+}
+
+/// Brings `committed` up to what was settled while nobody leased, and this process's lease up to its own part.
+async fn reconcile(tx: &mut Tx, holder: Holder, key: &WindowKey, committed: NanoUsd) -> Outcome<NanoUsd> {
+    let ledger = Ledger::read(tx, key).await?;
+    let used = ledger.settled() + ledger.outstanding();
+    if used > committed {
+        set_committed(tx, key, used).await?;
+    }
+    let unleased = ledger.settled_by(holder) - ledger.granted_to(holder);
+    if unleased > NanoUsd::ZERO {
+        add_lease(tx, key, holder, unleased).await?;
+    }
+    Ok(used.max(committed))
+}
+
+/// Returns at most what the process has outstanding: more was never granted.
+async fn give_back(tx: &mut Tx, holder: Holder, key: &WindowKey, amount: NanoUsd) -> Outcome<()> {
+    let committed = lock(tx, key).await?;
+    let back = Ledger::read(tx, key).await?.outstanding_of(holder).min(amount).min(committed);
+    if back <= NanoUsd::ZERO {
+        return Ok(());
+    }
+    set_committed(tx, key, committed - back).await?;
+    add_lease(tx, key, holder, -back).await
+}
+
+async fn lock(tx: &mut Tx, key: &WindowKey) -> Outcome<NanoUsd> {
+    let rows = tx.fetch(statements::LOCK_WINDOW, key.args()).await?;
+    rows.first().ok_or(sqlx::Error::RowNotFound)?.nano(0)
+}
+
+async fn set_committed(tx: &mut Tx, key: &WindowKey, committed: NanoUsd) -> Outcome<()> {
+    let mut args = key.args();
+    args.push(committed.into());
+    tx.execute(statements::SET_COMMITTED, args).await.map(drop)
+}
+
+async fn add_lease(tx: &mut Tx, key: &WindowKey, holder: Holder, amount: NanoUsd) -> Outcome<()> {
+    let mut args = key.args();
+    args.extend([holder.into(), amount.into()]);
+    tx.execute(statements::ADD_LEASE, args).await.map(drop)
+}
+
+async fn settled_of(db: &Db, scope: &Scope, nid: Nid, query: SpendQuery) -> Outcome<Vec<Row>> {
+    let (from, to): (Value, Value) = (query.from_day.into(), query.to_day.into());
+    match owner_key(query.caller) {
+        Some(owner) => {
+            db.fetch(scope, statements::LEDGER_OF_OWNER, vec![nid.into(), owner.into(), from, to]).await
+        }
+        None => db.fetch(scope, statements::LEDGER_OF_TENANT, vec![nid.into(), from, to]).await,
+    }
+}
+
+fn caller_sums(row: &Row) -> Outcome<(String, Settled)> {
+    let owner = row.text(9)?;
+    let caller = owner.strip_prefix(CALLER_PREFIX).unwrap_or(&owner).to_owned();
+    Ok((caller, sums(row)?))
+}
+
+fn owner_key(caller: Option<String>) -> Option<String> {
+    caller.map(|name| Owner::Caller(name).key())
+}
+
+fn key(budget: BudgetWindow) -> WindowKey {
+    WindowKey { nid: budget.nid, budget: budget.owner.key(), window: budget.window }
+}
+
+/// By window, in the order in which windows are locked.
+fn sorted(amounts: Vec<(BudgetWindow, NanoUsd)>) -> Vec<(WindowKey, NanoUsd)> {
+    let mut sorted: Vec<_> = amounts.into_iter().map(|(budget, amount)| (key(budget), amount)).collect();
+    sorted.sort_unstable();
+    sorted
+}

@@ -1,0 +1,272 @@
+//! The one module that knows there are two databases. Everything above it sees statements, values and rows.
+
+mod bulk;
+mod postgres;
+mod sqlite;
+mod value;
+
+use bh_domain::tenant::Scope;
+use sqlx::postgres::{PgPool, Postgres};
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, Transaction};
+
+pub(crate) use self::bulk::{Bulk, Placeholders, bulk, bulk_texts};
+pub(crate) use self::sqlite::Ownership;
+pub(crate) use self::value::{Row, Value, uuid_text};
+use crate::open::{OpenFault, Options, Place};
+
+/// What stands for "every tenant" where a statement takes a network id.
+pub(crate) const EVERYWHERE: &str = "*";
+const WRITE_SQLITE: &str = "BEGIN IMMEDIATE";
+const WRITE_POSTGRES: &str = "BEGIN; SET LOCAL bulkhead.nid = '*'";
+/// Two gateways that start at once must not both migrate; any number serves that nobody else uses.
+const MIGRATE_LOCK: &str = "SELECT pg_advisory_xact_lock(4776014331)";
+
+type Outcome<T> = Result<T, sqlx::Error>;
+
+/// An open database.
+#[derive(Debug)]
+pub(crate) enum Db {
+    Sqlite {
+        /// One connection: SQLite has one writer, and waiting here is fair and interruptible.
+        writer: SqlitePool,
+        /// In WAL mode these never wait for the writer, nor it for them.
+        readers: SqlitePool,
+        /// Keeps other gateways out of the file for as long as it is open.
+        ownership: Option<Ownership>,
+    },
+    Postgres(PgPool),
+}
+
+/// A transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) enum Tx {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Db {
+    /// Opens the database at a place, creating an SQLite file that does not exist.
+    pub(crate) async fn open(place: &Place, options: &Options) -> Result<Self, OpenFault> {
+        match place {
+            Place::Sqlite(path) => sqlite::open(path, options).await,
+            Place::Postgres { options: connect, .. } => {
+                let pool = postgres::open(connect, options).await;
+                Ok(Self::Postgres(
+                    pool.map_err(|cause| OpenFault::Connect { place: place.to_string(), cause })?,
+                ))
+            }
+        }
+    }
+
+    /// Rows of one statement, as far as `scope` reaches.
+    pub(crate) async fn fetch(
+        &self,
+        scope: &Scope,
+        sql: &'static str,
+        args: Vec<Value>,
+    ) -> Outcome<Vec<Row>> {
+        if let Self::Sqlite { readers, .. } = self {
+            let rows = bind_sqlite(sql, args).fetch_all(readers).await?;
+            return Ok(rows.into_iter().map(Row::Sqlite).collect());
+        }
+        let mut tx = self.read(scope).await?;
+        let rows = tx.fetch(sql, args).await?;
+        tx.commit().await?;
+        Ok(rows)
+    }
+
+    /// A transaction that reads one consistent state, as far as `scope` reaches.
+    pub(crate) async fn read(&self, scope: &Scope) -> Outcome<Tx> {
+        match self {
+            Self::Sqlite { readers, .. } => readers.begin().await.map(Tx::Sqlite),
+            Self::Postgres(pool) => {
+                let reach = scope.nid().map_or_else(|| EVERYWHERE.to_owned(), |nid| nid.to_string());
+                // Safe: `reach` is a star or a UUID that we have printed ourselves.
+                let begin = AssertSqlSafe(format!("BEGIN READ ONLY; SET LOCAL bulkhead.nid = '{reach}'"));
+                pool.begin_with(begin).await.map(Tx::Postgres)
+            }
+        }
+    }
+
+    /// A transaction that may write, for every tenant.
+    pub(crate) async fn write(&self) -> Outcome<Tx> {
+        match self {
+            Self::Sqlite { writer, .. } => writer.begin_with(WRITE_SQLITE).await.map(Tx::Sqlite),
+            Self::Postgres(pool) => pool.begin_with(WRITE_POSTGRES).await.map(Tx::Postgres),
+        }
+    }
+
+    /// A writing transaction that only one process at a time can have, for changing the schema.
+    pub(crate) async fn migrate(&self) -> Outcome<Tx> {
+        let mut tx = self.write().await?;
+        if matches!(tx, Tx::Postgres(_)) {
+            tx.batch(MIGRATE_LOCK).await?;
+        }
+        Ok(tx)
+    }
+
+    /// Waits for connections in use, closes all, and lets go of the file.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers, ownership } => {
+                readers.close().await;
+                // Last of all: the last connection to close folds the log back into the file.
+                writer.close().await;
+                if let Some(ownership) = ownership {
+                    ownership.release();
+                }
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Runs a statement; the number of rows it changed.
+    pub(crate) async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Outcome<u64> {
+        match self {
+            Self::Sqlite(tx) => {
+                bind_sqlite(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+            Self::Postgres(tx) => {
+                bind_postgres(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+            }
+        }
+    }
+
+    /// Rows of a statement.
+    pub(crate) async fn fetch(&mut self, sql: &'static str, args: Vec<Value>) -> Outcome<Vec<Row>> {
+        match self {
+            Self::Sqlite(tx) => {
+                let rows = bind_sqlite(sql, args).fetch_all(&mut **tx).await?;
+                Ok(rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Self::Postgres(tx) => {
+                let rows = bind_postgres(sql, args).fetch_all(&mut **tx).await?;
+                Ok(rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+    }
+
+    /// Runs a bulk statement over rows laid end to end; the number of rows it changed.
+    pub(crate) async fn execute_rows(&mut self, bulk: &'static Bulk, rows: Vec<Value>) -> Outcome<u64> {
+        let mut left = rows.len() / bulk.columns;
+        let mut values = rows.into_iter();
+        let mut changed = 0;
+        while let Some(sized) = bulk.largest(self.placeholders(), left) {
+            let args = values.by_ref().take(sized.rows * bulk.columns).collect();
+            changed += self.execute(sized.text, args).await?;
+            left -= sized.rows;
+        }
+        Ok(changed)
+    }
+
+    /// Rows of a bulk statement over rows laid end to end.
+    pub(crate) async fn fetch_rows(&mut self, bulk: &'static Bulk, rows: Vec<Value>) -> Outcome<Vec<Row>> {
+        let mut left = rows.len() / bulk.columns;
+        let mut values = rows.into_iter();
+        let mut found = Vec::with_capacity(left);
+        while let Some(sized) = bulk.largest(self.placeholders(), left) {
+            let args = values.by_ref().take(sized.rows * bulk.columns).collect();
+            found.append(&mut self.fetch(sized.text, args).await?);
+            left -= sized.rows;
+        }
+        Ok(found)
+    }
+
+    fn placeholders(&self) -> Placeholders {
+        match self {
+            Self::Sqlite(_) => Placeholders::Plain,
+            Self::Postgres(_) => Placeholders::Numbered,
+        }
+    }
+
+    /// Runs a script of several statements without parameters.
+    pub(crate) async fn batch(&mut self, script: &'static str) -> Outcome<()> {
+        match self {
+            Self::Sqlite(tx) => sqlx::raw_sql(script).execute(&mut **tx).await.map(drop),
+            Self::Postgres(tx) => sqlx::raw_sql(script).execute(&mut **tx).await.map(drop),
+        }
+    }
+
+    /// Makes everything durable.
+    pub(crate) async fn commit(self) -> Outcome<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+        }
+    }
+
+    /// Takes everything back, and waits until it is.
+    pub(crate) async fn rollback(self) -> Outcome<()> {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await,
+            Self::Postgres(tx) => tx.rollback().await,
+        }
+    }
+}
+
+fn bind_sqlite<'q>(
+    sql: &'static str,
+    args: Vec<Value>,
+) -> Query<'q, Sqlite, <Sqlite as sqlx::Database>::Arguments> {
+    args.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Int(int) => query.bind(int),
+        Value::Text(text) => query.bind(text),
+        Value::Bytes(bytes) => query.bind(bytes),
+    })
+}
+
+fn bind_postgres<'q>(
+    sql: &'static str,
+    args: Vec<Value>,
+) -> Query<'q, Postgres, <Postgres as sqlx::Database>::Arguments> {
+    args.into_iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Int(int) => query.bind(int),
+        Value::Text(text) => query.bind(text),
+        Value::Bytes(bytes) => query.bind(bytes),
+    })
+}
+
+impl Db {
+    /// Whether this is PostgreSQL, for the one who must know: migrations.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    /// How this database's bulk statements write parameters.
+    #[cfg(test)]
+    pub(crate) fn placeholders(&self) -> Placeholders {
+        if self.is_postgres() { Placeholders::Numbered } else { Placeholders::Plain }
+    }
+
+    /// Prepares a statement whose parameters have the types of `sample`, or whatever types the database finds.
+    #[cfg(test)]
+    pub(crate) async fn prepare(&self, sql: &'static str, sample: &[Value]) -> Outcome<()> {
+        use sqlx::{Executor as _, SqlSafeStr as _};
+        match self {
+            Self::Sqlite { writer, .. } => writer.prepare(sql.into_sql_str()).await.map(drop),
+            Self::Postgres(pool) => {
+                let kind = |value: &Value| match value {
+                    Value::Int(_) => <i64 as sqlx::Type<Postgres>>::type_info(),
+                    Value::Text(_) => <str as sqlx::Type<Postgres>>::type_info(),
+                    Value::Bytes(_) => <[u8] as sqlx::Type<Postgres>>::type_info(),
+                };
+                let kinds: Vec<_> = sample.iter().map(kind).collect();
+                pool.prepare_with(sql.into_sql_str(), &kinds).await.map(drop)
+            }
+        }
+    }
+
+    /// The steps of SQLite's plan for a statement.
+    #[cfg(test)]
+    pub(crate) async fn explain(&self, sql: &'static str) -> Outcome<Vec<String>> {
+        use sqlx::Row as _;
+        let Self::Sqlite { writer, .. } = self else { return Ok(Vec::new()) };
+        let plan = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let steps = sqlx::raw_sql(plan).fetch_all(writer).await?;
+        steps.iter().map(|step| step.try_get("detail")).collect()
+    }
+}

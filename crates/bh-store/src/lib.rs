@@ -1,0 +1,80 @@
+//! The store: SQL on SQLite and PostgreSQL, one set of statements (`spec/architecture.md`, Data).
+//!
+//! [`SqlStore`] implements the store ports of bh-app. Only the `db` module knows that there are two databases; the
+//! statements are constants whose text both accept, and every table starts with the tenant. PostgreSQL repeats the
+//! tenant rule with row-level security.
+//!
+//! What becomes durable together is one transaction: records, heads, tree nodes and spending of a whole batch.
+
+mod append;
+mod budgets;
+mod db;
+mod evidence;
+mod ledger;
+mod migrate;
+mod open;
+mod purge;
+mod records;
+mod statements;
+mod tenants;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bh_app::ports::{StoreFault, StoreResult};
+use bh_domain::tenant::{Nid, Scope};
+use bh_domain::time::Timestamp;
+
+pub use open::{Access, CONNECTIONS_DEFAULT, OpenFault, Options};
+
+use db::Db;
+use open::Place;
+
+/// A store on SQLite or PostgreSQL. Clones share its connections.
+#[derive(Clone, Debug)]
+pub struct SqlStore(Arc<Db>);
+
+/// Opens the store at a path, `sqlite:PATH` or `postgres://…`; a gateway also creates and migrates it.
+///
+/// # Errors
+/// [`OpenFault`] names the place and what is wrong with it.
+pub async fn open(url: &str, options: Options) -> Result<SqlStore, OpenFault> {
+    let place = Place::parse(url)?;
+    let db = Db::open(&place, &options).await?;
+    match migrate::run(&db, &place, options.access).await {
+        Ok(()) => Ok(SqlStore(Arc::new(db))),
+        Err(fault) => {
+            db.close().await;
+            Err(fault)
+        }
+    }
+}
+
+impl SqlStore {
+    /// Waits for calls under way, writes SQLite's log back into its file and closes every connection.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+
+    /// Runs a port method's work, and gives its fault the name of the step.
+    fn run<T, F>(&self, step: &'static str, work: impl FnOnce(Arc<Db>) -> F) -> StoreResult<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, sqlx::Error>> + Send + 'static,
+    {
+        let work = work(Arc::clone(&self.0));
+        Box::pin(async move { work.await.map_err(|cause| StoreFault { step, cause: Box::new(cause) }) })
+    }
+}
+
+/// Whether `scope` reaches this tenant's rows.
+fn reaches(scope: &Scope, nid: Nid) -> bool {
+    scope.nid().is_none_or(|own| own == nid)
+}
+
+/// The wall clock, for columns that only say when the store did something.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,125 @@
+//! Forward-only migrations, compiled in, applied under a lock, remembered with their checksum.
+
+use aws_lc_rs::digest;
+use bh_domain::tenant::{Nid, Scope};
+
+use crate::db::{Db, Tx, Value};
+use crate::open::{Access, OpenFault, Place};
+use crate::statements;
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    /// For both databases.
+    text: &'static str,
+    /// What PostgreSQL needs beyond that.
+    postgres: &'static str,
+}
+
+const MIGRATIONS: [Migration; 1] = [Migration {
+    version: 1,
+    name: "foundation",
+    text: include_str!("../migrations/0001_foundation.sql"),
+    postgres: include_str!("../migrations/0001_foundation.postgres.sql"),
+}];
+
+/// The schema version this program works with.
+pub(crate) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+
+impl Migration {
+    fn checksum(&self, postgres: bool) -> String {
+        let mut sum = digest::Context::new(&digest::SHA256);
+        sum.update(self.text.as_bytes());
+        if postgres {
+            sum.update(self.postgres.as_bytes());
+        }
+        sum.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Brings the schema to [`VERSION`], or checks that it is there when the store is only read.
+pub(crate) async fn run(db: &Db, place: &Place, access: Access) -> Result<(), OpenFault> {
+    let failed = |cause| OpenFault::Migrate { place: place.to_string(), cause };
+    let mut tx = match access {
+        Access::Own => db.migrate().await,
+        Access::Read => db.read(&Scope::system("check the schema")).await,
+    }
+    .map_err(failed)?;
+    if !exists(&mut tx, db).await.map_err(|cause| unreadable(place, cause))? {
+        start(&mut tx, db, place, access).await?;
+    }
+    let applied = applied(&mut tx).await.map_err(failed)?;
+    check(&applied, db, place)?;
+    let found = applied.last().map_or(0, |(version, _)| *version);
+    if access == Access::Read && found < VERSION {
+        return Err(OpenFault::Older { place: place.to_string(), found, known: VERSION });
+    }
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version > found) {
+        apply(&mut tx, migration, db.is_postgres()).await.map_err(failed)?;
+    }
+    tx.commit().await.map_err(failed)
+}
+
+/// An SQLite file is not looked into before its first statement: damage shows here.
+fn unreadable(place: &Place, cause: sqlx::Error) -> OpenFault {
+    match place {
+        Place::Sqlite(path) => OpenFault::Unreadable { path: path.clone(), cause },
+        Place::Postgres { .. } => OpenFault::Migrate { place: place.to_string(), cause },
+    }
+}
+
+async fn exists(tx: &mut Tx, db: &Db) -> Result<bool, sqlx::Error> {
+    Ok(tx
+        .fetch(catalogue(db), Vec::new())
+        .await?
+        .iter()
+        .any(|row| matches!(row.text(0).as_deref(), Ok("schema_migrations"))))
+}
+
+fn catalogue(db: &Db) -> &'static str {
+    if db.is_postgres() { statements::TABLES_POSTGRES } else { statements::TABLES_SQLITE }
+}
+
+/// Makes the table that remembers migrations, in a database that is empty.
+async fn start(tx: &mut Tx, db: &Db, place: &Place, access: Access) -> Result<(), OpenFault> {
+    let failed = |cause| OpenFault::Migrate { place: place.to_string(), cause };
+    if !tx.fetch(catalogue(db), Vec::new()).await.map_err(failed)?.is_empty() {
+        return Err(OpenFault::Foreign { place: place.to_string() });
+    }
+    match access {
+        Access::Own => tx.batch(statements::CREATE_MIGRATIONS).await.map_err(failed),
+        Access::Read => Err(OpenFault::Older { place: place.to_string(), found: 0, known: VERSION }),
+    }
+}
+
+async fn applied(tx: &mut Tx) -> Result<Vec<(i64, String)>, sqlx::Error> {
+    let rows = tx.fetch(statements::MIGRATIONS_APPLIED, Vec::new()).await?;
+    rows.iter().map(|row| Ok((row.int(0)?, row.text(1)?))).collect()
+}
+
+fn check(applied: &[(i64, String)], db: &Db, place: &Place) -> Result<(), OpenFault> {
+    for (version, checksum) in applied {
+        let Some(ours) = MIGRATIONS.iter().find(|migration| migration.version == *version) else {
+            return Err(OpenFault::Newer { place: place.to_string(), found: *version, known: VERSION });
+        };
+        if ours.checksum(db.is_postgres()) != *checksum {
+            return Err(OpenFault::Differs { place: place.to_string(), version: *version });
+        }
+    }
+    Ok(())
+}
+
+async fn apply(tx: &mut Tx, migration: &Migration, postgres: bool) -> Result<(), sqlx::Error> {
+    tx.batch(migration.text).await?;
+    if postgres {
+        tx.batch(migration.postgres).await?;
+    }
+    let row: Vec<Value> = vec![
+        Nid::SYSTEM.into(),
+        migration.version.into(),
+        migration.name.into(),
+        migration.checksum(postgres).into(),
+        crate::now().into(),
+    ];
+    tx.execute(statements::REMEMBER_MIGRATION, row).await.map(drop)
+}

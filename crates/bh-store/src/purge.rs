@@ -1,0 +1,58 @@
+//! Retention: content goes, hash and position stay, so that the tree remains provable.
+
+use bh_app::ports::Purge;
+use bh_domain::tenant::Nid;
+use bh_domain::time::Timestamp;
+
+use crate::db::{Db, Tx, Value};
+use crate::{now, statements};
+
+/// The records of one round.
+struct Picked {
+    first_seq: u64,
+    last_seq: u64,
+    /// The last of them in order of time: what the round's range ends with.
+    last_at: Timestamp,
+    last_at_seq: u64,
+}
+
+/// Turns at most `limit` of a tenant's oldest records from before an instant into tombstones.
+pub(crate) async fn purge(
+    db: &Db,
+    nid: Nid,
+    before: Timestamp,
+    limit: u32,
+) -> Result<Option<Purge>, sqlx::Error> {
+    let mut tx = db.write().await?;
+    let reached = tx.fetch(statements::RETENTION, vec![nid.into()]).await?;
+    let from = reached.first().map_or(Ok(Timestamp(i64::MIN)), |row| row.time(0))?;
+    let Some(picked) = pick(&mut tx, nid, from, before, limit).await? else {
+        return tx.rollback().await.map(|()| None);
+    };
+    let range =
+        || -> Vec<Value> { vec![nid.into(), from.into(), picked.last_at.into(), picked.last_at_seq.into()] };
+    tx.execute(statements::PURGE_CONTENTS, range()).await?;
+    let mut args = range();
+    args.push(now().into());
+    let removed = tx.execute(statements::PURGE_RECORDS, args).await?;
+    tx.execute(statements::SET_RETENTION, vec![nid.into(), picked.last_at.into()]).await?;
+    tx.commit().await?;
+    Ok(Some(Purge { nid, removed, first_seq: picked.first_seq, last_seq: picked.last_seq }))
+}
+
+async fn pick(
+    tx: &mut Tx,
+    nid: Nid,
+    from: Timestamp,
+    before: Timestamp,
+    limit: u32,
+) -> Result<Option<Picked>, sqlx::Error> {
+    let args = vec![nid.into(), from.into(), before.into(), limit.into()];
+    let mut picked: Option<Picked> = None;
+    for row in tx.fetch(statements::PURGE_PICK, args).await? {
+        let (seq, at) = (row.count(0)?, row.time(1)?);
+        let (first, last) = picked.map_or((seq, seq), |p| (p.first_seq.min(seq), p.last_seq.max(seq)));
+        picked = Some(Picked { first_seq: first, last_seq: last, last_at: at, last_at_seq: seq });
+    }
+    Ok(picked)
+}

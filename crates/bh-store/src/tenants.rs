@@ -1,0 +1,72 @@
+//! [`TenantStore`] on SQL.
+
+use bh_app::ports::{StoreResult, TenantRow, TenantStore};
+use bh_domain::tenant::{Nid, Scope, TenantId};
+
+use crate::db::{Row, Value};
+use crate::{SqlStore, migrate, now, statements};
+
+/// A database whose schema is not ours any more: another program has migrated it meanwhile.
+#[derive(Debug, thiserror::Error)]
+#[error("the schema version is {found:?}, not {}", migrate::VERSION)]
+struct WrongVersion {
+    found: Option<i64>,
+}
+
+impl TenantStore for SqlStore {
+    fn ensure_tenants(&self, proposed: Vec<TenantRow>) -> StoreResult<Vec<TenantRow>> {
+        self.run("make sure of tenants", |db| async move {
+            let mut proposed = proposed;
+            // One order for all replicas, so that racing inserts never wait in a circle.
+            proposed.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+            let created = now();
+            let row = |tenant: &TenantRow| -> [Value; 3] {
+                [tenant.nid.into(), tenant.id.as_str().into(), created.into()]
+            };
+            let mut tx = db.write().await?;
+            tx.execute_rows(&statements::ENSURE_TENANTS, proposed.iter().flat_map(row).collect()).await?;
+            let ids = proposed.iter().map(|tenant| tenant.id.as_str().into()).collect();
+            let rows = tx.fetch_rows(&statements::TENANTS_BY_ID, ids).await?;
+            tx.commit().await?;
+            rows.iter().map(tenant).collect()
+        })
+    }
+
+    fn tenants_everywhere(&self, scope: Scope) -> StoreResult<Vec<TenantRow>> {
+        self.run("list tenants", |db| async move {
+            if scope.nid().is_some() {
+                return Ok(Vec::new());
+            }
+            db.fetch(&scope, statements::TENANTS_EVERYWHERE, Vec::new()).await?.iter().map(tenant).collect()
+        })
+    }
+
+    fn remember(&self, name: &'static str, value: String) -> StoreResult<String> {
+        self.run("remember a fact", move |db| async move {
+            let mut tx = db.write().await?;
+            tx.execute(statements::REMEMBER, vec![Nid::SYSTEM.into(), name.into(), value.into()]).await?;
+            let rows = tx.fetch(statements::RECALL, vec![Nid::SYSTEM.into(), name.into()]).await?;
+            let kept = rows.first().ok_or(sqlx::Error::RowNotFound)?.text(0)?;
+            tx.commit().await?;
+            Ok(kept)
+        })
+    }
+
+    fn ping(&self) -> StoreResult<()> {
+        self.run("reach the database", |db| async move {
+            let scope = Scope::system("ping");
+            let rows = db.fetch(&scope, statements::MIGRATIONS_APPLIED, Vec::new()).await?;
+            let found = rows.last().map(|row| row.int(0)).transpose()?;
+            if found == Some(migrate::VERSION) {
+                Ok(())
+            } else {
+                Err(sqlx::Error::Decode(Box::new(WrongVersion { found })))
+            }
+        })
+    }
+}
+
+fn tenant(row: &Row) -> Result<TenantRow, sqlx::Error> {
+    let id = TenantId::parse(&row.text(1)?).map_err(|cause| sqlx::Error::Decode(Box::new(cause)))?;
+    Ok(TenantRow { nid: row.nid(0)?, id })
+}

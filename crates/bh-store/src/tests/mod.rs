@@ -1,0 +1,9 @@
+//! One contract, both databases.
+
+mod budgets;
+mod durability;
+mod evidence;
+mod fixture;
+mod opening;
+mod plans;
+mod tenants;

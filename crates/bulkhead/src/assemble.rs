@@ -1,0 +1,187 @@
+//! Builds the ports, gives each story the few it needs, and each door its story.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bh_adapters::{HttpUpstream, PublicTokenizers};
+use bh_app::budgets::BudgetKeeper;
+use bh_app::content::ContentSealer;
+use bh_app::costs::CostReads;
+use bh_app::evidence::EvidenceReads;
+use bh_app::evidence::retention::Retention;
+use bh_app::identity::KeyHasher;
+use bh_app::llm::{LlmStory, Parts};
+use bh_app::metrics::Metrics;
+use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy, TenantStore};
+use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
+use bh_app::snapshot::Live;
+use bh_app::status::StatusReads;
+use bh_config::Loaded;
+use bh_domain::time::Timestamp;
+use bh_http::Doors;
+use bh_store::SqlStore;
+use uuid::Uuid;
+
+use crate::compile::{self, CompileFault, Mode, Runtime};
+use crate::data_dir::{self, DataDirFault};
+use crate::jobs::Jobs;
+use crate::secrets::{self, SecretsFault, ServerSecrets};
+
+const SQLITE_FILE: &str = "bulkhead.db";
+
+/// Why a gateway could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AssembleFault {
+    #[error(transparent)]
+    DataDir(#[from] DataDirFault),
+    #[error(transparent)]
+    Secrets(#[from] SecretsFault),
+    #[error("the store cannot be opened")]
+    Open(#[from] bh_store::OpenFault),
+    #[error("the store cannot be used")]
+    Store(#[from] StoreFault),
+    #[error(
+        "`secrets.{0}` is not the one this store was made with: bring the old one back, or what it protects cannot be verified or read"
+    )]
+    WrongSecret(&'static str),
+    #[error(transparent)]
+    Compile(#[from] CompileFault),
+}
+
+/// A gateway, ready to serve.
+pub(crate) struct Gateway {
+    pub(crate) doors: Arc<Doors>,
+    pub(crate) jobs: Jobs,
+    pub(crate) store: SqlStore,
+    pub(crate) reloader: Reloader,
+}
+
+/// What a reload needs.
+#[derive(Clone)]
+pub(crate) struct Reloader {
+    pub(crate) live: Live,
+    runtime: Arc<Runtime>,
+    store: SqlStore,
+    clock: Arc<dyn Clock>,
+    mode: Mode,
+}
+
+impl Reloader {
+    /// Puts a configuration in force, from the next request on.
+    pub(crate) async fn apply(&self, loaded: &Loaded) -> Result<u64, CompileFault> {
+        let generation = self.live.load().generation + 1;
+        let now = self.clock.now();
+        let snapshot = compile::compile(loaded, &self.runtime, &self.store, generation, now, self.mode).await?;
+        self.live.store(Arc::new(snapshot));
+        Ok(generation)
+    }
+}
+
+/// Where the store is: the configured URL, or a file in the data directory.
+pub(crate) fn store_url(loaded: &Loaded, data_dir: &Path) -> (String, u32) {
+    let store = &loaded.config.store;
+    let url = store.url.as_ref().map(|url| url.expose().to_owned());
+    let file = || data_dir.join(SQLITE_FILE).display().to_string();
+    (url.unwrap_or_else(file), store.pool_size.unwrap_or(bh_store::CONNECTIONS_DEFAULT))
+}
+
+/// The data directory and the secrets of an installation.
+pub(crate) fn installation(loaded: &Loaded) -> Result<(PathBuf, ServerSecrets), AssembleFault> {
+    let data_dir = data_dir::prepare(&loaded.config)?;
+    let secrets = secrets::obtain(&loaded.config.secrets, &data_dir)?;
+    Ok((data_dir, secrets))
+}
+
+/// Notices secrets that do not belong to the store.
+pub(crate) async fn check_secrets(store: &dyn TenantStore, secrets: &ServerSecrets) -> Result<(), AssembleFault> {
+    for (name, setting, value) in secrets.checks() {
+        if store.remember(name, value.clone()).await? != value {
+            return Err(AssembleFault::WrongSecret(setting));
+        }
+    }
+    Ok(())
+}
+
+/// Puts a gateway together.
+pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, AssembleFault> {
+    let (data_dir, secrets) = installation(loaded)?;
+    let (url, connections_max) = store_url(loaded, &data_dir);
+    let options = bh_store::Options { connections_max, ..bh_store::Options::default() };
+    let sql = bh_store::open(&url, options).await?;
+    check_secrets(&sql, &secrets).await?;
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let holder = Holder(Uuid::now_v7());
+    join(&sql, holder, clock.now(), is_sqlite(&url)).await?;
+    let store: Arc<dyn Store> = Arc::new(sql.clone());
+    let metrics = Metrics::new();
+    let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
+    let runtime = Arc::new(Runtime::new(KeyHasher::new(&secrets.derive("key digest")), budgets.clone()));
+    let snapshot = compile::compile(loaded, &runtime, &sql, 1, clock.now(), mode).await?;
+    let on_failure = snapshot.evidence.on_failure;
+    let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
+    let content = Arc::new(ContentSealer::new(&secrets.derive("content")));
+    let signing_key = secrets.evidence.clone();
+    let recorder_options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
+    let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(&metrics), recorder_options);
+    let checkpointer =
+        Checkpointer::new(recorder.clone(), Arc::new(sql.clone()), Arc::clone(&clock), Arc::new(secrets.signing));
+    let llm = LlmStory::new(Parts {
+        live: Arc::clone(&live),
+        budgets: budgets.clone(),
+        recorder: recorder.clone(),
+        upstream: HttpUpstream::new(),
+        tokenizer: Arc::new(PublicTokenizers),
+        content,
+        clock: Arc::clone(&clock),
+        entropy: Arc::new(SystemEntropy),
+        metrics: Arc::clone(&metrics),
+    });
+    let retention = loaded.config.evidence.retention_days.map(|days| {
+        Retention::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live), days)
+    });
+    let jobs = Jobs {
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock),
+        recorder: recorder.clone(),
+        checkpointer: checkpointer.clone(),
+        budgets,
+        retention,
+        holder,
+        checkpoint_every: loaded.config.evidence.checkpoint_interval.0,
+    };
+    let evidence = EvidenceReads::new(Arc::new(sql.clone()), checkpointer, signing_key);
+    let doors = Doors {
+        llm,
+        costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
+        status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
+        recorder,
+        evidence,
+        store,
+        started_ns: clock.monotonic_ns(),
+        metrics,
+        config_fault: Arc::new(ArcSwapOption::empty()),
+        live: Arc::clone(&live),
+        clock: Arc::clone(&clock),
+    };
+    let reloader = Reloader { live, runtime, store: sql.clone(), clock, mode };
+    Ok(Gateway { doors: Arc::new(doors), jobs, store: sql, reloader })
+}
+
+fn is_sqlite(url: &str) -> bool {
+    !url.starts_with("postgres")
+}
+
+/// Announces this process to the store. Alone on an SQLite file, every other process is known to be dead.
+async fn join(store: &SqlStore, holder: Holder, now: Timestamp, alone: bool) -> Result<(), StoreFault> {
+    use bh_app::ports::BudgetStore;
+    store.heartbeat(holder, now).await?;
+    if alone {
+        let dead = store.bury(holder, None).await?;
+        if dead > 0 {
+            tracing::warn!(dead, "the last run ended without settling; what it had leased counts as unsettled");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! The command line. Standard output is data, standard error is talk.
+
+mod audit;
+mod config;
+mod costs;
+mod print;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::compile::Mode;
+use crate::load::ConfigSource;
+use crate::{demo, quickstart, serve};
+
+/// One self-hosted gateway through which a company offers LLMs, MCP tools and API keys to many customers.
+#[derive(Debug, Parser)]
+#[command(name = "bulkhead", version, propagate_version = true)]
+struct Cli {
+    /// Configuration file; without it, bulkhead.yaml in the working directory if there is one.
+    #[arg(long, global = true, env = "BULKHEAD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gateway.
+    Serve(ServeArgs),
+    /// Start a gateway with a built-in demo provider and two demo tenants, and show what it does.
+    Demo(demo::DemoArgs),
+    /// Check the configuration without starting anything.
+    Validate(config::ValidateArgs),
+    /// Show and explain the configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Read, verify and export evidence.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Show what was spent.
+    Costs(costs::CostsArgs),
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Host to listen on, in place of `server.listen`'s.
+    #[arg(long)]
+    host: Option<String>,
+    /// Port to listen on, in place of `server.listen`'s.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Accepted for compatibility: a `gateway` block in the configuration is enough.
+    #[arg(long, conflicts_with = "proxy_quickstart")]
+    gateway: bool,
+    /// The configuration file with the `gateway` block; the same as `--config`.
+    #[arg(long, value_name = "FILE", conflicts_with = "proxy_quickstart")]
+    gateway_config: Option<PathBuf>,
+    /// Forward OpenAI calls at the host root with the caller's own provider key. For one developer's machine.
+    #[arg(long)]
+    proxy_quickstart: bool,
+    /// Let the quickstart listen on an address that others can reach.
+    #[arg(long, requires = "proxy_quickstart")]
+    unsafe_listen: bool,
+}
+
+/// Runs the command line.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Version => print::line(&format!("bulkhead {}", env!("CARGO_PKG_VERSION"))),
+        Command::Serve(args) => serve_command(cli.config, &args),
+        Command::Demo(args) => on_runtime(demo::run(args)),
+        Command::Validate(args) => config::validate(&ConfigSource::new(cli.config), &args),
+        Command::Config(command) => config::run(&ConfigSource::new(cli.config), command),
+        Command::Audit(command) => on_runtime(audit::run(ConfigSource::new(cli.config), command)),
+        Command::Costs(args) => on_runtime(costs::run(ConfigSource::new(cli.config), args)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => print::failure(&failure),
+    }
+}
+
+/// Why a command failed, in words for the person who ran it.
+#[derive(Debug)]
+pub(crate) struct Failure(String);
+
+impl Failure {
+    /// A failure in so many words.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(serve::chain(&error))
+    }
+}
+
+/// Runs a command that needs the async runtime.
+fn on_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+fn serve_command(config: Option<PathBuf>, args: &ServeArgs) -> Result<(), Failure> {
+    let source = ConfigSource::new(args.gateway_config.clone().or(config));
+    let mut loaded = source.load()?;
+    let listen = &mut loaded.config.server.listen;
+    if args.host.is_some() || args.port.is_some() {
+        let current = listen.to_string();
+        let (host, port) = current.rsplit_once(':').unwrap_or((current.as_str(), "8080"));
+        let host = args.host.as_deref().unwrap_or(host);
+        let port = args.port.map_or_else(|| port.to_owned(), |port| port.to_string());
+        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+        *listen = bh_config::ListenAddress::parse(&format!("{host}:{port}")).map_err(Failure::new)?;
+    }
+    let mode = if args.proxy_quickstart { Mode::Quickstart } else { Mode::Configured };
+    if mode == Mode::Quickstart && !args.unsafe_listen {
+        let address = listen.to_string();
+        quickstart::loopback(address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host))?;
+    }
+    start_log(&loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    on_runtime(async move { Ok(serve::serve(loaded, source, mode).await?) })
+}
+
+/// Starts the log on standard error. `RUST_LOG` refines the configured level.
+fn start_log(log: &bh_config::schema::Log) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(log.level.as_str()));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        bh_config::schema::LogFormat::Json => builder.json().try_init(),
+        bh_config::schema::LogFormat::Text | bh_config::schema::LogFormat::Console => {
+            builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+        }
+    };
+    // Only a second start in one process fails, and then the first log goes on.
+    drop(started);
+}

@@ -1,0 +1,115 @@
+//! What runs beside requests: proof that the store can be written, checkpoints, idle money, dead replicas.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bh_app::budgets::BudgetKeeper;
+use bh_app::evidence::retention::Retention;
+use bh_app::ports::{Clock, Holder, Store};
+use bh_app::recorder::{Checkpointer, Recorder};
+use bh_domain::time::SECOND_MS;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const RETENTION_EVERY: Duration = Duration::from_secs(600);
+/// A process that has not been seen for this long is dead; what it had leased counts as unsettled.
+const DEAD_AFTER_MS: i64 = 30 * SECOND_MS;
+
+/// Everything the jobs work on.
+#[derive(Clone)]
+pub(crate) struct Jobs {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) recorder: Recorder,
+    pub(crate) checkpointer: Checkpointer,
+    pub(crate) budgets: BudgetKeeper,
+    pub(crate) retention: Option<Retention>,
+    pub(crate) holder: Holder,
+    pub(crate) checkpoint_every: Duration,
+}
+
+impl Jobs {
+    /// Starts every job; they end when `stop` turns true.
+    pub(crate) fn start(&self, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        let (jobs, recorder) = (self.clone(), self.recorder.clone());
+        tasks.spawn(async move { recorder.run().await });
+        tasks.spawn(every(HEARTBEAT_EVERY, stop.clone(), move || {
+            let jobs = jobs.clone();
+            async move { jobs.heartbeat().await }
+        }));
+        let jobs = self.clone();
+        tasks.spawn(every(SWEEP_EVERY, stop.clone(), move || {
+            let jobs = jobs.clone();
+            async move { jobs.sweep().await }
+        }));
+        let jobs = self.clone();
+        tasks.spawn(every(self.checkpoint_every, stop.clone(), move || {
+            let jobs = jobs.clone();
+            async move { jobs.checkpoint().await }
+        }));
+        let jobs = self.clone();
+        tasks.spawn(every(RETENTION_EVERY, stop.clone(), move || {
+            let jobs = jobs.clone();
+            async move { jobs.retain().await }
+        }));
+        tasks
+    }
+
+    async fn heartbeat(&self) {
+        match self.store.heartbeat(self.holder, self.clock.now()).await {
+            Ok(()) if self.recorder.idle() => self.recorder.set_healthy(true),
+            // Records are waiting: whether they get through is for the writer to say.
+            Ok(()) => {}
+            Err(fault) => {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "the store cannot be written");
+                self.recorder.set_healthy(false);
+            }
+        }
+    }
+
+    async fn sweep(&self) {
+        if let Err(fault) = self.budgets.sweep().await {
+            tracing::warn!(error = &fault as &dyn std::error::Error, "idle money was not given back");
+        }
+        match self.store.bury(self.holder, Some(self.clock.now().plus_ms(-DEAD_AFTER_MS))).await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "replicas died; what they had leased counts as unsettled"),
+            Err(fault) => tracing::warn!(error = &fault as &dyn std::error::Error, "could not look for dead replicas"),
+        }
+    }
+
+    pub(crate) async fn checkpoint(&self) {
+        if let Err(fault) = self.checkpointer.round().await {
+            tracing::warn!(error = &fault as &dyn std::error::Error, "checkpoints were not kept");
+        }
+    }
+
+    async fn retain(&self) {
+        let Some(retention) = &self.retention else { return };
+        if let Err(fault) = retention.run().await {
+            tracing::warn!(error = &fault as &dyn std::error::Error, "retention did not finish its round");
+        }
+    }
+}
+
+/// Returns once the process is to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which also is the end.
+    drop(stop.wait_for(|stopped| *stopped).await);
+}
+
+async fn every<F, R>(period: Duration, mut stop: watch::Receiver<bool>, mut job: F)
+where
+    F: FnMut() -> R,
+    R: Future<Output = ()>,
+{
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(period) => job().await,
+            () = stopped(&mut stop) => return,
+        }
+    }
+}

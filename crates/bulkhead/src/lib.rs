@@ -1,0 +1,20 @@
+//! The binary: command line, loading, assembly, signals. No rule is decided here.
+
+mod assemble;
+mod cli;
+mod compile;
+mod data_dir;
+mod demo;
+mod jobs;
+mod load;
+mod quickstart;
+mod secrets;
+mod serve;
+
+use std::process::ExitCode;
+
+/// Runs the command line and returns its exit code: 0 done, 1 failed, 2 used wrongly.
+#[must_use]
+pub fn run() -> ExitCode {
+    cli::run()
+}

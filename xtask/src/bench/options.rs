@@ -1,0 +1,103 @@
+//! The command line of `cargo xtask bench`.
+
+/// Printed for `--help`.
+pub(super) const HELP: &str = "\
+Usage: cargo xtask bench [OPTION…]
+
+  --quick           one short round: a look, not a result
+  --rounds N        rounds to take medians over (default 3)
+  --rows N          evidence rows written, through the gateway, before measuring (default 0)
+  --tenants N       tenants configured, one caller and key each (default 1)
+  --store STORE     sqlite (default) or postgres
+  --self-check      leaves the gateway out: the rig against its own floor proxies
+
+Needs two cores. Ends everything it starts.
+";
+
+/// Most rows a run may ask for.
+const ROWS_MAX: u64 = 100_000_000;
+/// Most tenants a run may ask for.
+const TENANTS_MAX: u64 = 100_000;
+const ROUNDS_MAX: u64 = 100;
+
+/// Where the gateway keeps its evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StoreKind {
+    Sqlite,
+    Postgres,
+}
+
+/// What to measure, and how long.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Options {
+    pub(super) rounds: u64,
+    /// Multiplies every duration.
+    pub(super) scale: f64,
+    pub(super) rows: u64,
+    pub(super) tenants: u64,
+    pub(super) store: StoreKind,
+    pub(super) self_check: bool,
+}
+
+impl Options {
+    /// Reads the arguments; `None` when help was asked for.
+    ///
+    /// # Errors
+    /// For an unknown option, a missing value, or a number out of its bounds.
+    pub(super) fn parse(args: &[&str]) -> Result<Option<Self>, String> {
+        let mut options =
+            Self { rounds: 3, scale: 1.0, rows: 0, tenants: 1, store: StoreKind::Sqlite, self_check: false };
+        let mut args = args.iter().copied();
+        while let Some(option) = args.next() {
+            match option {
+                "--help" => return Ok(None),
+                "--self-check" => options.self_check = true,
+                "--quick" => (options.rounds, options.scale) = (1, 0.3),
+                "--rounds" => options.rounds = number(option, args.next(), ROUNDS_MAX)?.max(1),
+                "--rows" => options.rows = number(option, args.next(), ROWS_MAX)?,
+                "--tenants" => options.tenants = number(option, args.next(), TENANTS_MAX)?.max(1),
+                "--store" => options.store = store(args.next())?,
+                other => return Err(format!("bench: no such option: {other}\n\n{HELP}")),
+            }
+        }
+        Ok(Some(options))
+    }
+}
+
+fn number(option: &str, value: Option<&str>, max: u64) -> Result<u64, String> {
+    let number = value.and_then(|v| v.replace('_', "").parse().ok()).filter(|n| *n <= max);
+    number.ok_or_else(|| format!("bench: {option} needs a number up to {max}"))
+}
+
+fn store(value: Option<&str>) -> Result<StoreKind, String> {
+    match value {
+        Some("sqlite") => Ok(StoreKind::Sqlite),
+        Some("postgres") => Ok(StoreKind::Postgres),
+        _ => Err("bench: --store is sqlite or postgres".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_bounded() {
+        let read = Options::parse(&["--rounds", "5", "--rows", "1_000_000", "--store", "postgres"]).unwrap();
+        let wanted = Options {
+            rounds: 5,
+            scale: 1.0,
+            rows: 1_000_000,
+            tenants: 1,
+            store: StoreKind::Postgres,
+            self_check: false,
+        };
+        assert_eq!(read, Some(wanted));
+        assert_eq!(Options::parse(&["--help"]), Ok(None));
+        assert_eq!(
+            Options::parse(&["--tenants", "100001"]),
+            Err("bench: --tenants needs a number up to 100000".to_owned())
+        );
+        assert!(Options::parse(&["--fast"]).unwrap_err().starts_with("bench: no such option: --fast"));
+    }
+}

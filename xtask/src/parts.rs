@@ -1,0 +1,135 @@
+//! The real parts tests run against, set up once and kept below the target directory.
+//!
+//! A fresh Debian with only Rust is enough: what is missing comes from its package manager, `pip` and `npm`, at the
+//! versions pinned under `crates/bulkhead/tests/clients`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use bh_testkit::parts as names;
+
+use crate::shell;
+
+const CLIENTS: &str = "crates/bulkhead/tests/clients";
+
+/// Sets everything up and returns the environment that tells tests where it is.
+pub(crate) fn set_up() -> Result<Vec<(&'static str, PathBuf)>, String> {
+    let home = shell::target_dir().join("test-parts");
+    std::fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+    Ok(vec![
+        (names::PG_BIN_ENV, postgres()?),
+        (names::PYTHON_ENV, python(&home.join("python"))?),
+        (names::NODE_MODULES_ENV, node(&home.join("node"))?),
+    ])
+}
+
+fn postgres() -> Result<PathBuf, String> {
+    if names::installed_postgres().is_none() {
+        apt_install(&["postgresql"])?;
+    }
+    names::installed_postgres()
+        .ok_or_else(|| "PostgreSQL was installed, but has no /usr/lib/postgresql".to_owned())
+}
+
+/// A virtual environment with the official Python SDKs; its `python`.
+fn python(venv: &Path) -> Result<PathBuf, String> {
+    let pins = shell::root().join(CLIENTS).join("python/requirements.txt");
+    let python = venv.join("bin/python");
+    if is_current(venv, &[&pins])? {
+        return Ok(python);
+    }
+    println!("test: installing the official Python SDKs");
+    if !shell::has("python3") {
+        apt_install(&["python3", "python3-venv"])?;
+    }
+    let make = || Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv).output();
+    if !make().is_ok_and(|made| made.status.success()) {
+        apt_install(&["python3-venv"])?;
+        shell::run_quietly(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv))?;
+    }
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&pins);
+    shell::run_quietly(&mut pip)?;
+    mark_current(venv, &[&pins])?;
+    Ok(python)
+}
+
+/// A `node_modules` with the official Node SDKs.
+fn node(home: &Path) -> Result<PathBuf, String> {
+    let pins =
+        ["package.json", "package-lock.json"].map(|f| shell::root().join(CLIENTS).join("node").join(f));
+    let pins: Vec<&Path> = pins.iter().map(PathBuf::as_path).collect();
+    let modules = home.join("node_modules");
+    if is_current(home, &pins)? {
+        return Ok(modules);
+    }
+    println!("test: installing the official Node SDKs");
+    if !shell::has("node") || !shell::has("npm") {
+        apt_install(&["nodejs", "npm"])?;
+    }
+    std::fs::create_dir_all(home).map_err(|e| format!("{}: {e}", home.display()))?;
+    for pin in &pins {
+        let copy = home.join(pin.file_name().unwrap_or_default());
+        std::fs::copy(pin, copy).map_err(|e| format!("{}: {e}", pin.display()))?;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(home);
+    shell::run_quietly(&mut npm)?;
+    mark_current(home, &pins)?;
+    Ok(modules)
+}
+
+fn apt_install(packages: &[&str]) -> Result<(), String> {
+    println!("test: installing {} with apt-get", packages.join(", "));
+    let advice = |e: String| format!("{e}\nInstall {} yourself and run this again.", packages.join(", "));
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-qq", "-y", "--no-install-recommends"])
+            .args(args);
+        shell::run_quietly(&mut command).map_err(advice)
+    };
+    apt(&["update"])?;
+    apt(&[&["install"], packages].concat())?;
+    Ok(())
+}
+
+/// True when `dir` was completed with exactly these pins.
+fn is_current(dir: &Path, pins: &[&Path]) -> Result<bool, String> {
+    let wanted = content(pins)?;
+    Ok(std::fs::read_to_string(stamp(dir)).is_ok_and(|have| have == wanted))
+}
+
+fn mark_current(dir: &Path, pins: &[&Path]) -> Result<(), String> {
+    std::fs::write(stamp(dir), content(pins)?).map_err(|e| format!("{}: {e}", stamp(dir).display()))
+}
+
+fn stamp(dir: &Path) -> PathBuf {
+    dir.join(".complete")
+}
+
+fn content(pins: &[&Path]) -> Result<String, String> {
+    pins.iter()
+        .map(|pin| std::fs::read_to_string(pin).map_err(|e| format!("{}: {e}", pin.display())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_current_until_a_pin_changes() {
+        let dir = shell::target_dir().join("xtask-parts-test");
+        std::fs::create_dir_all(&dir).unwrap();
+        let pin = dir.join("pins");
+        std::fs::write(&pin, "a==1").unwrap();
+        std::fs::remove_file(stamp(&dir)).ok();
+        assert_eq!(is_current(&dir, &[&pin]), Ok(false));
+        mark_current(&dir, &[&pin]).unwrap();
+        assert_eq!(is_current(&dir, &[&pin]), Ok(true));
+        std::fs::write(&pin, "a==2").unwrap();
+        assert_eq!(is_current(&dir, &[&pin]), Ok(false));
+    }
+}
