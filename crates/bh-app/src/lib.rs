@@ -1,9 +1,9 @@
 //! The use cases of Bulkhead, and the ports they need. No SQL, no sockets, no routes.
 
 pub mod budgets;
+pub mod content;
 pub mod costs;
 pub mod evidence;
-pub mod content;
 pub mod identity;
 pub mod llm;
 pub mod metrics;

@@ -97,6 +97,8 @@ impl Metrics {
         };
         metrics.register();
         metrics.evidence_healthy.set(1);
+        metrics.config_loads.inc();
+        metrics.config_current.set(1);
         Arc::new(metrics)
     }
 

@@ -58,7 +58,8 @@ impl Owner {
             Self::Caller(name) => format!("caller:{name}"),
             Self::Tenant => "tenant".to_owned(),
             Self::Organization => "organization".to_owned(),
-            Self::Session { caller, id } => format!("session:{caller}:{id}"),
+            // With the length, so that no caller and id read like another pair.
+            Self::Session { caller, id } => format!("session:{}:{caller}:{id}", caller.len()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, RawPathParams};
+use axum::extract::RawPathParams;
 use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
 use bh_app::identity::Principal;
@@ -15,7 +15,6 @@ use bh_app::recorder::Recorder;
 use bh_app::snapshot::{Live, Snapshot};
 use bh_app::status::StatusReads;
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::Scope;
 use bytes::Bytes;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -85,11 +84,6 @@ impl Ask {
         Ok(Query(values))
     }
 
-    /// What the sender may read.
-    pub(crate) fn scope(&self) -> Scope {
-        self.principal.as_ref().map_or_else(|| Scope::system("open route"), Principal::scope)
-    }
-
     /// Reads the body, bounded.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, Refusal> {
         let body = std::mem::take(&mut self.body);
@@ -154,6 +148,3 @@ pub(crate) fn invalid(name: &str, value: &str, wanted: &str) -> Refusal {
 pub(crate) fn path_params(raw: &RawPathParams) -> Vec<(String, String)> {
     raw.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
-
-/// The rest of a path, undecoded, after a route's fixed part.
-pub(crate) type Rest = Path<HashMap<String, String>>;

@@ -146,7 +146,7 @@ fn echo_session(response: &mut Response, session_id: Option<&str>) {
 
 fn models(doors: &Doors, path: &[(String, String)], request: &Request, peer: IpAddr) -> Result<Response, Refused> {
     let family = if request.headers().contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi };
-    let refused = |refusal| Refused { refusal, family, session_id: None };
+    let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
     let listed = doors.llm.models(request.headers(), peer).map_err(refused)?;
     let wanted = path.iter().find(|(name, _)| name == "model").map(|(_, id)| id.as_str());
     let body = match wanted {

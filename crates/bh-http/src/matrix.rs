@@ -24,6 +24,12 @@ use crate::{costs, evidence, health, llm, secrets, status};
 #[derive(Clone, Copy)]
 pub struct Handler(fn(Ask) -> Answering);
 
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handler(..)")
+    }
+}
+
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
 
 /// What answers a row.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-const RETENTION_EVERY: Duration = Duration::from_secs(600);
+const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
 /// A process that has not been seen for this long is dead; what it had leased counts as unsettled.
 const DEAD_AFTER_MS: i64 = 30 * SECOND_MS;
 
@@ -50,6 +50,8 @@ impl Jobs {
             let jobs = jobs.clone();
             async move { jobs.checkpoint().await }
         }));
+        let jobs = self.clone();
+        tasks.spawn(async move { jobs.retain().await });
         let jobs = self.clone();
         tasks.spawn(every(RETENTION_EVERY, stop.clone(), move || {
             let jobs = jobs.clone();

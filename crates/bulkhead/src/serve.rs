@@ -77,7 +77,7 @@ pub(crate) async fn start(loaded: Loaded, source: Option<ConfigSource>, mode: Mo
     let router = router(Arc::clone(&gateway.doors), mode == Mode::Quickstart, metrics_listener.is_none());
     announce(&address);
     let run = Run { gateway, router, listener, metrics_listener, limits, source, stopping };
-    let finished = tokio::spawn(run.to_the_end());
+    let finished = tokio::spawn(run.until_stopped());
     Ok(Serving { address, stop, finished })
 }
 
@@ -127,7 +127,7 @@ struct Run {
 }
 
 impl Run {
-    async fn to_the_end(self) -> Result<(), ServeFault> {
+    async fn until_stopped(self) -> Result<(), ServeFault> {
         let Self { gateway, router, listener, metrics_listener, limits, source, stopping } = self;
         let Gateway { doors, jobs, store, reloader } = gateway;
         let mut tasks = jobs.start(&stopping);

@@ -75,6 +75,8 @@ struct State {
     refused: Option<(u64, NanoUsd)>,
     /// What the store had left under the cap at the last lease; `None` before the first.
     left: Option<NanoUsd>,
+    /// Leased under a higher cap than today's: goes back before more is leased.
+    surplus: NanoUsd,
     touched_ns: u64,
 }
 
@@ -115,6 +117,7 @@ impl BudgetCell {
             fetching: false,
             refused: None,
             left: None,
+            surplus: NanoUsd::ZERO,
             touched_ns: 0,
         };
         let (refill, demand) = (tokio::sync::Mutex::new(()), AtomicI64::new(0));
@@ -146,19 +149,38 @@ impl BudgetCell {
         }
     }
 
-    /// Holds `amount` under `cap`. Also returns what a lower cap than before sets free, to go back to the store.
-    pub(super) fn hold(&self, amount: NanoUsd, cap: NanoUsd, now: Timestamp, now_ns: u64) -> (Held, NanoUsd) {
+    /// Holds `amount` under `cap`.
+    pub(super) fn hold(&self, amount: NanoUsd, cap: NanoUsd, now: Timestamp, now_ns: u64) -> Held {
         let windows = self.clock.at(now);
         let mut state = self.state.lock();
         state.enter(self.label(&windows));
-        let surplus = state.bind(cap);
+        state.bind(cap);
         state.touched_ns = now_ns;
         if !state.account.hold(amount) {
-            return (Held::Short, surplus);
+            return Held::Short;
         }
         let low = state.runs_low(amount, now_ns);
         state.fetching |= low;
-        (Held::Yes { window: Arc::clone(&state.window), low }, surplus)
+        Held::Yes { window: Arc::clone(&state.window), low }
+    }
+
+    /// What a lower cap than before has set free, to go back to the store.
+    pub(super) fn take_surplus(&self) -> Option<(BudgetWindow, NanoUsd)> {
+        let mut state = self.state.lock();
+        let surplus = std::mem::take(&mut state.surplus);
+        (surplus > NanoUsd::ZERO).then(|| (self.budget(&state), surplus))
+    }
+
+    /// The store did not take the surplus back: it is kept for the next attempt.
+    pub(super) fn keep_surplus(&self, budget: &BudgetWindow, surplus: NanoUsd) {
+        let mut state = self.state.lock();
+        if *state.window == *budget.window {
+            state.surplus += surplus;
+        }
+    }
+
+    fn budget(&self, state: &State) -> BudgetWindow {
+        BudgetWindow { nid: self.nid, owner: self.owner.clone(), window: state.window.to_string() }
     }
 
     /// Replaces a hold by the real cost. Returns what the account is short of, to be overdrawn at the store.
@@ -195,7 +217,7 @@ impl BudgetCell {
             return Err(self.short(cap, left + state.account.available(), now));
         }
         let demand = NanoUsd(self.demand.load(Ordering::Relaxed)).max(needed);
-        let budget = BudgetWindow { nid: self.nid, owner: self.owner.clone(), window: state.window.to_string() };
+        let budget = self.budget(&state);
         let wanted = demand + block_size(amount, cap);
         Ok(Some(LeaseRequest { budget, cap, needed, wanted, first: state.fresh }))
     }
@@ -234,10 +256,9 @@ impl BudgetCell {
         if now_ns.saturating_sub(state.touched_ns) < IDLE_AFTER_NS {
             return (None, false);
         }
-        let idle = state.account.take_idle(NanoUsd::ZERO);
+        let idle = state.account.take_idle(NanoUsd::ZERO) + std::mem::take(&mut state.surplus);
         let unused = state.account.held() == NanoUsd::ZERO;
-        let budget = BudgetWindow { nid: self.nid, owner: self.owner.clone(), window: state.window.to_string() };
-        ((idle > NanoUsd::ZERO).then_some((budget, idle)), unused)
+        ((idle > NanoUsd::ZERO).then(|| (self.budget(&state), idle)), unused)
     }
 
     fn short(&self, cap: NanoUsd, left: NanoUsd, now: Timestamp) -> Short {
@@ -257,15 +278,18 @@ impl State {
         self.fresh = true;
         self.refused = None;
         self.left = None;
+        self.surplus = NanoUsd::ZERO;
     }
 
     /// Puts a cap in force. A lower one than before takes back what was leased ahead under the old one.
-    fn bind(&mut self, cap: NanoUsd) -> NanoUsd {
+    fn bind(&mut self, cap: NanoUsd) {
         let before = std::mem::replace(&mut self.cap, cap);
         if cap > before {
             self.refused = None;
         }
-        if cap < before { self.account.take_idle(NanoUsd::ZERO) } else { NanoUsd::ZERO }
+        if cap < before {
+            self.surplus += self.account.take_idle(NanoUsd::ZERO);
+        }
     }
 
     fn runs_low(&self, amount: NanoUsd, now_ns: u64) -> bool {

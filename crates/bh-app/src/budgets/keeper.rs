@@ -76,7 +76,7 @@ impl BudgetKeeper {
                 Some(short) => {
                     // Given back before waiting, so that two calls never wait for what the other one holds.
                     hold.release();
-                    self.refill(&budgets[short], amount).await?;
+                    self.refill_to_the_end(budgets[short].clone(), amount).await?;
                 }
             }
         }
@@ -85,25 +85,39 @@ impl BudgetKeeper {
 
     /// Leases so much more that `amount` fits into this budget.
     async fn refill(&self, capped: &Capped, amount: NanoUsd) -> Result<(), NoBudget> {
-        let Capped { cap, cell } = capped;
+        let cell = &capped.cell;
         cell.demand.fetch_add(amount.0, Ordering::Relaxed);
         let turn = cell.refill.lock().await;
-        let (now, now_ns) = (self.0.clock.now(), self.0.clock.monotonic_ns());
-        let wish = cell.wish(amount, *cap, now, now_ns);
-        let outcome = match wish {
-            Ok(None) => Ok(()),
-            Err(short) => Err(NoBudget::Short(short)),
-            Ok(Some(request)) => match self.0.store.lease(self.0.holder, vec![request.clone()]).await {
-                Err(fault) => Err(NoBudget::Fault(fault)),
-                Ok(grants) => grants
-                    .first()
-                    .map_or(Ok(()), |grant| cell.take(&request, *grant, now, now_ns))
-                    .map_err(NoBudget::Short),
-            },
-        };
+        let outcome = self.lease(capped, amount).await;
         drop(turn);
         cell.demand.fetch_sub(amount.0, Ordering::Relaxed);
         outcome
+    }
+
+    /// The same on a task of its own: a client that hangs up must not lose what the store grants meanwhile.
+    async fn refill_to_the_end(&self, capped: Capped, amount: NanoUsd) -> Result<(), NoBudget> {
+        let keeper = self.clone();
+        let refilled = tokio::spawn(async move { keeper.refill(&capped, amount).await }).await;
+        refilled.unwrap_or_else(|end| {
+            Err(NoBudget::Fault(StoreFault { step: "lease budgets", cause: Box::new(end) }))
+        })
+    }
+
+    async fn lease(&self, Capped { cap, cell }: &Capped, amount: NanoUsd) -> Result<(), NoBudget> {
+        let Inner { store, clock, holder, .. } = &*self.0;
+        // What a lower cap has set free goes back first, or the store would count it against the new cap.
+        if let Some((budget, surplus)) = cell.take_surplus()
+            && let Err(fault) = store.give_back(*holder, vec![(budget.clone(), surplus)]).await
+        {
+            cell.keep_surplus(&budget, surplus);
+            return Err(NoBudget::Fault(fault));
+        }
+        let (now, now_ns) = (clock.now(), clock.monotonic_ns());
+        let wish = cell.wish(amount, *cap, now, now_ns).map_err(NoBudget::Short)?;
+        let Some(request) = wish else { return Ok(()) };
+        let grants = store.lease(*holder, vec![request.clone()]).await.map_err(NoBudget::Fault)?;
+        let Some(grant) = grants.first() else { return Ok(()) };
+        cell.take(&request, *grant, now, now_ns).map_err(NoBudget::Short)
     }
 
     fn fetch_ahead(&self, capped: Capped, amount: NanoUsd) {
@@ -114,15 +128,6 @@ impl BudgetKeeper {
                 tracing::warn!(error = &fault as &dyn std::error::Error, "could not lease ahead");
             }
             capped.cell.fetched();
-        });
-    }
-
-    fn give_back(&self, unspent: Vec<(BudgetWindow, NanoUsd)>) {
-        let inner = Arc::clone(&self.0);
-        tokio::spawn(async move {
-            if let Err(fault) = inner.store.give_back(inner.holder, unspent).await {
-                tracing::warn!(error = &fault as &dyn std::error::Error, "could not give money back");
-            }
         });
     }
 
@@ -188,10 +193,7 @@ impl Hold {
         let clock = &self.keeper.0.clock;
         let (now, now_ns) = (clock.now(), clock.monotonic_ns());
         for (index, capped) in budgets.iter().enumerate() {
-            let (held, surplus) = capped.cell.hold(self.amount, capped.cap, now, now_ns);
-            if surplus > NanoUsd::ZERO {
-                self.keeper.give_back(vec![(capped.cell.window(now), surplus)]);
-            }
+            let held = capped.cell.hold(self.amount, capped.cap, now, now_ns);
             let Held::Yes { window, low } = held else { return Some(index) };
             if low {
                 self.keeper.fetch_ahead(capped.clone(), self.amount);

@@ -40,8 +40,13 @@ impl Reach {
         snapshot: &Snapshot,
         store: &dyn TenantStore,
     ) -> Result<Self, StoreFault> {
-        if let Some(Principal::Caller(caller)) = principal {
-            return Ok(Self::Tenant { id: caller.tenant.id.to_string(), nid: caller.tenant.nid });
+        match principal {
+            Some(Principal::Caller(caller)) => {
+                return Ok(Self::Tenant { id: caller.tenant.id.to_string(), nid: caller.tenant.nid });
+            }
+            // Nobody was authenticated: nothing is theirs to read.
+            None => return Ok(Self::Nobody { asked: asked.unwrap_or_default().to_owned() }),
+            Some(Principal::Operator(_)) => {}
         }
         let slug = match asked {
             Some("" | EVERY_TENANT) => return Ok(Self::Everywhere),

@@ -8,12 +8,13 @@ use serde_json::value::RawValue;
 
 use crate::ports::{EvidenceFilter, StoredRecord};
 
-use super::view::{IndexEntry, parsed};
+use super::list::position;
+use super::view::{IndexEntry, Tombstone, parsed};
 use super::{EvidenceReads, Found, Reach, ReadFault};
 
 /// How far around a record others of the same correlation id are looked for.
 const WINDOW_MS: i64 = 15 * 60 * 1_000;
-/// How many records are looked at on that search, at most.
+/// How many records are looked at on that search, at most; as many again where a session helps.
 pub const TRACE_SCAN_MAX: u32 = 4_000;
 /// Retries and fallbacks of one call that are looked for.
 const ATTEMPTS_MAX: u32 = 64;
@@ -52,7 +53,7 @@ impl EvidenceReads {
         }
         let evidence = match &stored.record {
             Some(text) => Found::Record(text.clone()),
-            None => Found::Tombstone(super::Tombstone::of(&stored)),
+            None => Found::Tombstone(Tombstone::of(&stored)),
         };
         keep(&mut steps, stored);
         Ok(Some(Trace { evidence, steps: steps.values().map(IndexEntry::of).collect(), complete }))
@@ -83,20 +84,32 @@ impl EvidenceReads {
         steps: &mut Steps,
     ) -> Result<bool, ReadFault> {
         let correlation = record.draft.correlation_id.as_ref();
-        let mut looked_at = true;
-        for oldest_first in [true, false] {
-            let filter = EvidenceFilter {
-                from: Some(stored.at.plus_ms(-WINDOW_MS)),
-                to: Some(stored.at.plus_ms(WINDOW_MS)),
-                session_id: record.draft.session_id.as_ref().map(ToString::to_string),
-                after: Some(super::list::position(stored)),
-                oldest_first,
-                limit: SCAN_PAGE,
-                ..Default::default()
-            };
-            looked_at &= self.scan(scope, filter, correlation, steps).await?;
+        let around = EvidenceFilter {
+            from: Some(stored.at.plus_ms(-WINDOW_MS)),
+            to: Some(stored.at.plus_ms(WINDOW_MS)),
+            after: Some(position(stored)),
+            limit: SCAN_PAGE,
+            ..Default::default()
+        };
+        let complete = self.both_ways(scope, &around, correlation, steps).await?;
+        if let (false, Some(session)) = (complete, &record.draft.session_id) {
+            // Too busy to look at everything: what shares the session is found all the same.
+            let session_id = Some(session.to_string());
+            self.both_ways(scope, &EvidenceFilter { session_id, ..around }, correlation, steps).await?;
         }
-        Ok(looked_at)
+        Ok(complete)
+    }
+
+    async fn both_ways(
+        &self,
+        scope: &Scope,
+        around: &EvidenceFilter,
+        correlation: &str,
+        steps: &mut Steps,
+    ) -> Result<bool, ReadFault> {
+        let (earlier, later) = (around.clone(), EvidenceFilter { oldest_first: true, ..around.clone() });
+        let before = self.scan(scope, earlier, correlation, steps).await?;
+        Ok(self.scan(scope, later, correlation, steps).await? && before)
     }
 
     /// Walks one way from a record. Half of the limit is for each way.
@@ -110,7 +123,7 @@ impl EvidenceReads {
         for _ in 0..TRACE_SCAN_MAX / SCAN_PAGE / 2 {
             let page = self.store.records(scope.clone(), filter.clone()).await?;
             let last = page.len() < SCAN_PAGE as usize;
-            filter.after = page.last().map(super::list::position).or(filter.after);
+            filter.after = page.last().map(position).or(filter.after);
             let shares = |stored: &StoredRecord| {
                 // Cheaper than parsing each: the id occurs in the text, or the record is none of this call's.
                 stored.record.as_deref().is_some_and(|text| text.contains(correlation))

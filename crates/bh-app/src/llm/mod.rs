@@ -80,7 +80,7 @@ pub struct Inbound {
 #[derive(Debug)]
 pub struct Refused {
     /// Why.
-    pub refusal: Refusal,
+    pub refusal: Box<Refusal>,
     /// In whose envelope.
     pub family: Family,
     /// The session to echo.
@@ -153,7 +153,7 @@ impl LlmStory {
         let parts = &self.0;
         let snapshot = parts.live.load_full();
         let family = envelope_family(&snapshot, &inbound);
-        let refused = |refusal| Refused { refusal, family, session_id: None };
+        let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
 
         let caller = verify(&snapshot, &inbound).map_err(refused)?;
         let ticket = Ticket::new(parts, snapshot, caller, &inbound);
@@ -163,7 +163,7 @@ impl LlmStory {
             Err(refusal) => {
                 let session_id = open.ticket().session_id.clone();
                 open.refuse(&refusal).await;
-                Err(Refused { refusal, family, session_id })
+                Err(Refused { refusal: Box::new(refusal), family, session_id })
             }
         }
     }

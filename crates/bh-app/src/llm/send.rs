@@ -54,14 +54,15 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
     let deadline = parts.clock.monotonic_ns() + nanos(choices.first().map_or(Duration::ZERO, |c| c.provider.timeouts.request));
     'choices: for choice in choices {
         for retry in 0..=choice.provider.retry.attempts {
-            if let Some((earlier, failed, _)) = last.take() {
-                note(parts, ticket, &earlier, &failed);
+            if let Some((earlier, failed, strip)) = last.take() {
                 if retry > 0 && !pause(parts, &choice, retry, retry_after(&failed), deadline).await {
-                    last = Some((earlier, failed, false));
+                    last = Some((earlier, failed, strip));
                     continue 'choices;
                 }
+                note(parts, ticket, &earlier, &failed);
             }
-            let (outgoing, strip_usage) = prepare(ticket, &choice, &mut asked)?;
+            let (mut outgoing, strip_usage) = prepare(ticket, &choice, &mut asked)?;
+            outgoing.attempt.header_timeout = outgoing.attempt.header_timeout.min(left(parts, deadline));
             ticket.asked_of = Some(choice.clone());
             let started = parts.clock.monotonic_ns();
             let tried = attempt(parts, outgoing).await;
@@ -86,6 +87,10 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
         }
         None => Err(Refusal::new(Code::ProviderUnknown, "No provider is left to try")),
     }
+}
+
+fn left(parts: &Parts, deadline_ns: u64) -> Duration {
+    Duration::from_nanos(deadline_ns.saturating_sub(parts.clock.monotonic_ns()))
 }
 
 fn nanos(duration: Duration) -> u64 {

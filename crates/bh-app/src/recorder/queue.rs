@@ -18,6 +18,10 @@ use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
 const LINGER: Duration = Duration::from_millis(2);
+/// Under load strict records wait for company too: a commit costs the same for one as for many.
+const STRICT_LINGER: Duration = Duration::from_millis(1);
+/// From this many records in the last batch on, there is load.
+const LOADED_BATCH_RECORDS: usize = 8;
 /// Records of one transaction.
 const BATCH_RECORDS_MAX: usize = 512;
 /// Records that may wait in memory. Beyond it new calls are refused, or with `degrade`, records are given up.
@@ -192,13 +196,15 @@ impl Recorder {
         receipt
     }
 
-    /// Writes until the queue is closed by [`Recorder::drain`]. One task runs this.
+    /// Writes what is submitted, for as long as it is polled. One task runs this.
     pub async fn run(&self) {
+        let mut last_records = 0;
         loop {
             self.0.filled.notified().await;
             while self.has_waiting() {
-                self.gather().await;
+                self.gather(last_records).await;
                 let batch = self.take();
+                last_records = batch.len();
                 self.write(batch).await;
             }
         }
@@ -223,10 +229,15 @@ impl Recorder {
         !self.0.queue.lock().waiting.is_empty()
     }
 
-    /// Lets a batch fill up: by time while nobody waits, else just long enough for what is ready to run to get in.
-    async fn gather(&self) {
+    /// Lets a batch fill up: by time while nobody waits or many do, else just long enough for what is ready to run
+    /// to get in.
+    async fn gather(&self, last_records: usize) {
         if self.0.queue.lock().strict > 0 {
-            tokio::task::yield_now().await;
+            if last_records >= LOADED_BATCH_RECORDS {
+                tokio::time::sleep(STRICT_LINGER).await;
+            } else {
+                tokio::task::yield_now().await;
+            }
             return;
         }
         tokio::select! {

@@ -166,7 +166,8 @@ async fn callers(books: &Books, tenant: &Tenant, caller: Option<&str>) -> Result
     let reach = tenant.reach();
     let month = books.costs.report(&reach, caller, Some(first), Some(today.clone())).await?;
     let day = books.costs.report(&reach, caller, Some(today.clone()), Some(today)).await?;
-    let daily: BTreeMap<String, NanoUsd> = day.by_agent.into_iter().map(|agent| (agent.agent_id, agent.cost)).collect();
+    let daily: BTreeMap<String, NanoUsd> =
+        day.by_agent.into_iter().map(|agent| (agent.agent_id, agent.cost)).collect();
     let line = |agent: AgentCosts| CallerCosts {
         daily: daily.get(&agent.agent_id).copied().unwrap_or_default(),
         tenant_id: agent.tenant_id,
@@ -244,6 +245,7 @@ async fn shares(
 async fn export(books: &Books, args: CostsExportArgs) -> Result<(), Failure> {
     let CostsExportArgs { format, tenant, agent, from, to, limit, output } = args;
     let reach = books.reader.reach(tenant.as_deref()).await?;
-    let rows = books.costs.export(&reach, CostExport { caller: agent, from, to, limit, csv: format == Form::Csv });
+    let rows =
+        books.costs.export(&reach, CostExport { caller: agent, from, to, limit, csv: format == Form::Csv });
     audit::copy(rows, Output::open(output.as_deref())?).await
 }

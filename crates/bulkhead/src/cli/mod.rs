@@ -133,7 +133,7 @@ fn serve_command(config: Option<PathBuf>, args: &ServeArgs) -> Result<(), Failur
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    on_runtime(async move { Ok(serve::serve(loaded, source, mode).await?) })
+    on_runtime(async move { Ok(Box::pin(serve::serve(loaded, source, mode)).await?) })
 }
 
 /// Starts the log on standard error. `RUST_LOG` refines the configured level.

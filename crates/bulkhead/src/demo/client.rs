@@ -19,6 +19,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
+/// Headers that carry the gateway's id of a call, the surest first.
+const REQUEST_IDS: [&str; 2] = ["x-bulkhead-request-id", "x-request-id"];
+
 /// A client of one gateway.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -67,16 +70,29 @@ impl Client {
     }
 
     /// Posts JSON.
-    pub(super) async fn post(&self, path: &str, credential: Credential<'_>, body: &Value) -> Result<Got, Failure> {
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        credential: Credential<'_>,
+        body: &Value,
+    ) -> Result<Got, Failure> {
         self.call(Method::POST, path, credential, Bytes::from(body.to_string())).await
     }
 
-    async fn call(&self, method: Method, path: &str, credential: Credential<'_>, body: Bytes) -> Result<Got, Failure> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        credential: Credential<'_>,
+        body: Bytes,
+    ) -> Result<Got, Failure> {
         let request = Request::builder().method(method).uri(format!("http://{}{path}", self.gateway));
         let request = request.header(CONTENT_TYPE, "application/json");
         let request = match credential {
             Credential::Bearer(key) => request.header("authorization", format!("Bearer {key}")),
-            Credential::ApiKey(key) => request.header("x-api-key", key).header("anthropic-version", "2023-06-01"),
+            Credential::ApiKey(key) => {
+                request.header("x-api-key", key).header("anthropic-version", "2023-06-01")
+            }
             Credential::Nobody => request,
         };
         let request = request.body(Full::new(body))?;
@@ -88,7 +104,8 @@ impl Client {
         let (head, body) = response.into_parts();
         let read = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
         let body = read.map_err(|error| Failure::new(format!("an answer broke off: {error}")))?.to_bytes();
-        let id = head.headers.get("x-bulkhead-request-id").and_then(|id| id.to_str().ok());
+        // A proxied answer may carry the provider's own `x-request-id`; ours stands beside it then.
+        let id = REQUEST_IDS.iter().find_map(|name| head.headers.get(*name)).and_then(|id| id.to_str().ok());
         Ok(Got { status: head.status.as_u16(), request_id: id.unwrap_or_default().to_owned(), body })
     }
 }

@@ -19,9 +19,9 @@ fn keys(url: &str, keys: &Keys) -> String {
     format!(
         "\nTry it. In a shell:\n
   export BULKHEAD={url}
-  export ACME_KEY={acme}      # tenant acme
-  export GLOBEX_KEY={globex}    # tenant globex
-  export ADMIN_KEY={admin}     # the operator\n"
+  export ACME_KEY={acme}    # tenant acme
+  export GLOBEX_KEY={globex}  # tenant globex
+  export ADMIN_KEY={admin}   # the operator\n"
     )
 }
 
@@ -50,9 +50,14 @@ In Python (pip install openai anthropic):
   from anthropic import Anthropic
   url = os.environ["BULKHEAD"]
   openai = OpenAI(base_url=url + "/v1/proxy/openai/v1", api_key=os.environ["ACME_KEY"])
-  print(openai.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello"}]))
+  chat = openai.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello"}])
+  print(chat.choices[0].message.content)
   anthropic = Anthropic(base_url=url + "/v1/proxy/anthropic", api_key=os.environ["GLOBEX_KEY"])
-  print(anthropic.messages.create(model="claude-haiku-4-5", max_tokens=200, messages=[{"role": "user", "content": "Hello"}]))
+  with anthropic.messages.stream(
+      model="claude-haiku-4-5", max_tokens=200, messages=[{"role": "user", "content": "Hello"}]
+  ) as stream:
+      for text in stream.text_stream:
+          print(text, end="", flush=True)
 
 In Node (npm install openai @anthropic-ai/sdk):
 
@@ -60,9 +65,12 @@ In Node (npm install openai @anthropic-ai/sdk):
   import Anthropic from "@anthropic-ai/sdk";
   const { BULKHEAD, ACME_KEY, GLOBEX_KEY } = process.env;
   const openai = new OpenAI({ baseURL: BULKHEAD + "/v1/proxy/openai/v1", apiKey: ACME_KEY });
-  console.log(await openai.chat.completions.create({ model: "gpt-4o-mini", messages: [{ role: "user", content: "Hello" }] }));
+  const messages = [{ role: "user", content: "Hello" }];
+  const chat = await openai.chat.completions.create({ model: "gpt-4o-mini", messages });
+  console.log(chat.choices[0].message.content);
   const anthropic = new Anthropic({ baseURL: BULKHEAD + "/v1/proxy/anthropic", apiKey: GLOBEX_KEY });
-  console.log(await anthropic.messages.create({ model: "claude-haiku-4-5", max_tokens: 200, messages: [{ role: "user", content: "Hello" }] }));
+  const message = await anthropic.messages.create({ model: "claude-haiku-4-5", max_tokens: 200, messages });
+  console.log(message.content[0].text);
 "#
     .to_owned()
 }

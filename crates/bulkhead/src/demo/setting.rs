@@ -39,7 +39,8 @@ impl Keys {
     pub(super) fn random() -> Result<Self, Failure> {
         let key = |holder: &str| -> Result<String, Failure> {
             let mut bytes = [0; KEY_BYTES];
-            rand::fill(&mut bytes).map_err(|_| Failure::new("the machine has no randomness to make keys from"))?;
+            rand::fill(&mut bytes)
+                .map_err(|_| Failure::new("the machine has no randomness to make keys from"))?;
             Ok(format!("demo-{holder}-{}", hex::encode(&bytes)))
         };
         Ok(Self { acme: key("acme")?, globex: key("globex")?, admin: key("admin")? })
@@ -47,9 +48,16 @@ impl Keys {
 }
 
 /// The configuration file of the demo.
-pub(super) fn yaml(provider: &DemoProvider, keys: &Keys, port: u16, data_dir: &Path) -> Result<String, Failure> {
+pub(super) fn yaml(
+    provider: &DemoProvider,
+    keys: &Keys,
+    port: u16,
+    data_dir: &Path,
+) -> Result<String, Failure> {
     // JSON strings are YAML strings: whatever a path holds, it stays one.
-    let data_dir = serde_json::to_string(data_dir.to_str().ok_or_else(|| Failure::new("--data-dir is not valid UTF-8"))?)?;
+    let data_dir = serde_json::to_string(
+        data_dir.to_str().ok_or_else(|| Failure::new("--data-dir is not valid UTF-8"))?,
+    )?;
     let (openai, anthropic) = (provider.openai_url(), provider.anthropic_url());
     let Keys { acme, globex, admin } = keys;
     Ok(format!(
@@ -102,7 +110,10 @@ pricing:
 pub(super) fn load(yaml: &str) -> Result<Loaded, Failure> {
     let nothing = BTreeMap::new();
     let no_file = |path: &Path| {
-        Err(io::Error::new(io::ErrorKind::NotFound, format!("the demo reads no file, and not {}", path.display())))
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the demo reads no file, and not {}", path.display()),
+        ))
     };
     let file = Some(SourceFile { name: "(demo)", text: yaml });
     let loaded = bh_config::load(Sources { file, env: &nothing, read_file: &no_file });

@@ -11,11 +11,16 @@ const SIGNATURE_CHARS: usize = 24;
 /// What the demo prints about its calls.
 pub(super) fn report(stage: &Stage, tour: &Tour) -> String {
     let mut text = format!("Bulkhead demo: http://{}, {}.\n", stage.gateway, kept_in(&stage.home));
-    text.push_str("The provider behind it is a demo that answers like OpenAI and Anthropic; no model is asked.\n");
+    text.push_str(
+        "The provider behind it is a demo that answers like OpenAI and Anthropic; no model is asked.\n",
+    );
     for (call, number) in tour.calls.iter().zip(1..) {
         text.push_str(&format!("\n{number}. {}\n{}", call.title, answer(call)));
     }
-    text.push_str(&format!("\nThe evidence: one signed record per decision, chained per tenant\n{}\n", evidence(&tour.calls)));
+    text.push_str(&format!(
+        "\nThe evidence: one signed record per decision, chained per tenant\n{}\n",
+        evidence(&tour.calls)
+    ));
     text.push_str(&format!("\nThe costs: settled from what the provider counted\n{}\n", costs(tour)));
     text.push_str(&isolation(tour));
     text
@@ -46,7 +51,18 @@ fn indented(table: &Table) -> String {
 }
 
 fn evidence(calls: &[Call]) -> String {
-    let mut table = table(&["tenant", "seq", "record", "decision", "model", "in", "out", "cost", "signature", "verified"]);
+    let mut table = table(&[
+        "tenant",
+        "seq",
+        "record",
+        "decision",
+        "model",
+        "in",
+        "out",
+        "cost",
+        "signature",
+        "verified",
+    ]);
     for record in calls.iter().map(|call| &call.evidence) {
         let signature: String = record.signature.chars().take(SIGNATURE_CHARS).collect();
         table.add_row([
@@ -82,7 +98,8 @@ fn costs(tour: &Tour) -> String {
 
 fn isolation(tour: &Tour) -> String {
     let isolation = &tour.isolation;
-    let words = if isolation.same_as_unknown { "as for an id that never was" } else { "UNLIKE an id that never was" };
+    let words =
+        if isolation.same_as_unknown { "as for an id that never was" } else { "UNLIKE an id that never was" };
     format!(
         "\nThe bulkhead: GET /v1/evidence/{}\n  with globex's key {}, with acme's key {} ({words}), without a key {}\n",
         isolation.id, isolation.owner, isolation.other_tenant, isolation.nobody

@@ -135,6 +135,22 @@ async fn a_trace_has_the_calls_of_one_correlation_id_and_the_attempts_of_one_cal
 }
 
 #[tokio::test]
+async fn a_trace_says_when_it_could_not_look_at_everything() {
+    let house = House::new();
+    for number in 1..=2_600 {
+        let mut crowded = draft("acme", ACME, number);
+        crowded.timestamp = NOW;
+        crowded.session_id = [1, 2_600].contains(&number).then(|| "s".into());
+        crowded.correlation_id = if [1, 2, 2_600].contains(&number) { "same" } else { "other" }.into();
+        house.put(crowded);
+    }
+    house.written().await;
+    let trace = house.evidence.trace(&acme(), "gw_acme_000001").await.unwrap().unwrap();
+    // The second lies near, the last far beyond the limit, where the session leads.
+    assert_eq!((ids(&trace.steps), trace.complete), (numbers("acme", [1, 2, 2_600]), false));
+}
+
+#[tokio::test]
 async fn a_tenant_key_reaches_its_own_tenant_whatever_it_asks_for() {
     let house = House::new();
     let snapshot = house.live.load_full();
@@ -142,6 +158,8 @@ async fn a_tenant_key_reaches_its_own_tenant_whatever_it_asks_for() {
     for asked in [None, Some(""), Some("*"), Some("globex"), Some("acme"), Some("no such"), Some("\u{0}")] {
         let reach = Reach::of(Some(&own), asked, &snapshot, house.store.as_ref()).await.unwrap();
         assert_eq!(reach, acme(), "{asked:?}");
+        let unknown = Reach::of(None, asked, &snapshot, house.store.as_ref()).await.unwrap();
+        assert_eq!(unknown.scope(), None, "nobody asks for {asked:?}");
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Appended, Batch, BudgetStore, BudgetWindow, Checkpoint, EvidenceFilter, EvidenceStore, Figures, Grant, Holder,
-    LeaseRequest, Purge, Settled, SpendQuery, StoreResult, StoredHead, StoredRecord, TenantRow, TenantStore,
+    Appended, Batch, BudgetStore, BudgetWindow, Checkpoint, EvidenceFilter, EvidenceStore, Figures, Grant,
+    Holder, LeaseRequest, Purge, Settled, SpendQuery, StoreResult, StoredHead, StoredRecord, TenantRow,
+    TenantStore,
 };
 use bh_config::Loaded;
 use bh_domain::money::NanoUsd;
@@ -21,7 +22,10 @@ use crate::cli::Failure;
 const CONNECTIONS: u32 = 2;
 
 /// Opens the store that the configuration names, to read only.
-pub(in crate::cli) async fn open_beside(loaded: &Loaded, data_dir: &Path) -> Result<Arc<ReadBeside>, Failure> {
+pub(in crate::cli) async fn open_beside(
+    loaded: &Loaded,
+    data_dir: &Path,
+) -> Result<Arc<ReadBeside>, Failure> {
     let (url, _) = assemble::store_url(loaded, data_dir);
     let store = bh_store::open(&url, Options { access: Access::Read, connections_max: CONNECTIONS }).await?;
     Ok(Arc::new(ReadBeside(store)))
@@ -53,7 +57,14 @@ impl EvidenceStore for ReadBeside {
         self.0.record(scope, id)
     }
 
-    fn chain(&self, scope: Scope, nid: Nid, first: u64, last: u64, limit: u32) -> StoreResult<Vec<StoredRecord>> {
+    fn chain(
+        &self,
+        scope: Scope,
+        nid: Nid,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> StoreResult<Vec<StoredRecord>> {
         self.0.chain(scope, nid, first, last, limit)
     }
 
@@ -129,7 +140,12 @@ impl BudgetStore for ReadBeside {
         self.0.settled(scope, nid, query)
     }
 
-    fn settled_by_caller(&self, scope: Scope, nid: Nid, query: SpendQuery) -> StoreResult<Vec<(String, Settled)>> {
+    fn settled_by_caller(
+        &self,
+        scope: Scope,
+        nid: Nid,
+        query: SpendQuery,
+    ) -> StoreResult<Vec<(String, Settled)>> {
         self.0.settled_by_caller(scope, nid, query)
     }
 

@@ -14,7 +14,7 @@ use super::reader::Reader;
 use crate::cli::{Failure, print};
 
 #[derive(Debug, Args)]
-pub(super) struct ExportArgs {
+pub(crate) struct ExportArgs {
     /// Form. The signed ones verify offline; the others are for reading.
     #[arg(long, value_enum, default_value_t = Form::Json)]
     format: Form,
@@ -90,7 +90,9 @@ pub(super) async fn export(reader: &Reader, args: ExportArgs) -> Result<(), Fail
     let to = Output::open(args.output.as_deref())?;
     match args.format {
         Form::Html => page(reader, &reach, &query, pieces, to).await?,
-        Form::Csv | Form::Json | Form::Ndjson | Form::SignedJson | Form::SignedNdjson => copy(pieces, to).await?,
+        Form::Csv | Form::Json | Form::Ndjson | Form::SignedJson | Form::SignedNdjson => {
+            copy(pieces, to).await?
+        }
     }
     if let Some(path) = &args.output {
         print::talk(&format!("written to {}", path.display()));

@@ -71,9 +71,12 @@ fn verify_own(check: &FileCheck, own_key: Option<&str>) -> Result<(), Failure> {
         (Some(given), _) => public_key(given)?,
         (None, Some(own)) => {
             print::talk(OWN_KEY_WARNING);
-            PublicKey::parse(own).map_err(|error| Failure::new(format!("the export's public key: {error}")))?
+            PublicKey::parse(own)
+                .map_err(|error| Failure::new(format!("the export's public key: {error}")))?
         }
-        (None, None) => return Err(Failure::new("the export names no public key: pass one with --public-key")),
+        (None, None) => {
+            return Err(Failure::new("the export names no public key: pass one with --public-key"));
+        }
     };
     // Only a key that was asked for is used: the environment's may be another installation's.
     let hmac = check.hmac_key_file.as_deref().map(hmac_key_from_file).transpose()?;
@@ -189,7 +192,9 @@ fn talon_key(check: &FileCheck) -> Result<HmacKey, Failure> {
     if let Some(path) = &check.hmac_key_file {
         return hmac_key_from_file(path);
     }
-    let set = HMAC_KEY_NAMES.iter().find_map(|name| std::env::var(name).ok().map(|key| (name, SecretString::from(key))));
+    let set = HMAC_KEY_NAMES
+        .iter()
+        .find_map(|name| std::env::var(name).ok().map(|key| (name, SecretString::from(key))));
     match set {
         Some((name, key)) => hmac_key(name, &key),
         None => Err(Failure::new(
@@ -222,7 +227,10 @@ fn public_key(given: &str) -> Result<PublicKey, Failure> {
 
 fn read_bounded(path: &Path, bytes_max: u64) -> Result<String, Failure> {
     let mut text = String::new();
-    let read = open(path)?.take(bytes_max + 1).read_to_string(&mut text).map_err(|cause| unreadable(path, &cause))?;
+    let read = open(path)?
+        .take(bytes_max + 1)
+        .read_to_string(&mut text)
+        .map_err(|cause| unreadable(path, &cause))?;
     if read as u64 > bytes_max {
         return Err(Failure::new(format!("{} is larger than {bytes_max} bytes", path.display())));
     }

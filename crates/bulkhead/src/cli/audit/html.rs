@@ -76,7 +76,8 @@ impl Page {
     pub(super) fn tail(&self) -> String {
         let Self { records, denied, .. } = self;
         let more = if *records >= u64::from(self.limit) { " Older records are left out." } else { "" };
-        let tenant = if self.tenant == "*" { String::new() } else { format!(" --tenant {}", escaped(&self.tenant)) };
+        let tenant =
+            if self.tenant == "*" { String::new() } else { format!(" --tenant {}", escaped(&self.tenant)) };
         let key = escaped(&self.public_key);
         format!(
             "</tbody></table>\n<p>{records} records, {denied} denied.{more}</p>\n<h2>How to verify</h2>\n\
@@ -93,7 +94,9 @@ fn text(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
-        Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => other.to_string(),
+        Some(other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_))) => {
+            other.to_string()
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use super::table::Table;
 use crate::cli::{Failure, print};
 
 #[derive(Debug, Args)]
-pub(super) struct ListArgs {
+pub(crate) struct ListArgs {
     /// One tenant; every tenant without it.
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
@@ -30,7 +30,7 @@ pub(super) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ShowArgs {
+pub(crate) struct ShowArgs {
     /// The record's id.
     id: String,
     /// Look only among this tenant's records.
@@ -115,7 +115,10 @@ fn flatten(path: &str, value: &Value, take: &mut impl FnMut(&str, String)) {
     match value {
         Value::Object(members) => members.iter().for_each(|(name, value)| flatten(&below(name), value, take)),
         Value::Array(items) if items.iter().any(Value::is_object) => {
-            items.iter().enumerate().for_each(|(index, item)| flatten(&below(&index.to_string()), item, take));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, item)| flatten(&below(&index.to_string()), item, take));
         }
         Value::String(text) => take(path, text.clone()),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => take(path, value.to_string()),

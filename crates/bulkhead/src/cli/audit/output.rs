@@ -80,13 +80,19 @@ mod tests {
         assert!(whole.write(b"all of ").unwrap() && whole.write(b"it").unwrap());
         whole.finish().unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), mode, names()), ("all of it", 0o600, 1));
+        assert_eq!(
+            (std::fs::read_to_string(&path).unwrap().as_str(), mode, names()),
+            ("all of it", 0o600, 1)
+        );
     }
 
     #[test]
     fn a_folder_that_does_not_exist_is_named() {
         let path = Path::new("no-such-folder/export.csv");
         let failure = Output::open(Some(path)).map(drop).unwrap_err();
-        assert!(format!("{failure:?}").contains("no-such-folder/export.csv cannot be written"), "{failure:?}");
+        assert!(
+            format!("{failure:?}").contains("no-such-folder/export.csv cannot be written"),
+            "{failure:?}"
+        );
     }
 }

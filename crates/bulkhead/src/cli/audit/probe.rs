@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn the_head_tells_whose_export_it_is() {
-        let own = r#"{"export_metadata":{"algorithm":"Ed25519+HMAC-SHA256","public_key":"k"},"records":[oops"#;
+        let own =
+            r#"{"export_metadata":{"algorithm":"Ed25519+HMAC-SHA256","public_key":"k"},"records":[oops"#;
         let talon = r#"{"export_metadata":{"algorithm":"HMAC-SHA256","signed":true}}"#;
         assert_eq!(head(own), Some(Head::Bulkhead { public_key: Some("k".to_owned()) }));
         assert_eq!(head(talon), Some(Head::Talon));

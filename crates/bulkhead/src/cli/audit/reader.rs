@@ -15,9 +15,9 @@ use bh_domain::time::Timestamp;
 
 use super::beside::{ReadBeside, open_beside};
 use crate::cli::Failure;
+use crate::data_dir;
 use crate::load::ConfigSource;
 use crate::secrets::{self, ServerSecrets};
-use crate::data_dir;
 
 /// How many tenants' checkpoints are looked at to notice a wrong signing key.
 const CHECKPOINTS_TRIED: usize = 16;
@@ -55,14 +55,18 @@ impl Reader {
         let data_dir = data_dir::path(&loaded.config)?;
         // The store first: where there is none, no secrets must be made either.
         let store = open_beside(&loaded, &data_dir).await?;
-        let ServerSecrets { evidence: key, signing, .. } = secrets::obtain(&loaded.config.secrets, &data_dir)?;
+        let ServerSecrets { evidence: key, signing, .. } =
+            secrets::obtain(&loaded.config.secrets, &data_dir)?;
         let public_key = signing.public_key();
         notice_wrong_key(store.as_ref(), &public_key).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let evidence: Arc<dyn EvidenceStore> = store.clone();
         // A checkpointer speaks for a recorder; this one never records.
-        let options =
-            RecorderOptions { signing_key: key.clone(), holder: Holder::default(), on_failure: OnFailure::Refuse };
+        let options = RecorderOptions {
+            signing_key: key.clone(),
+            holder: Holder::default(),
+            on_failure: OnFailure::Refuse,
+        };
         let recorder = Recorder::new(Arc::clone(&evidence), Metrics::new(), options);
         let checkpointer =
             Checkpointer::new(recorder, Arc::clone(&evidence), Arc::clone(&clock), Arc::new(signing));
@@ -78,7 +82,9 @@ impl Reader {
     /// The named tenant's data, or everybody's when none is named.
     pub(in crate::cli) async fn reach(&self, tenant: Option<&str>) -> Result<Reach, Failure> {
         match Reach::stored(tenant.unwrap_or_default(), self.store.as_ref()).await? {
-            Reach::Nobody { asked } => Err(Failure::new(format!("there is no tenant `{asked}` in this store"))),
+            Reach::Nobody { asked } => {
+                Err(Failure::new(format!("there is no tenant `{asked}` in this store")))
+            }
             reach @ (Reach::Tenant { .. } | Reach::Everywhere) => Ok(reach),
         }
     }

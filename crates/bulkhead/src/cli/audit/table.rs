@@ -11,7 +11,7 @@ impl Table {
     /// A table with these headings.
     pub(in crate::cli) fn new(headings: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
-        table.load_preset(NOTHING).set_header(headings);
+        table.load_style(NOTHING).set_header(headings.iter().copied());
         Self(table)
     }
 
@@ -22,7 +22,7 @@ impl Table {
 
     /// Prints it.
     pub(in crate::cli) fn print(&self) -> Result<(), Failure> {
-        print::line(&self.0.to_string())
+        print::line(&self.0.trim_fmt())
     }
 }
 

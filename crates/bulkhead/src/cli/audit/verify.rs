@@ -4,14 +4,11 @@ use std::path::PathBuf;
 
 use bh_app::evidence::{IndexEntry, PAGE_RECORDS_MAX, Verdict};
 use bh_app::ports::{EvidenceFilter, EvidenceStore};
-use bh_domain::evidence::Hash;
-use bh_domain::evidence::export::BadRecord;
-use bh_domain::evidence::merkle::{Frontier, empty_root};
-use bh_domain::tenant::{Nid, Scope};
+use bh_domain::tenant::Scope;
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
-use super::chain::ChainWalk;
+use super::chain::{ChainFault, ChainWalk};
 use super::file::{self, FileCheck};
 use super::reader::{Reader, Tenant};
 use super::table::Table;
@@ -20,10 +17,12 @@ use crate::load::ConfigSource;
 
 /// Rows of a chain that one read spans.
 const CHAIN_PAGE: u32 = 1_000;
+/// The store counts in signed integers.
+const SEQ_MAX: u64 = u64::MAX >> 1;
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).args(["id", "session", "all", "file"]))]
-pub(super) struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// The record with this id: signature, row, place in the chain, proof of inclusion.
     id: Option<String>,
     /// Every record of this session.
@@ -70,10 +69,19 @@ async fn one(reader: &Reader, tenant: Option<&str>, id: &str, json: bool) -> Res
     report(&[verdict], json)
 }
 
-async fn of_session(reader: &Reader, tenant: Option<&str>, session: String, json: bool) -> Result<(), Failure> {
+async fn of_session(
+    reader: &Reader,
+    tenant: Option<&str>,
+    session: String,
+    json: bool,
+) -> Result<(), Failure> {
     let reach = reader.reach(tenant).await?;
-    let mut filter =
-        EvidenceFilter { session_id: Some(session), oldest_first: true, limit: PAGE_RECORDS_MAX, ..Default::default() };
+    let mut filter = EvidenceFilter {
+        session_id: Some(session),
+        oldest_first: true,
+        limit: PAGE_RECORDS_MAX,
+        ..Default::default()
+    };
     let mut verdicts = Vec::new();
     loop {
         let page = reader.reads.page(&reach, filter.clone()).await?;
@@ -103,7 +111,8 @@ fn report(verdicts: &[Verdict], json: bool) -> Result<(), Failure> {
         let mut table = Table::new(&["VERDICT", "ID", "SEQ", "WHY"]);
         for verdict in verdicts {
             let word = if verdict.valid() { "VALID" } else { "INVALID" };
-            let why = if verdict.purged { vec!["content removed by retention".to_owned()] } else { Vec::new() };
+            let why =
+                if verdict.purged { vec!["content removed by retention".to_owned()] } else { Vec::new() };
             let why = [why, verdict.reasons.clone()].concat().join("; ");
             table.row([word.to_owned(), verdict.id.clone(), verdict.seq.to_string(), why]);
         }
@@ -123,23 +132,6 @@ fn verdict_json(verdict: &Verdict) -> Value {
         "checks": verdict.checks,
         "reasons": verdict.reasons,
     })
-}
-
-/// What is wrong with a whole chain.
-#[derive(Debug, thiserror::Error)]
-enum ChainFault {
-    #[error("{0}")]
-    Record(BadRecord),
-    #[error("{signed} records were signed for in a checkpoint, and the chain ends at record {records}: the records after it are missing")]
-    CutOff { signed: u64, records: u64 },
-    #[error("the records up to {0} are not the ones that the checkpoint was signed for")]
-    Rewritten(u64),
-    #[error("the newest checkpoint is no proof: {0}")]
-    Checkpoint(bh_domain::evidence::checkpoint::CheckpointError),
-    #[error("the stored head of the chain is not the one of its records")]
-    Head,
-    #[error("record {id} has no content, and no record of retention accounts for it")]
-    Unaccounted { id: String },
 }
 
 /// What was found in one tenant's chain.
@@ -171,8 +163,7 @@ async fn everything(reader: &Reader, tenant: Option<&str>, json: bool) -> Result
         for one in &walked {
             let word = if one.fault.is_none() { "VALID" } else { "INVALID" };
             let why = one.fault.as_ref().map(ToString::to_string).unwrap_or_default();
-            let counts = [one.records.to_string(), one.tombstones.to_string()];
-            let [records, tombstones] = counts;
+            let (records, tombstones) = (one.records.to_string(), one.tombstones.to_string());
             table.row([word.to_owned(), one.tenant.id.clone(), records, tombstones, why]);
         }
         table.print()?;
@@ -182,78 +173,47 @@ async fn everything(reader: &Reader, tenant: Option<&str>, json: bool) -> Result
 }
 
 async fn walk(reader: &Reader, tenant: Tenant) -> Result<Walked, Failure> {
-    let mut walk = ChainWalk::new(&tenant.id, &reader.key);
-    let fault = chain_fault(reader, &tenant, &mut walk).await?;
+    // The checkpoint before the head: what it covers is then never newer than the head.
+    let newest = reader.store.checkpoint(Scope::tenant(tenant.nid), tenant.nid).await?;
+    let signed = match newest.map(|newest| reader.public_key.verify(&newest.note)).transpose() {
+        Ok(signed) => signed,
+        Err(error) => return Ok(Walked { tenant, records: 0, tombstones: 0, fault: Some(error.into()) }),
+    };
+    let mut walk = ChainWalk::new(&tenant.id, &reader.key, signed);
+    let fault = match rows(reader, &tenant, &mut walk).await? {
+        Ok(()) => unaccounted(reader, &tenant, &walk).await?,
+        Err(fault) => Some(fault),
+    };
     Ok(Walked { records: walk.records(), tombstones: walk.tombstones(), tenant, fault })
 }
 
-/// Walks a chain to the head it had at the start: a gateway may go on writing meanwhile.
-async fn chain_fault(
+/// Walks a chain to the head it has now: a gateway may go on writing meanwhile.
+async fn rows(
     reader: &Reader,
     tenant: &Tenant,
     walk: &mut ChainWalk,
-) -> Result<Option<ChainFault>, Failure> {
+) -> Result<Result<(), ChainFault>, Failure> {
     let (nid, scope) = (tenant.nid, Scope::tenant(tenant.nid));
-    // The checkpoint before the head: what it covers is then older than the head.
-    let signed = match signed_tree(reader, &scope, nid).await? {
-        Ok(signed) => signed,
-        Err(fault) => return Ok(Some(fault)),
-    };
     let head = reader.store.heads(vec![nid]).await?.remove(&nid);
-    let last = head.as_ref().map_or(0, |head| head.seq).max(signed.map_or(0, |(size, _)| size));
-    // Rows after a head that is gone would otherwise go unseen.
-    let last = if head.is_none() { u64::MAX >> 1 } else { last };
-    let mut root = signed.filter(|(size, _)| *size == 0).map(|_| empty_root());
+    // Without a head there must be no row at all: look for one anywhere.
+    let last = head.as_ref().map_or(SEQ_MAX, |head| head.seq);
     loop {
         let rows = reader.store.chain(scope.clone(), nid, walk.records() + 1, last, CHAIN_PAGE).await?;
-        for stored in &rows {
-            if let Err(bad) = walk.take(stored) {
-                return Ok(Some(ChainFault::Record(bad)));
-            }
-            if signed.is_some_and(|(size, _)| size == walk.records()) {
-                root = Some(walk.root());
-            }
+        if let Err(fault) = rows.iter().try_for_each(|stored| walk.take(stored)) {
+            return Ok(Err(fault));
         }
         if rows.len() < CHAIN_PAGE as usize {
-            break;
+            return Ok(walk.end(head.as_ref()));
         }
     }
-    if let Some((size, signed_root)) = signed {
-        match root {
-            None => return Ok(Some(ChainFault::CutOff { signed: size, records: walk.records() })),
-            Some(root) if root != signed_root => return Ok(Some(ChainFault::Rewritten(size))),
-            Some(_) => {}
-        }
-    }
-    let stored_head = head.map(|head| (head.seq, head.leaf_hash, head.frontier));
-    if let Some(fault) = head_fault(walk, stored_head.as_ref()) {
-        return Ok(Some(fault));
-    }
-    unaccounted(reader, tenant, walk).await
-}
-
-/// Size and root of the newest checkpoint, its signature checked.
-async fn signed_tree(
-    reader: &Reader,
-    scope: &Scope,
-    nid: Nid,
-) -> Result<Result<Option<(u64, Hash)>, ChainFault>, Failure> {
-    let Some(newest) = reader.store.checkpoint(scope.clone(), nid).await? else { return Ok(Ok(None)) };
-    let checkpoint = reader.public_key.verify(&newest.note).map_err(ChainFault::Checkpoint);
-    Ok(checkpoint.map(|checkpoint| Some((checkpoint.size, checkpoint.root))))
-}
-
-fn head_fault(walk: &ChainWalk, head: Option<&(u64, Hash, Vec<u8>)>) -> Option<ChainFault> {
-    let Some((seq, _, frontier)) = head else { return (walk.records() > 0).then_some(ChainFault::Head) };
-    if let Err(bad) = walk.end(*seq) {
-        return Some(ChainFault::Record(bad));
-    }
-    let same = Frontier::from_bytes(frontier).is_ok_and(|frontier| frontier.root() == walk.root());
-    (!same).then_some(ChainFault::Head)
 }
 
 /// Content that is gone must be accounted for by retention.
-async fn unaccounted(reader: &Reader, tenant: &Tenant, walk: &ChainWalk) -> Result<Option<ChainFault>, Failure> {
+async fn unaccounted(
+    reader: &Reader,
+    tenant: &Tenant,
+    walk: &ChainWalk,
+) -> Result<Option<ChainFault>, Failure> {
     let Some(id) = walk.newest_tombstone() else { return Ok(None) };
     let verdict = reader.reads.verify(&tenant.reach(), id).await?;
     let accounted = verdict.is_some_and(|verdict| verdict.checks.row);

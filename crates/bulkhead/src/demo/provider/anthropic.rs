@@ -67,7 +67,9 @@ fn stream(reply: &Reply, stamp: Stamp) -> Vec<Bytes> {
         say("content_block_start", json!({"index": 0, "content_block": block(reply, stamp, "", &json!({}))})),
         say("ping", json!({})),
     ];
-    chunks.extend(deltas.into_iter().map(|delta| say("content_block_delta", json!({"index": 0, "delta": delta}))));
+    chunks.extend(
+        deltas.into_iter().map(|delta| say("content_block_delta", json!({"index": 0, "delta": delta}))),
+    );
     chunks.push(say("content_block_stop", json!({"index": 0})));
     let delta = json!({"stop_reason": stop_reason(reply), "stop_sequence": null});
     let used = json!({"output_tokens": reply.output_tokens});

@@ -43,8 +43,11 @@ struct Places {
     read: &'static [&'static str],
 }
 
-const CHAT: Places =
-    Places { messages: "messages", limits: &["max_completion_tokens", "max_tokens"], read: &["messages", "tools"] };
+const CHAT: Places = Places {
+    messages: "messages",
+    limits: &["max_completion_tokens", "max_tokens"],
+    read: &["messages", "tools"],
+};
 const RESPONSES: Places =
     Places { messages: "input", limits: &["max_output_tokens"], read: &["instructions", "input", "tools"] };
 const MESSAGES: Places =
@@ -74,7 +77,8 @@ impl Asked {
     /// Reads an Anthropic token count request: a message request without a limit.
     pub(super) fn count(body: &Value) -> Result<Self, Rejection> {
         let blocks = last(&body["messages"])["content"].as_array();
-        let after_tool = blocks.is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"));
+        let after_tool =
+            blocks.is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"));
         Self::read(body, &MESSAGES, after_tool)
     }
 
@@ -108,13 +112,17 @@ fn said(message: &Value) -> String {
     let content = if message["content"].is_null() { &message["output"] } else { &message["content"] };
     match content {
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().map(part).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" "),
+        Value::Array(parts) => {
+            parts.iter().map(part).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" ")
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
     }
 }
 
 fn part(part: &Value) -> String {
-    part["text"].as_str().map_or_else(|| if part["content"].is_null() { String::new() } else { said(part) }, str::to_owned)
+    part["text"]
+        .as_str()
+        .map_or_else(|| if part["content"].is_null() { String::new() } else { said(part) }, str::to_owned)
 }
 
 /// Tokens of every text in a value, names of fields aside.

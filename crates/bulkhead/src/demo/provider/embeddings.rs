@@ -43,7 +43,9 @@ fn inputs(input: &Value) -> Result<Vec<String>, Rejection> {
     let text_of = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
     let texts: Vec<String> = match input {
         Value::String(text) => vec![text.clone()],
-        Value::Array(items) if items.iter().all(Value::is_number) && !items.is_empty() => vec![input.to_string()],
+        Value::Array(items) if items.iter().all(Value::is_number) && !items.is_empty() => {
+            vec![input.to_string()]
+        }
         Value::Array(items) => items.iter().map(text_of).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
     };

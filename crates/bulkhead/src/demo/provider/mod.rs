@@ -99,18 +99,31 @@ impl Wire {
 fn answer(method: &Method, path: &str, body: &[u8], stamp: Stamp) -> Answer {
     let (wire, rest) = Wire::of(path);
     let answered = match (wire, method, rest) {
-        (Wire::OpenAi, &Method::POST, "/v1/chat/completions") => with_json(body, |asked| openai::chat(asked, stamp)),
-        (Wire::OpenAi, &Method::POST, "/v1/responses") => with_json(body, |asked| responses::respond(asked, stamp)),
+        (Wire::OpenAi, &Method::POST, "/v1/chat/completions") => {
+            with_json(body, |asked| openai::chat(asked, stamp))
+        }
+        (Wire::OpenAi, &Method::POST, "/v1/responses") => {
+            with_json(body, |asked| responses::respond(asked, stamp))
+        }
         (Wire::OpenAi, &Method::POST, "/v1/embeddings") => with_json(body, embeddings::embed),
-        (Wire::Anthropic, &Method::POST, "/v1/messages") => with_json(body, |asked| anthropic::message(asked, stamp)),
-        (Wire::Anthropic, &Method::POST, "/v1/messages/count_tokens") => with_json(body, anthropic::count_tokens),
-        (_, &Method::GET, _) if rest == "/v1/models" || rest.starts_with("/v1/models/") => models(wire, rest, stamp),
+        (Wire::Anthropic, &Method::POST, "/v1/messages") => {
+            with_json(body, |asked| anthropic::message(asked, stamp))
+        }
+        (Wire::Anthropic, &Method::POST, "/v1/messages/count_tokens") => {
+            with_json(body, anthropic::count_tokens)
+        }
+        (_, &Method::GET, _) if rest == "/v1/models" || rest.starts_with("/v1/models/") => {
+            models(wire, rest, stamp)
+        }
         _ => Err(Rejection::not_found(format!("there is no {method} {rest}"))),
     };
     answered.unwrap_or_else(|rejection| wire.rejected(&rejection))
 }
 
-fn with_json(body: &[u8], respond: impl FnOnce(&Value) -> Result<Answer, Rejection>) -> Result<Answer, Rejection> {
+fn with_json(
+    body: &[u8],
+    respond: impl FnOnce(&Value) -> Result<Answer, Rejection>,
+) -> Result<Answer, Rejection> {
     let asked: Value = serde_json::from_slice(body)
         .map_err(|error| Rejection::bad_request(format!("the body is not valid JSON: {error}")))?;
     respond(&asked)
@@ -123,7 +136,9 @@ fn models(wire: Wire, path: &str, stamp: Stamp) -> Result<Answer, Rejection> {
         Wire::Anthropic => &ANTHROPIC_MODELS,
     };
     let model = |id: &&str| match wire {
-        Wire::OpenAi => json!({"id": id, "object": "model", "created": stamp.created, "owned_by": "bulkhead-demo"}),
+        Wire::OpenAi => {
+            json!({"id": id, "object": "model", "created": stamp.created, "owned_by": "bulkhead-demo"})
+        }
         Wire::Anthropic => json!({"type": "model", "id": id, "display_name": format!("Demo of {id}"),
             "created_at": "2026-11-01T00:00:00Z"}),
     };

@@ -21,7 +21,8 @@ pub(super) fn chat(body: &Value, stamp: Stamp) -> Result<Answer, Rejection> {
         message["content"] = Value::Null;
         message["tool_calls"] = json!([call]);
     }
-    let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(&reply)});
+    let choice =
+        json!({"index": 0, "message": message, "logprobs": null, "finish_reason": finish_reason(&reply)});
     let mut body = head("chat.completion", &reply, stamp);
     body["choices"] = json!([choice]);
     body["usage"] = usage(&reply);

@@ -93,8 +93,12 @@ fn labelled(model: &str) -> String {
 
 fn text(asked: &Asked) -> Said {
     let what = if asked.after_tool { "Your tool returned" } else { "You wrote" };
-    let whole = format!("This is Bulkhead's demo provider; no model was asked. {what}: \"{}\"", excerpt(&asked.prompt));
-    let chars_max = usize::try_from(asked.output_tokens_max).unwrap_or(usize::MAX).saturating_mul(CHARS_PER_TOKEN);
+    let whole = format!(
+        "This is Bulkhead's demo provider; no model was asked. {what}: \"{}\"",
+        excerpt(&asked.prompt)
+    );
+    let chars_max =
+        usize::try_from(asked.output_tokens_max).unwrap_or(usize::MAX).saturating_mul(CHARS_PER_TOKEN);
     let text: String = whole.chars().take(chars_max).collect();
     let cut = text.len() < whole.len();
     Said::Text { text, cut }

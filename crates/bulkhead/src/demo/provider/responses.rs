@@ -20,8 +20,11 @@ pub(super) fn respond(body: &Value, stamp: Stamp) -> Result<Answer, Rejection> {
 }
 
 fn response(body: &Value, reply: &Reply, stamp: Stamp) -> Value {
-    let (status, incomplete) =
-        if reply.is_cut() { ("incomplete", json!({"reason": "max_output_tokens"})) } else { ("completed", Value::Null) };
+    let (status, incomplete) = if reply.is_cut() {
+        ("incomplete", json!({"reason": "max_output_tokens"}))
+    } else {
+        ("completed", Value::Null)
+    };
     let or = |name: &str, default: Value| if body[name].is_null() { default } else { body[name].clone() };
     json!({"id": format!("resp_demo_{}", stamp.serial), "object": "response", "created_at": stamp.created,
         "status": status, "error": null, "incomplete_details": incomplete,
@@ -97,9 +100,7 @@ fn stream(finished: &Value, reply: &Reply) -> Vec<Bytes> {
 }
 
 fn stream_text(events: &mut Events, item_id: &Value, reply: &Reply) {
-    let place = |key: &str, value: Value| {
-        json!({"item_id": item_id, "output_index": 0, "content_index": 0, key: value})
-    };
+    let place = |key: &str, value: Value| json!({"item_id": item_id, "output_index": 0, "content_index": 0, key: value});
     events.say("response.content_part.added", place("part", text_part("")));
     for word in reply.words() {
         let mut delta = place("delta", json!(word));

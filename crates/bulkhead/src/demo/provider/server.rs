@@ -139,7 +139,9 @@ fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Reject
 
 fn response(answered: Answer) -> Response<Body> {
     let (status, kind, body) = match answered {
-        Answer::Json(status, value) => (status, "application/json", Full::from(value.to_string()).boxed_unsync()),
+        Answer::Json(status, value) => {
+            (status, "application/json", Full::from(value.to_string()).boxed_unsync())
+        }
         Answer::Stream(chunks) => (StatusCode::OK, "text/event-stream; charset=utf-8", paced(chunks)),
     };
     let mut response = Response::new(body);

@@ -64,8 +64,7 @@ fn a_chat_is_answered_whole() {
 
 #[test]
 fn a_chat_stream_has_the_same_words_and_its_usage_only_on_request() {
-    let mut asked =
-        json!({"model": "gpt-4o-mini", "stream": true, "messages": [{"role": "user", "content": "Hello there"}]});
+    let mut asked = json!({"model": "gpt-4o-mini", "stream": true, "messages": [{"role": "user", "content": "Hello there"}]});
     let path = "/openai/v1/chat/completions";
     let events = post_stream(path, &asked);
     let said: String =
@@ -83,7 +82,8 @@ fn a_chat_stream_has_the_same_words_and_its_usage_only_on_request() {
 
 #[test]
 fn an_offered_tool_is_called_with_arguments_that_fit_its_schema() {
-    let asked = json!({"model": "gpt-4o", "tools": chat_tool(), "messages": [{"role": "user", "content": "Rain?"}]});
+    let asked =
+        json!({"model": "gpt-4o", "tools": chat_tool(), "messages": [{"role": "user", "content": "Rain?"}]});
     let answered = post_json("/openai/v1/chat/completions", &asked);
     let choice = &answered["choices"][0];
     assert_eq!(choice["finish_reason"], "tool_calls");
@@ -111,10 +111,14 @@ fn a_tool_choice_of_none_is_respected() {
 
 #[test]
 fn a_limit_on_output_cuts_the_answer() {
-    let asked = json!({"model": "gpt-4o", "max_tokens": 3, "messages": [{"role": "user", "content": "Hello there"}]});
+    let asked =
+        json!({"model": "gpt-4o", "max_tokens": 3, "messages": [{"role": "user", "content": "Hello there"}]});
     let answered = post_json("/openai/v1/chat/completions", &asked);
     let choice = &answered["choices"][0];
-    assert_eq!((&choice["message"]["content"], &choice["finish_reason"]), (&json!("This is Bulk"), &json!("length")));
+    assert_eq!(
+        (&choice["message"]["content"], &choice["finish_reason"]),
+        (&json!("This is Bulk"), &json!("length"))
+    );
     assert_eq!(answered["usage"]["completion_tokens"], 3);
 }
 
@@ -201,12 +205,16 @@ fn a_message_calls_a_tool_and_takes_its_result() {
         "content": [{"type": "tool_result", "tool_use_id": "toolu_demo_7", "content": "dry"}]});
     next["messages"].as_array_mut().unwrap().push(result);
     let text = "This is Bulkhead's demo provider; no model was asked. Your tool returned: \"dry\"";
-    assert_eq!(post_json("/anthropic/v1/messages", &next)["content"], json!([{"type": "text", "text": text}]));
+    assert_eq!(
+        post_json("/anthropic/v1/messages", &next)["content"],
+        json!([{"type": "text", "text": text}])
+    );
 }
 
 #[test]
 fn tokens_are_counted_without_a_limit() {
-    let asked = json!({"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "Hello there"}]});
+    let asked =
+        json!({"model": "claude-haiku-4-5", "messages": [{"role": "user", "content": "Hello there"}]});
     assert_eq!(post_json("/anthropic/v1/messages/count_tokens", &asked), json!({"input_tokens": 4}));
 }
 
@@ -224,7 +232,8 @@ fn equal_texts_have_equal_embeddings_in_either_encoding() {
     use base64::Engine;
     let text = encoded["data"][1]["embedding"].as_str().unwrap();
     let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
-    let numbers: Vec<f32> = bytes.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+    let numbers: Vec<f32> =
+        bytes.chunks(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
     assert_eq!(json!(numbers), plain["data"][1]["embedding"]);
 }
 
@@ -262,11 +271,25 @@ fn what_cannot_be_read_is_refused_in_the_wire_s_own_shape() {
 
 #[test]
 fn no_json_makes_it_panic() {
-    let bodies = ["null", "[]", "1", "\"x\"", "{\"model\":\"m\",\"messages\":[]}", "{\"model\":\"m\",\"messages\":[1]}",
-        "{\"model\":\"m\",\"input\":{},\"messages\":{}}", "{\"model\":\"m\",\"messages\":[{}],\"tools\":[{}],\"max_tokens\":1}",
-        "{\"model\":\"m\",\"input\":[],\"dimensions\":-1}", "{\"model\":\"m\",\"messages\":[{\"content\":[[]]}],\"max_tokens\":0}"];
-    let paths = ["/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/embeddings",
-        "/anthropic/v1/messages", "/anthropic/v1/messages/count_tokens"];
+    let bodies = [
+        "null",
+        "[]",
+        "1",
+        "\"x\"",
+        "{\"model\":\"m\",\"messages\":[]}",
+        "{\"model\":\"m\",\"messages\":[1]}",
+        "{\"model\":\"m\",\"input\":{},\"messages\":{}}",
+        "{\"model\":\"m\",\"messages\":[{}],\"tools\":[{}],\"max_tokens\":1}",
+        "{\"model\":\"m\",\"input\":[],\"dimensions\":-1}",
+        "{\"model\":\"m\",\"messages\":[{\"content\":[[]]}],\"max_tokens\":0}",
+    ];
+    let paths = [
+        "/openai/v1/chat/completions",
+        "/openai/v1/responses",
+        "/openai/v1/embeddings",
+        "/anthropic/v1/messages",
+        "/anthropic/v1/messages/count_tokens",
+    ];
     for path in paths {
         for body in bodies {
             let answered = answer(&Method::POST, path, body.as_bytes(), STAMP);
