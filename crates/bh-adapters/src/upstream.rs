@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bh_app::ports::{
-    Attempt, BoxFuture, CallerBodyBroken, ProviderBody, ProviderRequest, ProviderResponse, SendFault, SendFaultKind,
-    Upstream,
+    Attempt, BoxFuture, CallerBodyBroken, ProviderBody, ProviderRequest, ProviderResponse, SendFault,
+    SendFaultKind, Upstream,
 };
 use http_body_util::BodyExt;
 use hyper_rustls::HttpsConnector;
@@ -119,7 +119,10 @@ fn kind_of(fault: &hyper_util::client::legacy::Error) -> SendFaultKind {
         if error.is::<CallerBodyBroken>() {
             return SendFaultKind::CallerBody;
         }
-        if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied) {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
+        {
             return SendFaultKind::Forbidden;
         }
         cause = error.source();

@@ -36,7 +36,8 @@ impl ContentSealer {
     #[must_use]
     pub fn seal(&self, nid: Nid, record_id: &str, kind: &'static str, plain: &[u8]) -> Option<ContentRow> {
         let mut sealed = plain.to_vec();
-        let nonce = self.key(nid)?.seal_in_place_append_tag(Self::aad(nid, record_id, kind), &mut sealed).ok()?;
+        let nonce =
+            self.key(nid)?.seal_in_place_append_tag(Self::aad(nid, record_id, kind), &mut sealed).ok()?;
         sealed.splice(0..0, nonce.as_ref().iter().copied());
         Some(ContentRow { nid, record_id: record_id.to_owned(), kind, sealed })
     }

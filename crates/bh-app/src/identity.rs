@@ -266,7 +266,11 @@ pub fn data_plane_caller(
     admit_caller(snapshot, known.ok_or_else(|| Access::Tenant.refusal())?, headers)
 }
 
-fn admit_caller(snapshot: &Snapshot, caller: &Arc<Caller>, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+fn admit_caller(
+    snapshot: &Snapshot,
+    caller: &Arc<Caller>,
+    headers: &HeaderMap,
+) -> Result<Arc<Caller>, Refusal> {
     confirm_tenant(snapshot, caller, headers)?;
     if !caller.tenant.active {
         return Err(Refusal::new(Code::TenantInactive, "This tenant is suspended"));
@@ -283,7 +287,9 @@ fn confirm_tenant(snapshot: &Snapshot, caller: &Caller, headers: &HeaderMap) -> 
     let header = snapshot.tenant_header.as_str();
     Err(Refusal::new(
         Code::CrossTenantAccessDenied,
-        format!("The header {header} names another tenant than the key belongs to; remove it or send the key's own tenant"),
+        format!(
+            "The header {header} names another tenant than the key belongs to; remove it or send the key's own tenant"
+        ),
     ))
 }
 

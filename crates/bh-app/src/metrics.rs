@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use bh_domain::money::NanoUsd;
+use bh_domain::price::TokenCounts;
 use bh_domain::tenant::TenantId;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -41,6 +43,25 @@ struct TenantLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+/// What one tenant's calls use.
+#[derive(Clone, Debug)]
+pub struct TenantMeter {
+    input: Counter,
+    output: Counter,
+    cost: Counter<f64, AtomicU64>,
+}
+
+impl TenantMeter {
+    /// Counts what a call used.
+    pub fn used(&self, tokens: &TokenCounts, cost: NanoUsd) {
+        self.input.inc_by(tokens.input + tokens.cache_read + tokens.cache_write);
+        self.output.inc_by(tokens.output);
+        // A metric may round; the ledger does not.
+        #[expect(clippy::cast_precision_loss, reason = "a Prometheus sample is a float")]
+        self.cost.inc_by(cost.0 as f64 / 1e9);
+    }
 }
 
 /// Every metric there is.
@@ -108,16 +129,36 @@ impl Metrics {
         r.register("llm_tokens", "Tokens by tenant and kind", self.tokens.clone());
         r.register("llm_cost", "Cost by tenant, in the configured currency", self.cost.clone());
         r.register("refusals", "Requests refused, by reason", self.refusals.clone());
-        r.register("overhead_seconds", "Gateway time per call, provider time excluded", self.overhead_seconds.clone());
+        r.register(
+            "overhead_seconds",
+            "Gateway time per call, provider time excluded",
+            self.overhead_seconds.clone(),
+        );
         r.register("in_flight", "LLM calls under way", self.in_flight.clone());
-        r.register("evidence_pending", "Evidence records waiting to become durable", self.evidence_pending.clone());
+        r.register(
+            "evidence_pending",
+            "Evidence records waiting to become durable",
+            self.evidence_pending.clone(),
+        );
         r.register("evidence_records", "Evidence records made durable", self.evidence_records.clone());
         r.register("evidence_failures", "Failed attempts to write evidence", self.evidence_failures.clone());
-        r.register("evidence_dropped", "Evidence records given up while degraded", self.evidence_dropped.clone());
+        r.register(
+            "evidence_dropped",
+            "Evidence records given up while degraded",
+            self.evidence_dropped.clone(),
+        );
         r.register("evidence_healthy", "1 while evidence can be written", self.evidence_healthy.clone());
         r.register("config_loads", "Configuration loads that succeeded", self.config_loads.clone());
-        r.register("config_rejections", "Configuration loads that were rejected", self.config_rejections.clone());
-        r.register("config_current", "1 while the configuration on disk is in force", self.config_current.clone());
+        r.register(
+            "config_rejections",
+            "Configuration loads that were rejected",
+            self.config_rejections.clone(),
+        );
+        r.register(
+            "config_current",
+            "1 while the configuration on disk is in force",
+            self.config_current.clone(),
+        );
     }
 
     /// Counts a finished call.
@@ -126,16 +167,17 @@ impl Metrics {
         self.calls.get_or_create(&labels).inc();
     }
 
-    /// Counts what a call used.
-    pub fn usage(&self, tenant: &TenantId, tokens: &bh_domain::price::TokenCounts, cost: bh_domain::money::NanoUsd) {
+    /// The counters of one tenant, to be kept with it: looking them up by label costs more than counting.
+    #[must_use]
+    pub fn tenant(&self, tenant: &TenantId) -> TenantMeter {
         let tenant = self.label(tenant);
-        for (kind, count) in [("input", tokens.input + tokens.cache_read + tokens.cache_write), ("output", tokens.output)] {
-            self.tokens.get_or_create(&TokenLabels { tenant: Arc::clone(&tenant), kind }).inc_by(count);
+        let tokens =
+            |kind| self.tokens.get_or_create(&TokenLabels { tenant: Arc::clone(&tenant), kind }).clone();
+        TenantMeter {
+            input: tokens("input"),
+            output: tokens("output"),
+            cost: self.cost.get_or_create(&TenantLabel { tenant: Arc::clone(&tenant) }).clone(),
         }
-        // A metric may round; the ledger does not.
-        #[expect(clippy::cast_precision_loss, reason = "a Prometheus sample is a float")]
-        let amount = cost.0 as f64 / 1e9;
-        self.cost.get_or_create(&TenantLabel { tenant }).inc_by(amount);
     }
 
     /// Notes how long the gateway itself took over a call, in microseconds.

@@ -51,7 +51,11 @@ impl RateCells {
 ///
 /// # Errors
 /// `rate_limited` with the limit that refused; what the narrower limits had counted is put back.
-pub fn count_request(snapshot: &Snapshot, caller: &Caller, now_ns: u64) -> Result<Option<RateVerdict>, Refusal> {
+pub fn count_request(
+    snapshot: &Snapshot,
+    caller: &Caller,
+    now_ns: u64,
+) -> Result<Option<RateVerdict>, Refusal> {
     let limits = [
         ("caller", caller.rate.as_ref()),
         ("tenant", caller.tenant.rate.as_ref()),
@@ -76,7 +80,8 @@ pub fn count_request(snapshot: &Snapshot, caller: &Caller, now_ns: u64) -> Resul
 
 fn too_many(whose: &'static str, verdict: RateVerdict) -> Refusal {
     let wait_s = verdict.retry_after_ns.div_ceil(1_000_000_000).max(1);
-    let mut refusal = Refusal::new(Code::RateLimited, "Rate limit exceeded").retry_after(wait_s).with("limited", whose);
+    let mut refusal =
+        Refusal::new(Code::RateLimited, "Rate limit exceeded").retry_after(wait_s).with("limited", whose);
     refusal.rate = Some(verdict);
     refusal
 }

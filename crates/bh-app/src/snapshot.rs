@@ -18,6 +18,7 @@ use secrecy::SecretString;
 
 use crate::budgets::{BudgetCell, ZoneClock};
 use crate::identity::{KeyHasher, Keyring, Network};
+use crate::metrics::TenantMeter;
 use crate::rates::RateCell;
 
 /// Where every story reads the configuration in force.
@@ -101,6 +102,8 @@ pub struct Tenant {
     pub nid: Nid,
     /// Days and months in its time zone.
     pub clock: Arc<ZoneClock>,
+    /// What its calls use, for metrics.
+    pub meter: TenantMeter,
     /// Requests of all its callers together.
     pub rate: Option<Limited>,
     /// How its evidence is kept, when it differs from the default.

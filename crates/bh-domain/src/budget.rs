@@ -94,7 +94,9 @@ impl Windows {
         let start_of = |d: jiff::civil::Date| {
             d.to_zoned(zone.clone()).map_or(now, |z| Timestamp(z.timestamp().as_millisecond()))
         };
-        let after = |d: jiff::civil::Date, span: jiff::Span| start_of(d.checked_add(span).unwrap_or(jiff::civil::Date::MAX));
+        let after = |d: jiff::civil::Date, span: jiff::Span| {
+            start_of(d.checked_add(span).unwrap_or(jiff::civil::Date::MAX))
+        };
         Self {
             day: date.to_string(),
             day_start: start_of(date),

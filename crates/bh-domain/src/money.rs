@@ -55,10 +55,8 @@ impl NanoUsd {
         for digit in fraction.bytes().chain(std::iter::repeat(b'0')).take(FRACTION_DIGITS) {
             nano = nano * 10 + i64::from(digit - b'0');
         }
-        let total = units
-            .checked_mul(NANO_PER_UNIT)
-            .and_then(|n| n.checked_add(nano))
-            .ok_or(MoneyError::TooLarge)?;
+        let total =
+            units.checked_mul(NANO_PER_UNIT).and_then(|n| n.checked_add(nano)).ok_or(MoneyError::TooLarge)?;
         Ok(Self(if negative { -total } else { total }))
     }
 

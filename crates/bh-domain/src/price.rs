@@ -176,7 +176,13 @@ mod tests {
     fn a_bound_is_never_below_the_cost_of_any_split() {
         let bound = price().cost_bound(1_000, 500);
         for cached in [0, 1, 400, 1_000] {
-            let split = TokenCounts { input: 1_000 - cached, cache_write: cached, output: 500, reasoning: 500, cache_read: 0 };
+            let split = TokenCounts {
+                input: 1_000 - cached,
+                cache_write: cached,
+                output: 500,
+                reasoning: 500,
+                cache_read: 0,
+            };
             assert!(price().cost(&split) <= bound);
         }
     }
@@ -185,7 +191,10 @@ mod tests {
     fn a_dated_or_versioned_model_is_priced_as_its_family() {
         let prices = ProviderPrices { models: HashMap::from([("gpt-x".to_owned(), price())]) };
         let table = PriceTable {
-            providers: HashMap::from([("openai".to_owned(), prices), ("ollama".to_owned(), ProviderPrices::default())]),
+            providers: HashMap::from([
+                ("openai".to_owned(), prices),
+                ("ollama".to_owned(), ProviderPrices::default()),
+            ]),
             fallback: ModelPrice { input_per_1m: 7, output_per_1m: 7, ..ModelPrice::default() },
         };
         for model in ["gpt-x", "gpt-x-2026-08-07", "gpt-x-20260807", "gpt-x-v2"] {

@@ -165,7 +165,11 @@ mod tests {
     #[test]
     fn every_code_has_exactly_one_row() {
         for row in TABLE {
-            assert_eq!(TABLE.iter().filter(|other| other.code == row.code || other.text == row.text).count(), 1, "{row:?}");
+            assert_eq!(
+                TABLE.iter().filter(|other| other.code == row.code || other.text == row.text).count(),
+                1,
+                "{row:?}"
+            );
             assert_eq!(row.code.row(), *row);
         }
     }

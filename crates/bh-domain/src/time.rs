@@ -53,7 +53,10 @@ mod tests {
         let text = "2026-11-21T09:30:00.125Z";
         assert_eq!(Timestamp::parse(text).unwrap().rfc3339(), text);
         assert_eq!(Timestamp::parse("2026-11-21").unwrap().rfc3339(), "2026-11-21T00:00:00.000Z");
-        assert_eq!(Timestamp::parse("2026-11-21T10:30:00+01:00").unwrap().rfc3339(), "2026-11-21T09:30:00.000Z");
+        assert_eq!(
+            Timestamp::parse("2026-11-21T10:30:00+01:00").unwrap().rfc3339(),
+            "2026-11-21T09:30:00.000Z"
+        );
         assert!(Timestamp::parse("yesterday").is_err());
     }
 }

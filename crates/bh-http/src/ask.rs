@@ -78,7 +78,10 @@ impl Ask {
         let mut values = HashMap::new();
         for (name, value) in form_urlencoded::parse(self.parts.uri.query().unwrap_or("").as_bytes()) {
             if values.insert(name.to_string(), value.to_string()).is_some() {
-                return Err(Refusal::new(Code::InvalidRequest, format!("The query parameter `{name}` is given twice")));
+                return Err(Refusal::new(
+                    Code::InvalidRequest,
+                    format!("The query parameter `{name}` is given twice"),
+                ));
             }
         }
         Ok(Query(values))
@@ -101,8 +104,9 @@ impl Ask {
     pub(crate) async fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Refusal> {
         let bytes = self.bytes().await?;
         let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
-        serde_json::from_slice(text)
-            .map_err(|error| Refusal::new(Code::InvalidRequest, format!("The body is not as expected: {error}")))
+        serde_json::from_slice(text).map_err(|error| {
+            Refusal::new(Code::InvalidRequest, format!("The body is not as expected: {error}"))
+        })
     }
 }
 
@@ -126,7 +130,10 @@ impl Query {
     pub(crate) fn instant(&self, name: &str) -> Result<Option<bh_domain::time::Timestamp>, Refusal> {
         let parse = |text| bh_domain::time::Timestamp::parse(text);
         self.text(name).map(parse).transpose().map_err(|error| {
-            Refusal::new(Code::InvalidRequest, format!("The query parameter `{name}` cannot be read: {error}"))
+            Refusal::new(
+                Code::InvalidRequest,
+                format!("The query parameter `{name}` cannot be read: {error}"),
+            )
         })
     }
 
@@ -142,7 +149,10 @@ impl Query {
 }
 
 pub(crate) fn invalid(name: &str, value: &str, wanted: &str) -> Refusal {
-    Refusal::new(Code::InvalidRequest, format!("The query parameter `{name}` is `{value}`; it must be {wanted}"))
+    Refusal::new(
+        Code::InvalidRequest,
+        format!("The query parameter `{name}` is `{value}`; it must be {wanted}"),
+    )
 }
 
 pub(crate) fn path_params(raw: &RawPathParams) -> Vec<(String, String)> {

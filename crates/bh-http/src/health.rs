@@ -13,7 +13,9 @@ use crate::respond;
 /// The process runs and answers.
 pub(crate) async fn live(ask: Ask) -> Result<Response, Refusal> {
     let uptime_ns = ask.doors.clock.monotonic_ns().saturating_sub(ask.doors.started_ns);
-    respond::json(&json!({"status": "ok", "service": "bulkhead", "uptime_seconds": uptime_ns / 1_000_000_000}))
+    respond::json(
+        &json!({"status": "ok", "service": "bulkhead", "uptime_seconds": uptime_ns / 1_000_000_000}),
+    )
 }
 
 /// Whether calls would be accepted: the store answers, evidence can be written. `?verbose` names each part.

@@ -59,7 +59,12 @@ pub(crate) fn new_request_id() -> String {
 }
 
 /// Serves one request of the data plane.
-pub(crate) async fn answer(doors: Arc<Doors>, entry: Entry, path: Vec<(String, String)>, request: Request) -> Response {
+pub(crate) async fn answer(
+    doors: Arc<Doors>,
+    entry: Entry,
+    path: Vec<(String, String)>,
+    request: Request,
+) -> Response {
     let started_ns = doors.clock.monotonic_ns();
     let request_id = new_request_id();
     let peer = peer_of(&request);
@@ -144,8 +149,14 @@ fn echo_session(response: &mut Response, session_id: Option<&str>) {
     }
 }
 
-fn models(doors: &Doors, path: &[(String, String)], request: &Request, peer: IpAddr) -> Result<Response, Refused> {
-    let family = if request.headers().contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi };
+fn models(
+    doors: &Doors,
+    path: &[(String, String)],
+    request: &Request,
+    peer: IpAddr,
+) -> Result<Response, Refused> {
+    let family =
+        if request.headers().contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi };
     let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
     let listed = doors.llm.models(request.headers(), peer).map_err(refused)?;
     let wanted = path.iter().find(|(name, _)| name == "model").map(|(_, id)| id.as_str());
@@ -155,7 +166,10 @@ fn models(doors: &Doors, path: &[(String, String)], request: &Request, peer: IpA
             Some(model) => described(family, model),
             None => {
                 let code = bh_domain::refusal::Code::ModelNotFound;
-                return Err(refused(Refusal::new(code, format!("No model `{id}` is offered to this caller"))));
+                return Err(refused(Refusal::new(
+                    code,
+                    format!("No model `{id}` is offered to this caller"),
+                )));
             }
         },
     };
@@ -164,7 +178,9 @@ fn models(doors: &Doors, path: &[(String, String)], request: &Request, peer: IpA
 
 fn described(family: Family, model: &ModelEntry) -> serde_json::Value {
     match family {
-        Family::OpenAi => json!({"id": model.id, "object": "model", "created": 0, "owned_by": model.provider}),
+        Family::OpenAi => {
+            json!({"id": model.id, "object": "model", "created": 0, "owned_by": model.provider})
+        }
         Family::Anthropic => json!({
             "type": "model", "id": model.id, "display_name": model.id, "created_at": "1970-01-01T00:00:00Z",
         }),

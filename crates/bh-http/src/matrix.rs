@@ -176,7 +176,8 @@ pub fn metrics_router(doors: Arc<Doors>) -> Router {
 }
 
 fn route(doors: Arc<Doors>, row: Row) -> MethodRouter<Arc<Doors>> {
-    let handler = move |params: RawPathParams, request: Request| answer(Arc::clone(&doors), row, params, request);
+    let handler =
+        move |params: RawPathParams, request: Request| answer(Arc::clone(&doors), row, params, request);
     let filter = methods(row.methods);
     on(filter, handler).fallback(wrong_method)
 }
@@ -205,7 +206,10 @@ async fn answer(doors: Arc<Doors>, row: Row, params: RawPathParams, request: Req
 }
 
 fn not_yet() -> Refusal {
-    Refusal::new(Code::NotImplemented, "Your key may use this endpoint, but this release does not serve it yet")
+    Refusal::new(
+        Code::NotImplemented,
+        "Your key may use this endpoint, but this release does not serve it yet",
+    )
 }
 
 async fn control(
@@ -249,7 +253,8 @@ async fn wrong_method(State(doors): State<Arc<Doors>>) -> Response {
 
 fn plain_refusal(doors: &Doors, refusal: &Refusal) -> Response {
     let request_id = llm::new_request_id();
-    let mut response: Response<Body> = respond::refusal(refusal, Dialect::Control, &request_id, doors.clock.now());
+    let mut response: Response<Body> =
+        respond::refusal(refusal, Dialect::Control, &request_id, doors.clock.now());
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

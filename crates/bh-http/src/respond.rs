@@ -40,7 +40,10 @@ pub(crate) fn json_with<T: serde::Serialize>(status: StatusCode, value: &T) -> R
 /// A fault of ours: logged here, once, with its cause; the caller gets a sentence and the request id.
 pub(crate) fn internal(step: &'static str, error: &(dyn std::error::Error + 'static)) -> Refusal {
     tracing::error!(error, "could not {step}");
-    Refusal::new(Code::Internal, "Something went wrong inside the gateway; its log has the cause under this request id")
+    Refusal::new(
+        Code::Internal,
+        "Something went wrong inside the gateway; its log has the cause under this request id",
+    )
 }
 
 /// A store that did not answer.

@@ -15,7 +15,8 @@ pub(crate) async fn list(ask: Ask) -> Result<Response, Refusal> {
         .values()
         .filter(|provider| provider.api_key.is_some())
         .map(|provider| {
-            let name = provider.secret_name.clone().unwrap_or_else(|| format!("providers.{}.api_key", provider.id));
+            let name =
+                provider.secret_name.clone().unwrap_or_else(|| format!("providers.{}.api_key", provider.id));
             (name, provider.id.clone())
         })
         .collect();

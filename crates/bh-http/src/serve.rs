@@ -40,7 +40,12 @@ const HTTP2_KEEPALIVE: Duration = Duration::from_secs(30);
 /// Serves `router` until `stop` turns true, then lets what runs finish, up to the drain limit.
 ///
 /// Returns whether everything finished in time.
-pub async fn serve(listener: TcpListener, router: Router, limits: ListenerLimits, mut stop: watch::Receiver<bool>) -> bool {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ListenerLimits,
+    mut stop: watch::Receiver<bool>,
+) -> bool {
     let builder = connection_builder(limits);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(limits.connections_max));
@@ -105,8 +110,9 @@ fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>> + Send + 'static
-{
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>
++ Send
++ 'static {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not set TCP_NODELAY");
     }

@@ -72,7 +72,8 @@ impl Reloader {
     pub(crate) async fn apply(&self, loaded: &Loaded) -> Result<u64, CompileFault> {
         let generation = self.live.load().generation + 1;
         let now = self.clock.now();
-        let snapshot = compile::compile(loaded, &self.runtime, &self.store, generation, now, self.mode).await?;
+        let snapshot =
+            compile::compile(loaded, &self.runtime, &self.store, generation, now, self.mode).await?;
         self.live.store(Arc::new(snapshot));
         Ok(generation)
     }
@@ -94,7 +95,10 @@ pub(crate) fn installation(loaded: &Loaded) -> Result<(PathBuf, ServerSecrets), 
 }
 
 /// Notices secrets that do not belong to the store.
-pub(crate) async fn check_secrets(store: &dyn TenantStore, secrets: &ServerSecrets) -> Result<(), AssembleFault> {
+pub(crate) async fn check_secrets(
+    store: &dyn TenantStore,
+    secrets: &ServerSecrets,
+) -> Result<(), AssembleFault> {
     for (name, setting, value) in secrets.checks() {
         if store.remember(name, value.clone()).await? != value {
             return Err(AssembleFault::WrongSecret(setting));
@@ -117,7 +121,11 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let store: Arc<dyn Store> = Arc::new(sql.clone());
     let metrics = Metrics::new();
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
-    let runtime = Arc::new(Runtime::new(KeyHasher::new(&secrets.derive("key digest")), budgets.clone()));
+    let runtime = Arc::new(Runtime::new(
+        KeyHasher::new(&secrets.derive("key digest")),
+        budgets.clone(),
+        Arc::clone(&metrics),
+    ));
     let snapshot = compile::compile(loaded, &runtime, &sql, 1, clock.now(), mode).await?;
     let on_failure = snapshot.evidence.on_failure;
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
@@ -125,8 +133,12 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let signing_key = secrets.evidence.clone();
     let recorder_options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
     let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(&metrics), recorder_options);
-    let checkpointer =
-        Checkpointer::new(recorder.clone(), Arc::new(sql.clone()), Arc::clone(&clock), Arc::new(secrets.signing));
+    let checkpointer = Checkpointer::new(
+        recorder.clone(),
+        Arc::new(sql.clone()),
+        Arc::clone(&clock),
+        Arc::new(secrets.signing),
+    );
     let llm = LlmStory::new(Parts {
         live: Arc::clone(&live),
         budgets: budgets.clone(),
@@ -180,7 +192,10 @@ async fn join(store: &SqlStore, holder: Holder, now: Timestamp, alone: bool) -> 
     if alone {
         let dead = store.bury(holder, None).await?;
         if dead > 0 {
-            tracing::warn!(dead, "the last run ended without settling; what it had leased counts as unsettled");
+            tracing::warn!(
+                dead,
+                "the last run ended without settling; what it had leased counts as unsettled"
+            );
         }
     }
     Ok(())

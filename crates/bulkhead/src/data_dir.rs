@@ -15,7 +15,9 @@ const DEFAULT_NAME: &str = ".bulkhead";
 pub(crate) enum DataDirFault {
     #[error("no data directory: set BULKHEAD_DATA_DIR or `data_dir`, since there is no home directory")]
     Unknown,
-    #[error("the data directory {path} cannot be used: {cause}; it must be a directory this user can write to")]
+    #[error(
+        "the data directory {path} cannot be used: {cause}; it must be a directory this user can write to"
+    )]
     Unusable { path: PathBuf, cause: io::Error },
 }
 

@@ -79,7 +79,9 @@ impl Jobs {
         match self.store.bury(self.holder, Some(self.clock.now().plus_ms(-DEAD_AFTER_MS))).await {
             Ok(0) => {}
             Ok(count) => tracing::warn!(count, "replicas died; what they had leased counts as unsettled"),
-            Err(fault) => tracing::warn!(error = &fault as &dyn std::error::Error, "could not look for dead replicas"),
+            Err(fault) => {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "could not look for dead replicas")
+            }
         }
     }
 

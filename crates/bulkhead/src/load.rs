@@ -41,8 +41,9 @@ impl ConfigSource {
 
     /// Reads everything anew, with `text` in place of the file.
     pub(crate) fn load_with(&self, text: Option<&str>) -> Result<Loaded, LoadFault> {
-        let env: BTreeMap<String, String> =
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
         let read = |path: &Path| std::fs::read_to_string(path);
         let (name, text) = match (text, &self.file) {
             (Some(text), _) => ("(built in)".to_owned(), Some(text.to_owned())),

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bh_app::snapshot::{Caller, CallerSource, Capped, Caps, Limited, Provider, Retry, Tenant, Timeouts, UpstreamAuth};
+use bh_app::snapshot::{
+    Caller, CallerSource, Capped, Caps, Limited, Provider, Retry, Tenant, Timeouts, UpstreamAuth,
+};
 use bh_config::schema::Quickstart;
 use bh_domain::money::NanoUsd;
 use bh_wire::Family;
@@ -29,7 +31,9 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 /// The quickstart may not be served to anybody but this machine.
 #[derive(Debug, thiserror::Error)]
-#[error("--proxy-quickstart serves loopback addresses only, and `{0}` is none; --unsafe-listen lifts this at your risk")]
+#[error(
+    "--proxy-quickstart serves loopback addresses only, and `{0}` is none; --unsafe-listen lifts this at your risk"
+)]
 pub(crate) struct NotLoopback(pub(crate) String);
 
 /// Whether a host to listen on is this machine alone.

@@ -42,7 +42,9 @@ impl std::fmt::Debug for ServerSecrets {
 pub(crate) enum SecretsFault {
     #[error("the secrets file {path} cannot be {step}: {cause}")]
     File { path: PathBuf, step: &'static str, cause: io::Error },
-    #[error("the secrets file {path} is damaged: {cause}; restore it from a backup, or what it protects is lost")]
+    #[error(
+        "the secrets file {path} is damaged: {cause}; restore it from a backup, or what it protects is lost"
+    )]
     Damaged { path: PathBuf, cause: serde_json::Error },
     #[error("`secrets.{0}` cannot be used: {1}")]
     Unusable(&'static str, String),
@@ -77,7 +79,12 @@ pub(crate) fn obtain(configured: &Secrets, data_dir: &Path) -> Result<ServerSecr
     })?;
     let signing = SigningKey::from_seed(SIGNER_NAME, &seed)
         .map_err(|error| SecretsFault::Unusable("signing_key", error.to_string()))?;
-    Ok(ServerSecrets { master, evidence, signing, evidence_check: check(evidence_text.as_bytes(), "evidence key") })
+    Ok(ServerSecrets {
+        master,
+        evidence,
+        signing,
+        evidence_check: check(evidence_text.as_bytes(), "evidence key"),
+    })
 }
 
 impl ServerSecrets {
@@ -126,7 +133,8 @@ fn kept(path: &Path) -> Result<Kept, SecretsFault> {
             write(path, &made).map_err(|cause| file("written", cause))?;
             // Another process may have been first: what is on disk is what counts.
             let text = fs::read_to_string(path).map_err(|cause| file("read", cause))?;
-            serde_json::from_str(&text).map_err(|cause| SecretsFault::Damaged { path: path.to_owned(), cause })
+            serde_json::from_str(&text)
+                .map_err(|cause| SecretsFault::Damaged { path: path.to_owned(), cause })
         }
         Err(cause) => Err(file("read", cause)),
     }

@@ -61,7 +61,11 @@ impl Serving {
 }
 
 /// Assembles a gateway and starts serving it.
-pub(crate) async fn start(loaded: Loaded, source: Option<ConfigSource>, mode: Mode) -> Result<Serving, ServeFault> {
+pub(crate) async fn start(
+    loaded: Loaded,
+    source: Option<ConfigSource>,
+    mode: Mode,
+) -> Result<Serving, ServeFault> {
     let gateway = assemble(&loaded, mode).await?;
     let server = &loaded.config.server;
     let listener = bind(&server.listen.to_string()).await?;
@@ -69,7 +73,9 @@ pub(crate) async fn start(loaded: Loaded, source: Option<ConfigSource>, mode: Mo
         Some(address) => Some(bind(&address.to_string()).await?),
         None => None,
     };
-    let address = listener.local_addr().map_err(|cause| ServeFault::Listen { address: server.listen.to_string(), cause })?;
+    let address = listener
+        .local_addr()
+        .map_err(|cause| ServeFault::Listen { address: server.listen.to_string(), cause })?;
     let limits = limits(&loaded);
     // Secrets in clear are not needed any more.
     drop(loaded);
@@ -96,7 +102,9 @@ pub(crate) async fn serve(loaded: Loaded, source: ConfigSource, mode: Mode) -> R
 }
 
 async fn bind(address: &str) -> Result<TcpListener, ServeFault> {
-    TcpListener::bind(address).await.map_err(|cause| ServeFault::Listen { address: address.to_owned(), cause })
+    TcpListener::bind(address)
+        .await
+        .map_err(|cause| ServeFault::Listen { address: address.to_owned(), cause })
 }
 
 /// One line that tools can wait for.
@@ -235,7 +243,11 @@ fn watch_file(path: PathBuf, changed: mpsc::Sender<()>) -> Option<notify::Recomm
         let relevant = event.is_ok_and(|event| {
             let written = event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove();
             // A symbolic link whose target is swapped shows as a change of another name beside it.
-            written && event.paths.iter().any(|p| p.file_name() == Some(&name) || p.to_string_lossy().contains(".."))
+            written
+                && event
+                    .paths
+                    .iter()
+                    .any(|p| p.file_name() == Some(&name) || p.to_string_lossy().contains(".."))
         });
         if relevant {
             // Full means that a reload is due already.
@@ -246,5 +258,7 @@ fn watch_file(path: PathBuf, changed: mpsc::Sender<()>) -> Option<notify::Recomm
         watcher.watch(&directory, notify::RecursiveMode::NonRecursive)?;
         Ok(watcher)
     });
-    watching.inspect_err(|error| tracing::warn!(%error, "the configuration file cannot be watched; use SIGHUP")).ok()
+    watching
+        .inspect_err(|error| tracing::warn!(%error, "the configuration file cannot be watched; use SIGHUP"))
+        .ok()
 }

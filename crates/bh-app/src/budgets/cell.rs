@@ -127,7 +127,11 @@ impl BudgetCell {
     /// This budget's window at `now`, for reads.
     #[must_use]
     pub fn window(&self, now: Timestamp) -> BudgetWindow {
-        BudgetWindow { nid: self.nid, owner: self.owner.clone(), window: self.label(&self.clock.at(now)).to_owned() }
+        BudgetWindow {
+            nid: self.nid,
+            owner: self.owner.clone(),
+            window: self.label(&self.clock.at(now)).to_owned(),
+        }
     }
 
     fn label<'a>(&self, windows: &'a Windows) -> &'a str {
@@ -223,7 +227,13 @@ impl BudgetCell {
     }
 
     /// Takes the store's answer.
-    pub(super) fn take(&self, request: &LeaseRequest, grant: Grant, now: Timestamp, now_ns: u64) -> Result<(), Short> {
+    pub(super) fn take(
+        &self,
+        request: &LeaseRequest,
+        grant: Grant,
+        now: Timestamp,
+        now_ns: u64,
+    ) -> Result<(), Short> {
         let mut state = self.state.lock();
         if *state.window != *request.budget.window {
             return Ok(());

@@ -161,8 +161,13 @@ impl Inner {
     fn shortage(&self, budgets: &[Capped], amount: NanoUsd) -> Short {
         let (now, now_ns) = (self.clock.now(), self.clock.monotonic_ns());
         let first = budgets.iter().find_map(|b| b.cell.wish(amount, b.cap, now, now_ns).err());
-        let unsettled =
-            Short { owner: Owner::Tenant, period: Period::Day, cap: NanoUsd::ZERO, left: NanoUsd::ZERO, ends: None };
+        let unsettled = Short {
+            owner: Owner::Tenant,
+            period: Period::Day,
+            cap: NanoUsd::ZERO,
+            left: NanoUsd::ZERO,
+            ends: None,
+        };
         first.unwrap_or(unsettled)
     }
 }
@@ -211,12 +216,11 @@ impl Hold {
 
     /// Replaces the hold by what the call really cost.
     pub fn settle(mut self, cost: NanoUsd) {
-        let now = self.keeper.0.clock.now();
         let mut over = Vec::new();
         for part in self.parts.drain(..) {
             let missing = part.cell.settle(&part.window, self.amount, cost);
             if missing > NanoUsd::ZERO {
-                over.push((part.cell.window(now), missing));
+                over.push((part.cell.window(self.keeper.0.clock.now()), missing));
             }
         }
         if !over.is_empty() {

@@ -53,7 +53,8 @@ pub(super) async fn admit(
             match first {
                 Some(hold) => Ok(hold),
                 None => {
-                    let exact = input_by_tokens(parts, ticket, &choices, bytes.clone(), facts).await.unwrap_or(loose);
+                    let exact =
+                        input_by_tokens(parts, ticket, &choices, bytes.clone(), facts).await.unwrap_or(loose);
                     ticket.input_estimate = exact.min(ticket.input_estimate);
                     let amount = dearest(ticket, &choices, exact.min(loose), output);
                     ticket.reserved = amount;
@@ -86,7 +87,9 @@ fn output_bound(ticket: &Ticket, facts: &RequestFacts) -> u64 {
     if ticket.endpoint == bh_wire::Endpoint::Embeddings {
         return 0;
     }
-    facts.output_tokens_max().unwrap_or_else(|| ticket.snapshot.default_output_tokens.saturating_mul(facts.choices))
+    facts
+        .output_tokens_max()
+        .unwrap_or_else(|| ticket.snapshot.default_output_tokens.saturating_mul(facts.choices))
 }
 
 fn media_bound(facts: &RequestFacts) -> u64 {
@@ -119,7 +122,11 @@ async fn input_by_tokens(
         });
         walked.ok().and(total)
     };
-    let text = if size <= TOKENISE_INLINE_BYTES_MAX { count() } else { tokio::task::spawn_blocking(count).await.ok()? };
+    let text = if size <= TOKENISE_INLINE_BYTES_MAX {
+        count()
+    } else {
+        tokio::task::spawn_blocking(count).await.ok()?
+    };
     Some(text? + FRAMING_TOKENS + media_bound(facts))
 }
 
@@ -138,7 +145,8 @@ pub(super) fn refusal_of(ticket: &mut Ticket, no: NoBudget) -> Refusal {
         NoBudget::Short(short) => short,
         NoBudget::Fault(fault) => {
             tracing::error!(error = &fault as &dyn std::error::Error, "budgets cannot be leased");
-            return Refusal::new(Code::EvidenceUnavailable, "Budgets cannot be read right now; try again").retry_after(1);
+            return Refusal::new(Code::EvidenceUnavailable, "Budgets cannot be read right now; try again")
+                .retry_after(1);
         }
     };
     ticket.budget = Some(BudgetState {

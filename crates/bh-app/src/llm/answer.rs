@@ -12,6 +12,7 @@ use aws_lc_rs::digest::{Context as Hasher, SHA256};
 use bh_domain::limit::RateVerdict;
 use bh_domain::money::NanoUsd;
 use bh_domain::price::{ModelPrice, TokenCounts};
+use bh_domain::refusal::{Code, Refusal};
 use bh_wire::body::TopLevelScanner;
 use bh_wire::errors::ErrorBody;
 use bh_wire::headers::response_headers;
@@ -42,7 +43,15 @@ const BYTES_PER_TOKEN: u64 = 4;
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// Turns a provider's answer into the client's.
-pub(super) fn meter(parts: &Parts, open: OpenCall, sent: Sent, rate: Option<RateVerdict>) -> Answered {
+///
+/// # Errors
+/// A refusal in place of a plain answer of which nothing has left yet.
+pub(super) async fn meter(
+    parts: &Parts,
+    open: OpenCall,
+    sent: Sent,
+    rate: Option<RateVerdict>,
+) -> Result<Answered, Refusal> {
     let Sent { choice, response, budgets, strip_usage, waited_ns } = sent;
     let mut headers = response_headers(&response.headers);
     let stream = is_event_stream(&response.headers) && response.status.is_success();
@@ -81,10 +90,10 @@ pub(super) fn meter(parts: &Parts, open: OpenCall, sent: Sent, rate: Option<Rate
     if body.inner.is_end_stream() {
         body.settle(body.natural_ending());
     }
-    let mut answer = Response::new(body);
+    let mut answer = Response::new(body.primed().await?);
     *answer.status_mut() = response.status;
     *answer.headers_mut() = headers;
-    Answered { response: answer, rate, overhead_us, session_id }
+    Ok(Answered { response: answer, rate, overhead_us, session_id })
 }
 
 fn price_of(open: &OpenCall, choice: &Choice) -> ModelPrice {
@@ -135,7 +144,7 @@ enum Phase {
     /// Nothing more comes.
     Done,
     /// The body breaks off here.
-    Broken(&'static str),
+    Broken(Option<Fault>),
 }
 
 /// Ends a stream whose real cost has reached what is held, once no more can be held.
@@ -156,7 +165,10 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = Fault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let this = &mut *self;
         loop {
             if let Some(piece) = this.ready.pop_front() {
@@ -188,10 +200,10 @@ impl Body for AnswerBody {
                     Poll::Ready(Some(Err(_)) | None) => this.phase = Phase::Done,
                 },
                 Phase::Done => return Poll::Ready(None),
-                Phase::Broken(why) => {
-                    let fault: Fault = (*why).into();
+                Phase::Broken(fault) => {
+                    let fault = fault.take();
                     this.phase = Phase::Done;
-                    return Poll::Ready(Some(Err(fault)));
+                    return Poll::Ready(fault.map(Err));
                 }
             }
         }
@@ -210,11 +222,33 @@ impl Body for AnswerBody {
 }
 
 impl AnswerBody {
+    /// Waits for the first piece of a plain answer, which for most is all of it: head and body then leave in one
+    /// write, and an answer whose evidence is lost can still become a proper refusal.
+    async fn primed(mut self) -> Result<Self, Refusal> {
+        let Watch::Plain(_) = self.watch else { return Ok(self) };
+        match std::future::poll_fn(|cx| Pin::new(&mut self).poll_frame(cx)).await {
+            // In front of what may already be waiting behind it.
+            Some(Ok(frame)) => frame.into_data().into_iter().for_each(|piece| self.ready.push_front(piece)),
+            None => {}
+            Some(Err(fault)) if fault.is::<EvidenceLost>() => {
+                let message = "The provider answered, but the evidence of it could not be written; the answer is withheld";
+                return Err(Refusal::new(Code::EvidenceUnavailable, message).retry_after(1));
+            }
+            Some(Err(_)) => {
+                return Err(Refusal::new(Code::UpstreamUnreachable, "The provider broke off its answer"));
+            }
+        }
+        Ok(self)
+    }
+
     fn arrived(&mut self, frame: Option<Result<Frame<Bytes>, Fault>>) {
         match frame {
             None => self.ended(),
             Some(Err(fault)) => {
-                tracing::warn!(error = fault.as_ref() as &dyn std::error::Error, "provider broke off its answer");
+                tracing::warn!(
+                    error = fault.as_ref() as &dyn std::error::Error,
+                    "provider broke off its answer"
+                );
                 self.broke(Ending::ProviderBroke, "The provider broke off its answer");
             }
             Some(Ok(frame)) => {
@@ -308,7 +342,7 @@ impl AnswerBody {
         let plain = matches!(self.watch, Watch::Plain(_));
         self.settle(ending);
         if plain {
-            self.phase = Phase::Broken(message);
+            self.phase = Phase::Broken(Some(message.into()));
         }
     }
 
@@ -349,7 +383,7 @@ impl AnswerBody {
             Err(lost) => {
                 tracing::error!(%lost, "the end of an answer is withheld");
                 self.held.clear();
-                self.phase = Phase::Broken("evidence could not be made durable");
+                self.phase = Phase::Broken(Some(Box::new(lost)));
             }
         }
     }
@@ -380,7 +414,11 @@ impl AnswerBody {
                 let outcome = watcher.finish();
                 let (usage, estimated) = outcome.progress.usage_or_estimate(ticket.input_estimate);
                 let metered = ticket.endpoint.is_metered();
-                (if metered { counts(usage) } else { TokenCounts::default() }, estimated && metered, outcome.model)
+                (
+                    if metered { counts(usage) } else { TokenCounts::default() },
+                    estimated && metered,
+                    outcome.model,
+                )
             }
             Watch::Plain(scanner) => {
                 let found = scanner.finish();
@@ -389,7 +427,8 @@ impl AnswerBody {
                     Some(usage) => (counts(usage), false, found.model()),
                     None if ticket.endpoint.is_metered() => {
                         let output = self.plain_bytes.div_ceil(BYTES_PER_TOKEN);
-                        let guess = TokenCounts { input: ticket.input_estimate, output, ..TokenCounts::default() };
+                        let guess =
+                            TokenCounts { input: ticket.input_estimate, output, ..TokenCounts::default() };
                         (guess, true, found.model())
                     }
                     None => (TokenCounts::default(), false, found.model()),
@@ -403,8 +442,12 @@ impl AnswerBody {
             let due = self.last + self.idle;
             if due <= Instant::now() {
                 match self.phase {
-                    Phase::Flowing => self.broke(Ending::ProviderIdle, "The provider paused its answer for too long"),
-                    Phase::Settling(_) | Phase::Settled | Phase::Done | Phase::Broken(_) => self.phase = Phase::Done,
+                    Phase::Flowing => {
+                        self.broke(Ending::ProviderIdle, "The provider paused its answer for too long")
+                    }
+                    Phase::Settling(_) | Phase::Settled | Phase::Done | Phase::Broken(_) => {
+                        self.phase = Phase::Done
+                    }
                 }
                 return true;
             }

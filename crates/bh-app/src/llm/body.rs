@@ -27,10 +27,13 @@ fn finished(mut hasher: Hasher, rest: &[u8]) -> [u8; 32] {
 }
 
 /// Reads a whole body.
-pub(super) async fn collect(mut body: ProviderBody, bytes_max: u64, idle: Duration) -> Result<Bytes, Refusal> {
-    if body.size_hint().lower() > bytes_max {
-        return Err(too_large(bytes_max));
-    }
+pub(super) async fn collect(
+    mut body: ProviderBody,
+    bytes_max: u64,
+    idle: Duration,
+) -> Result<Bytes, Refusal> {
+    fits(&body, bytes_max)?;
+    let announced = usize::try_from(body.size_hint().exact().unwrap_or(0)).unwrap_or(0);
     let mut first = Bytes::new();
     let mut whole: Option<BytesMut> = None;
     let mut size = 0_u64;
@@ -48,7 +51,7 @@ pub(super) async fn collect(mut body: ProviderBody, bytes_max: u64, idle: Durati
             Some(whole) => whole.extend_from_slice(&data),
             None if first.is_empty() => first = data,
             None => {
-                let mut joined = BytesMut::with_capacity(first.len() + data.len());
+                let mut joined = BytesMut::with_capacity(announced.max(first.len() + data.len()));
                 joined.extend_from_slice(&first);
                 joined.extend_from_slice(&data);
                 whole = Some(joined);
@@ -56,6 +59,11 @@ pub(super) async fn collect(mut body: ProviderBody, bytes_max: u64, idle: Durati
         }
     }
     Ok(whole.map_or(first, BytesMut::freeze))
+}
+
+/// Refuses a body that is too large by its own word, before any of it is read.
+pub(super) fn fits(body: &ProviderBody, bytes_max: u64) -> Result<(), Refusal> {
+    if body.size_hint().lower() > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
 }
 
 fn too_large(bytes_max: u64) -> Refusal {
@@ -68,21 +76,32 @@ fn too_slow(idle: Duration) -> Refusal {
     Refusal::new(Code::RequestTimeout, message)
 }
 
-/// The hash of a body that is still passing; final once the body has ended.
+/// What is known of a body that is still passing; final once the body has ended.
 #[derive(Clone)]
-pub(super) struct PassingHash(Arc<Mutex<Hasher>>);
+pub(super) struct Passing(Arc<Mutex<Passed>>);
 
-impl PassingHash {
+struct Passed {
+    hash: Hasher,
+    /// Why the body was cut off, where that was for the caller's sake.
+    refusal: Option<Refusal>,
+}
+
+impl Passing {
     /// The hash of what has passed so far.
-    pub(super) fn current(&self) -> [u8; 32] {
-        finished(self.0.lock().clone(), &[])
+    pub(super) fn hash(&self) -> [u8; 32] {
+        finished(self.0.lock().hash.clone(), &[])
+    }
+
+    /// Why the body was cut off: its own fault, and so the answer to the caller.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.0.lock().refusal.clone()
     }
 }
 
 /// A body that is forwarded while it arrives.
 pub(super) struct PassingBody {
     inner: ProviderBody,
-    hash: PassingHash,
+    passing: Passing,
     left: u64,
     bytes_max: u64,
     idle: Duration,
@@ -90,10 +109,17 @@ pub(super) struct PassingBody {
 }
 
 impl PassingBody {
-    pub(super) fn new(inner: ProviderBody, bytes_max: u64, idle: Duration) -> (Self, PassingHash) {
-        let hash = PassingHash(Arc::new(Mutex::new(Hasher::new(&SHA256))));
+    pub(super) fn new(inner: ProviderBody, bytes_max: u64, idle: Duration) -> (Self, Passing) {
+        let passing = Passing(Arc::new(Mutex::new(Passed { hash: Hasher::new(&SHA256), refusal: None })));
         let pause = Box::pin(tokio::time::sleep(idle));
-        (Self { inner, hash: hash.clone(), left: bytes_max, bytes_max, idle, pause }, hash)
+        (Self { inner, passing: passing.clone(), left: bytes_max, bytes_max, idle, pause }, passing)
+    }
+
+    /// Cuts the body off and keeps the reason for the answer.
+    fn cut_off(&self, refusal: Refusal) -> Box<dyn std::error::Error + Send + Sync> {
+        let broken = CallerBodyBroken(refusal.message.clone());
+        self.passing.0.lock().refusal = Some(refusal);
+        Box::new(broken)
     }
 }
 
@@ -108,7 +134,7 @@ impl Body for PassingBody {
         let this = &mut *self;
         let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
             if this.pause.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Err(broken(too_slow(this.idle)))));
+                return Poll::Ready(Some(Err(this.cut_off(too_slow(this.idle)))));
             }
             return Poll::Pending;
         };
@@ -118,10 +144,10 @@ impl Body for PassingBody {
         let frame = frame.map_err(|error| Box::new(CallerBodyBroken(error.to_string())))?;
         if let Some(data) = frame.data_ref() {
             let Some(left) = this.left.checked_sub(data.len() as u64) else {
-                return Poll::Ready(Some(Err(broken(too_large(this.bytes_max)))));
+                return Poll::Ready(Some(Err(this.cut_off(too_large(this.bytes_max)))));
             };
             this.left = left;
-            this.hash.0.lock().update(data);
+            this.passing.0.lock().hash.update(data);
         }
         Poll::Ready(Some(Ok(frame)))
     }
@@ -133,8 +159,4 @@ impl Body for PassingBody {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
-}
-
-fn broken(refusal: Refusal) -> Box<dyn std::error::Error + Send + Sync> {
-    Box::new(CallerBodyBroken(refusal.message))
 }

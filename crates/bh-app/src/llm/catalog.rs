@@ -25,7 +25,8 @@ pub fn models(snapshot: &Snapshot, caller: &Caller) -> Vec<ModelEntry> {
     let mut entries: BTreeMap<String, ModelEntry> = BTreeMap::new();
     let mut add = |id: &str, provider_id: &str| {
         let Some(provider) = snapshot.providers.get(provider_id) else { return };
-        let provider_ok = caller.allowed_providers.is_empty() || caller.allowed_providers.contains(&provider.id);
+        let provider_ok =
+            caller.allowed_providers.is_empty() || caller.allowed_providers.contains(&provider.id);
         let allowed = caller.allowed_models.is_empty() || caller.allowed_models.iter().any(|m| m == id);
         let blocked = caller.blocked_models.iter().any(|m| m == id);
         if provider_ok && allowed && !blocked {

@@ -91,11 +91,18 @@ impl Closer {
     /// Puts a refusal on the record. What was held is released.
     pub(super) async fn refused(&self, ticket: &mut Ticket, refusal: &Refusal) {
         settle_all(std::mem::take(&mut ticket.holds), NanoUsd::ZERO);
+        if refusal.code == Code::EvidenceUnavailable {
+            // There is nothing to wait for: the record follows when the store is back.
+            ticket.durability = Durability::Relaxed;
+        }
         let receipt = self.submit_refusal(ticket, refusal);
         if let Some(receipt) = receipt
             && receipt.durable().await.is_err()
         {
-            tracing::error!(request_id = ticket.request_id, "a refusal is not on the record yet; it stays queued");
+            tracing::error!(
+                request_id = ticket.request_id,
+                "a refusal is not on the record yet; it stays queued"
+            );
         }
     }
 
@@ -137,7 +144,7 @@ impl Closer {
         settle_all(std::mem::take(&mut ticket.holds), cost);
         let metrics = &self.0.metrics;
         metrics.call(&ticket.caller.tenant.id, &outcome.choice.provider.id, outcome.ending.status());
-        metrics.usage(&ticket.caller.tenant.id, &tokens, cost);
+        ticket.caller.tenant.meter.used(&tokens, cost);
 
         let mut draft = self.draft(ticket, invocation_type(ticket));
         let provider = &outcome.choice.provider;
@@ -161,13 +168,14 @@ impl Closer {
             usage_estimated: outcome.estimated,
             ..draft.execution
         };
-        draft.routing_decision = (outcome.choice.chain_position > 0 || outcome.choice.model.is_some()).then(|| RoutingDecision {
-            post_request_cost: Some(cost),
-            pre_request_estimate: Some(ticket.reserved.min(COST_MAX)),
-            rejected_candidates: Vec::new(),
-            selected_model: asked.clone().into(),
-            selected_provider: provider.id.clone().into(),
-        });
+        draft.routing_decision =
+            (outcome.choice.chain_position > 0 || outcome.choice.model.is_some()).then(|| RoutingDecision {
+                post_request_cost: Some(cost),
+                pre_request_estimate: Some(ticket.reserved.min(COST_MAX)),
+                rejected_candidates: Vec::new(),
+                selected_model: asked.clone().into(),
+                selected_provider: provider.id.clone().into(),
+            });
         self.credentials(ticket, &outcome.choice, &mut draft);
         self.groups(ticket, &mut draft, "fallback_decision");
         let failed = outcome.ending != Ending::Completed && outcome.ending != Ending::ClientGone;
@@ -200,7 +208,9 @@ impl Closer {
             draft.execution.duration_ms = failed.duration_ms;
             draft.failover = Some(failover(ticket, "failed_attempt", number, failed));
             draft.retry_attempt = Some(number);
-            self.0.recorder.submit(Entry { draft, spend: Vec::new(), contents: Vec::new() }, Durability::Relaxed);
+            self.0
+                .recorder
+                .submit(Entry { draft, spend: Vec::new(), contents: Vec::new() }, Durability::Relaxed);
         }
     }
 
@@ -224,7 +234,8 @@ impl Closer {
         draft.upstream_key_fingerprint = ticket.key_fingerprint.clone().map(Into::into);
         // Reserved for reads of our own secrets: stays empty for a key that the client brought (seed 002).
         if provider.auth == UpstreamAuth::Secret && ticket.key_source.is_some() {
-            draft.secrets_accessed = provider.secret_name.iter().map(|name| Cow::Owned(name.clone())).collect();
+            draft.secrets_accessed =
+                provider.secret_name.iter().map(|name| Cow::Owned(name.clone())).collect();
         }
     }
 

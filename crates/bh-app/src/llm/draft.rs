@@ -2,8 +2,8 @@
 
 use bh_domain::budget::Period;
 use bh_domain::evidence::record::{
-    AuditTrail, Compliance, ContentHash, CostBudget, Durability as Recorded, Execution, Failover, PolicyDecision,
-    SessionBudget, Text, Tokens,
+    AuditTrail, Compliance, ContentHash, CostBudget, Durability as Recorded, Execution, Failover,
+    PolicyDecision, SessionBudget, Text, Tokens,
 };
 use bh_domain::evidence::{Draft, codes};
 use bh_domain::money::NanoUsd;
@@ -25,7 +25,10 @@ pub(super) fn draft(ticket: &Ticket, invocation_type: &'static str, duration_ms:
     let (cost_budget, session_budget) = budgets(ticket);
     Draft {
         agent_id: caller.name.clone().into(),
-        audit_trail: AuditTrail { input_hash: ContentHash(ticket.input_hash()), output_hash: ContentHash(EMPTY_SHA256) },
+        audit_trail: AuditTrail {
+            input_hash: ContentHash(ticket.input_hash()),
+            output_hash: ContentHash(EMPTY_SHA256),
+        },
         classification: None,
         compliance: Compliance::default(),
         correlation_id: ticket.correlation_id.clone().into(),
@@ -84,7 +87,8 @@ pub(super) fn draft(ticket: &Ticket, invocation_type: &'static str, duration_ms:
 
 fn budgets(ticket: &Ticket) -> (Option<CostBudget>, Option<SessionBudget>) {
     let Some(state) = &ticket.budget else { return (None, None) };
-    let (estimate, limit, spent) = (state.estimate.min(COST_MAX), state.limit.min(COST_MAX), state.spent.min(COST_MAX));
+    let (estimate, limit, spent) =
+        (state.estimate.min(COST_MAX), state.limit.min(COST_MAX), state.spent.min(COST_MAX));
     match state.period {
         Period::Session => (None, Some(SessionBudget { estimate, limit, spent })),
         Period::Day | Period::Month => {
@@ -93,7 +97,12 @@ fn budgets(ticket: &Ticket) -> (Option<CostBudget>, Option<SessionBudget>) {
     }
 }
 
-pub(super) fn failover(ticket: &Ticket, role: &'static str, attempt: u32, failed: &FailedAttempt) -> Failover {
+pub(super) fn failover(
+    ticket: &Ticket,
+    role: &'static str,
+    attempt: u32,
+    failed: &FailedAttempt,
+) -> Failover {
     Failover {
         attempt,
         chain_position: failed.chain_position,

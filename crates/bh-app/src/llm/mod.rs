@@ -158,17 +158,25 @@ impl LlmStory {
         let caller = verify(&snapshot, &inbound).map_err(refused)?;
         let ticket = Ticket::new(parts, snapshot, caller, &inbound);
         let mut open = OpenCall::new(ticket, Closer::new(Arc::clone(parts)));
+        let session_id = open.ticket().session_id.clone();
         match self.governed(open.ticket_mut(), inbound).await {
-            Ok((sent, rate)) => Ok(answer::meter(parts, open, sent, rate)),
+            Ok((sent, rate)) => answer::meter(parts, open, sent, rate).await.map_err(|refusal| Refused {
+                refusal: Box::new(refusal),
+                family,
+                session_id,
+            }),
             Err(refusal) => {
-                let session_id = open.ticket().session_id.clone();
                 open.refuse(&refusal).await;
                 Err(Refused { refusal: Box::new(refusal), family, session_id })
             }
         }
     }
 
-    async fn governed(&self, ticket: &mut Ticket, inbound: Inbound) -> Result<(Sent, Option<RateVerdict>), Refusal> {
+    async fn governed(
+        &self,
+        ticket: &mut Ticket,
+        inbound: Inbound,
+    ) -> Result<(Sent, Option<RateVerdict>), Refusal> {
         let parts = &self.0;
         // The limit comes before the body: a flood costs neither memory nor parsing.
         let rate = crate::rates::count_request(&ticket.snapshot, &ticket.caller, inbound.started_ns)?;
@@ -196,7 +204,11 @@ impl LlmStory {
 fn verify(snapshot: &Arc<Snapshot>, inbound: &Inbound) -> Result<Arc<Caller>, Refusal> {
     if let Entry::Quickstart(_) = inbound.entry {
         let unset = || Refusal::new(Code::NotFound, "The quickstart is not being served");
-        return snapshot.quickstart.as_ref().map(|quickstart| Arc::clone(&quickstart.caller)).ok_or_else(unset);
+        return snapshot
+            .quickstart
+            .as_ref()
+            .map(|quickstart| Arc::clone(&quickstart.caller))
+            .ok_or_else(unset);
     }
     let client = snapshot.client_ip(inbound.peer, forwarded_for(&inbound.headers).as_deref());
     identity::data_plane_caller(snapshot, &inbound.headers, client)
@@ -204,7 +216,8 @@ fn verify(snapshot: &Arc<Snapshot>, inbound: &Inbound) -> Result<Arc<Caller>, Re
 
 /// All `X-Forwarded-For` lines as one list, in the order in which the hops added them.
 fn forwarded_for(headers: &HeaderMap) -> Option<String> {
-    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
+    let lines: Vec<&str> =
+        headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
     (!lines.is_empty()).then(|| lines.join(","))
 }
 

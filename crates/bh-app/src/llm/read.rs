@@ -8,7 +8,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, Method};
 use http_body::Body;
 
-use super::body::{PassingBody, collect, sha256};
+use super::body::{PassingBody, collect, fits, sha256};
 use super::ticket::Ticket;
 use super::{Entry, Inbound};
 
@@ -53,8 +53,9 @@ pub(super) async fn read(ticket: &mut Ticket, inbound: Inbound) -> Result<Asked,
     } else if body.is_end_stream() {
         AskedBody::Empty
     } else {
-        let (body, hash) = PassingBody::new(body, bytes_max, idle);
-        ticket.passing_hash = Some(hash);
+        fits(&body, bytes_max)?;
+        let (body, passing) = PassingBody::new(body, bytes_max, idle);
+        ticket.passing = Some(passing);
         AskedBody::Passing(body)
     };
     Ok(Asked { entry, method, query, headers, body })
@@ -62,10 +63,13 @@ pub(super) async fn read(ticket: &mut Ticket, inbound: Inbound) -> Result<Asked,
 
 /// A metered body must be readable: an encoded or non-JSON one would slip past every rule.
 fn expects_json(headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name| headers.get(name).map(|value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()));
+    let text =
+        |name| headers.get(name).map(|value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()));
     if let Some(kind) = text(CONTENT_TYPE) {
         let essence = kind.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") && !essence.to_ascii_lowercase().ends_with("+json") {
+        if !essence.eq_ignore_ascii_case("application/json")
+            && !essence.to_ascii_lowercase().ends_with("+json")
+        {
             let message = format!("This endpoint reads application/json, and the request says `{essence}`");
             return Err(Refusal::new(Code::UnsupportedMediaType, message));
         }

@@ -32,7 +32,8 @@ pub(super) fn candidates(ticket: &Ticket, asked: &Asked) -> Result<Vec<Choice>, 
     let requested = ticket.requested_model.as_deref();
     let first = match &asked.entry {
         Entry::Proxy { provider, .. } => {
-            let provider = snapshot.providers.get(provider).ok_or_else(|| unknown_provider(snapshot, provider))?;
+            let provider =
+                snapshot.providers.get(provider).ok_or_else(|| unknown_provider(snapshot, provider))?;
             vec![(Arc::clone(provider), None)]
         }
         Entry::Quickstart(_) => match &snapshot.quickstart {
@@ -59,7 +60,10 @@ type Pair = (Arc<Provider>, Option<String>);
 /// A native call's providers: an alias, `provider/model`, or whoever of the family serves the model.
 fn for_model(snapshot: &Snapshot, family: Family, requested: Option<&str>) -> Result<Vec<Pair>, Refusal> {
     let Some(model) = requested else {
-        return Err(Refusal::new(Code::InvalidRequest, "`model` is missing: it decides which provider serves the call"));
+        return Err(Refusal::new(
+            Code::InvalidRequest,
+            "`model` is missing: it decides which provider serves the call",
+        ));
     };
     let resolve = |candidate: &Candidate| -> Option<Pair> {
         let provider = snapshot.providers.get(&candidate.provider)?;
@@ -82,7 +86,10 @@ fn for_model(snapshot: &Snapshot, family: Family, requested: Option<&str>) -> Re
     // Whoever lists a price for the model comes first; ids break ties, so that every replica decides alike.
     serving.sort_by_key(|p| (!snapshot.prices.find(&p.id, model).1, p.id.clone()));
     serving.first().map(|p| vec![(Arc::clone(p), None)]).ok_or_else(|| {
-        Refusal::new(Code::ModelNotFound, format!("No configured provider serves the model `{model}` on this endpoint"))
+        Refusal::new(
+            Code::ModelNotFound,
+            format!("No configured provider serves the model `{model}` on this endpoint"),
+        )
     })
 }
 
@@ -116,7 +123,9 @@ fn permitted(ticket: &Ticket, choices: Vec<Choice>) -> Result<Vec<Choice>, Refus
         }
     }
     if kept.is_empty() {
-        return Err(reason.unwrap_or_else(|| Refusal::new(Code::ProviderUnknown, "No provider is configured")));
+        return Err(
+            reason.unwrap_or_else(|| Refusal::new(Code::ProviderUnknown, "No provider is configured"))
+        );
     }
     Ok(kept)
 }
@@ -128,14 +137,18 @@ fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
         let message = format!("Caller not allowed for this provider: `{}`", provider.id);
         return Err(Refusal::new(Code::ProviderNotAllowed, message));
     }
-    let ruled = [&caller.allowed_models, &caller.blocked_models, &provider.allowed_models, &provider.blocked_models];
+    let ruled =
+        [&caller.allowed_models, &caller.blocked_models, &provider.allowed_models, &provider.blocked_models];
     if ruled.iter().all(|list| list.is_empty()) {
         return Ok(());
     }
     let Some(model) = choice.model(ticket.requested_model.as_deref()) else {
         // Only calls that name a model can be judged by it; the others carry none (files, catalogues).
         return if ticket.endpoint.is_metered() {
-            Err(Refusal::new(Code::ModelRequired, "A model rule applies to this caller, and the request names no `model`"))
+            Err(Refusal::new(
+                Code::ModelRequired,
+                "A model rule applies to this caller, and the request names no `model`",
+            ))
         } else {
             Ok(())
         };

@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use secrecy::ExposeSecret;
 
 use super::admit::Admitted;
-use super::body::sha256;
+use super::body::{Passing, sha256};
 use super::read::{Asked, AskedBody};
 use super::route::Choice;
 use super::ticket::{FailedAttempt, Ticket};
@@ -40,9 +40,16 @@ pub(super) struct Sent {
 /// How one attempt ended.
 enum Tried {
     Answered(ProviderResponse),
-    Failed { class: &'static str, refusal: Refusal, retry_after: Option<Duration> },
+    Failed {
+        class: &'static str,
+        refusal: Refusal,
+        retry_after: Option<Duration>,
+    },
     /// An error answer of the provider that another attempt might avoid.
-    Declined { response: ProviderResponse, retry_after: Option<Duration> },
+    Declined {
+        response: ProviderResponse,
+        retry_after: Option<Duration>,
+    },
 }
 
 /// Sends the call.
@@ -51,7 +58,8 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
     let repeatable = !matches!(asked.body, AskedBody::Passing(_));
     let mut waited_ns = 0;
     let mut last: Option<(Choice, Tried, bool)> = None;
-    let deadline = parts.clock.monotonic_ns() + nanos(choices.first().map_or(Duration::ZERO, |c| c.provider.timeouts.request));
+    let deadline = parts.clock.monotonic_ns()
+        + nanos(choices.first().map_or(Duration::ZERO, |c| c.provider.timeouts.request));
     'choices: for choice in choices {
         for retry in 0..=choice.provider.retry.attempts {
             if let Some((earlier, failed, strip)) = last.take() {
@@ -83,7 +91,8 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
         }
         Some((choice, Tried::Failed { class, refusal, .. }, _)) => {
             note_failed(parts, ticket, &choice, class, None);
-            Err(refusal)
+            let callers_own = ticket.passing.as_ref().and_then(Passing::refusal);
+            Err(callers_own.unwrap_or(refusal))
         }
         None => Err(Refusal::new(Code::ProviderUnknown, "No provider is left to try")),
     }
@@ -109,7 +118,13 @@ fn note(parts: &Parts, ticket: &mut Ticket, choice: &Choice, tried: &Tried) {
     }
 }
 
-fn note_failed(parts: &Parts, ticket: &mut Ticket, choice: &Choice, class: &'static str, status: Option<u16>) {
+fn note_failed(
+    parts: &Parts,
+    ticket: &mut Ticket,
+    choice: &Choice,
+    class: &'static str,
+    status: Option<u16>,
+) {
     ticket.failed.push(FailedAttempt {
         provider: Arc::clone(&choice.provider),
         model: choice.model(ticket.requested_model.as_deref()).map(str::to_owned),
@@ -135,7 +150,9 @@ async fn pause(parts: &Parts, choice: &Choice, retry: u32, floor: Option<Duratio
     let ceiling = rule.initial.saturating_mul(2_u32.saturating_pow(retry - 1)).min(rule.max);
     let mut random = [0; 8];
     parts.entropy.fill(&mut random);
-    let jittered = ceiling.mul_f64(f64::from(u32::from_le_bytes([random[0], random[1], random[2], random[3]])) / f64::from(u32::MAX));
+    let jittered = ceiling.mul_f64(
+        f64::from(u32::from_le_bytes([random[0], random[1], random[2], random[3]])) / f64::from(u32::MAX),
+    );
     let wait = jittered.max(floor.unwrap_or_default());
     if wait > RETRY_AFTER_MAX || parts.clock.monotonic_ns() + nanos(wait) >= deadline {
         return false;
@@ -169,11 +186,13 @@ fn failed(fault: &SendFault) -> Tried {
     let (code, message) = match fault.kind {
         SendFaultKind::Timeout => (Code::UpstreamTimeout, "The provider did not answer in time"),
         SendFaultKind::Connect => (Code::UpstreamUnreachable, "The provider could not be reached"),
-        SendFaultKind::Broken => (Code::UpstreamUnreachable, "The connection to the provider broke before its answer"),
+        SendFaultKind::Broken => {
+            (Code::UpstreamUnreachable, "The connection to the provider broke before its answer")
+        }
         SendFaultKind::Forbidden => {
             (Code::UpstreamUnreachable, "The provider's address is one the gateway may not connect to")
         }
-        SendFaultKind::CallerBody => (Code::InvalidRequest, "The request body broke off, paused too long or is too large"),
+        SendFaultKind::CallerBody => (Code::InvalidRequest, "The request body broke off before its end"),
     };
     Tried::Failed { class: fault.kind.as_str(), refusal: Refusal::new(code, message), retry_after: None }
 }
@@ -196,13 +215,19 @@ fn prepare(
                 && facts.stream
                 && provider.inject_stream_usage
                 && facts.include_usage != Some(true);
-            let store = if ticket.endpoint == Endpoint::Responses { provider.store_mode } else { bh_wire::edit::StoreMode::Preserve };
+            let store = if ticket.endpoint == Endpoint::Responses {
+                provider.store_mode
+            } else {
+                bh_wire::edit::StoreMode::Preserve
+            };
             let edits = Edits { model: choice.model.as_deref(), include_usage: strip_usage, store };
             full(apply(bytes, facts, edits))
         }
         body @ AskedBody::Passing(_) => match std::mem::replace(body, AskedBody::Empty) {
             AskedBody::Passing(body) => body.boxed_unsync(),
-            AskedBody::Empty | AskedBody::Read { .. } => Empty::new().map_err(|never| match never {}).boxed_unsync(),
+            AskedBody::Empty | AskedBody::Read { .. } => {
+                Empty::new().map_err(|never| match never {}).boxed_unsync()
+            }
         },
     };
     let attempt = Attempt {
@@ -241,7 +266,9 @@ fn credential(
     if provider.auth == UpstreamAuth::ClientBearer {
         ticket.key_fingerprint = Some(fingerprint(key));
     }
-    let unusable = || Refusal::new(Code::UpstreamCredentialMissing, "The provider's credential cannot be sent in a header");
+    let unusable = || {
+        Refusal::new(Code::UpstreamCredentialMissing, "The provider's credential cannot be sent in a header")
+    };
     let key = std::str::from_utf8(key).map_err(|_| unusable())?;
     let (name, value) = provider.credential_style.header(key).map_err(|_| unusable())?;
     headers.insert(name, value);
@@ -272,7 +299,11 @@ fn target(ticket: &Ticket, choice: &Choice, asked: &Asked) -> Result<Uri, Refusa
         Entry::Native(endpoint) | Entry::Quickstart(endpoint) => native_path(*endpoint).to_owned(),
     };
     // A base URL with and without `/v1` means the same.
-    let base = if path.starts_with("/v1/") { provider.base_url.strip_suffix("/v1").unwrap_or(&provider.base_url) } else { &provider.base_url };
+    let base = if path.starts_with("/v1/") {
+        provider.base_url.strip_suffix("/v1").unwrap_or(&provider.base_url)
+    } else {
+        &provider.base_url
+    };
     let mut query = asked.query.clone().unwrap_or_default();
     if let Some(version) = provider.api_version.as_ref().filter(|_| !query.contains("api-version=")) {
         let joint = if query.is_empty() { "" } else { "&" };
@@ -280,7 +311,8 @@ fn target(ticket: &Ticket, choice: &Choice, asked: &Asked) -> Result<Uri, Refusa
     }
     let mark = if query.is_empty() { "" } else { "?" };
     let text = [base, &path, mark, &query].concat();
-    text.parse().map_err(|_| Refusal::new(Code::InvalidRequest, "The path or query cannot be forwarded as it is"))
+    text.parse()
+        .map_err(|_| Refusal::new(Code::InvalidRequest, "The path or query cannot be forwarded as it is"))
 }
 
 fn native_path(endpoint: Endpoint) -> &'static str {

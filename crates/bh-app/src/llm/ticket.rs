@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bh_domain::budget::Period;
 use bh_domain::money::NanoUsd;
-use bh_domain::time::Timestamp;
-use bh_wire::family::Endpoint;
 use bh_domain::price::TokenCounts;
 use bh_domain::refusal::Refusal;
+use bh_domain::time::Timestamp;
+use bh_wire::family::Endpoint;
 use http::HeaderMap;
 
-use super::body::PassingHash;
+use super::body::Passing;
 use super::close::{Closer, Ending, Outcome};
 use super::route::Choice;
 use super::{Entry, Inbound, Parts};
@@ -57,8 +57,8 @@ pub(crate) struct Ticket {
     pub(crate) durability: Durability,
     /// SHA-256 of the body as the client sent it; of nothing, until it has been read.
     pub(crate) read_hash: [u8; 32],
-    /// The hash of a body that passes unread.
-    pub(crate) passing_hash: Option<PassingHash>,
+    /// What is known of a body that passes unread.
+    pub(crate) passing: Option<Passing>,
     /// The money held for the call.
     pub(crate) holds: Vec<Hold>,
     /// The candidate that has been asked last: from here on the call may cost money.
@@ -77,7 +77,12 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    pub(crate) fn new(parts: &Parts, snapshot: Arc<Snapshot>, caller: Arc<Caller>, inbound: &Inbound) -> Self {
+    pub(crate) fn new(
+        parts: &Parts,
+        snapshot: Arc<Snapshot>,
+        caller: Arc<Caller>,
+        inbound: &Inbound,
+    ) -> Self {
         let asserted = |names: &[&str]| names.iter().find_map(|name| client_id(&inbound.headers, name));
         let session_id = if caller.accept_client_metadata { asserted(&SESSION_HEADERS) } else { None };
         let correlation_id = asserted(&["x-correlation-id"]).unwrap_or_else(|| inbound.request_id.clone());
@@ -97,7 +102,7 @@ impl Ticket {
             started_ns: inbound.started_ns,
             durability,
             read_hash: EMPTY_SHA256,
-            passing_hash: None,
+            passing: None,
             holds: Vec::new(),
             asked_of: None,
             requested_model: None,
@@ -114,7 +119,7 @@ impl Ticket {
 
     /// SHA-256 of what the client has sent.
     pub(crate) fn input_hash(&self) -> [u8; 32] {
-        self.passing_hash.as_ref().map_or(self.read_hash, PassingHash::current)
+        self.passing.as_ref().map_or(self.read_hash, Passing::hash)
     }
 }
 
@@ -148,7 +153,11 @@ impl OpenCall {
     }
 
     /// Holds more money, for a stream that costs more than was held.
-    pub(crate) fn hold_more(&self, budgets: Vec<Capped>, more: NanoUsd) -> BoxFuture<'static, Result<Hold, NoBudget>> {
+    pub(crate) fn hold_more(
+        &self,
+        budgets: Vec<Capped>,
+        more: NanoUsd,
+    ) -> BoxFuture<'static, Result<Hold, NoBudget>> {
         let keeper = self.closer.parts().budgets.clone();
         Box::pin(async move { keeper.hold(budgets, more).await })
     }
@@ -198,8 +207,8 @@ impl Drop for OpenCall {
 
 /// SHA-256 of no bytes.
 pub(crate) const EMPTY_SHA256: [u8; 32] = [
-    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41,
-    0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27,
+    0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];
 
 /// An id asserted by the client: short, printable, without spaces. Anything else is as good as absent.

@@ -208,7 +208,14 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// One record by id.
     fn record(&self, scope: Scope, id: String) -> StoreResult<Option<StoredRecord>>;
     /// Records `first..=last` of one tenant's chain, in chain order, at most `limit`.
-    fn chain(&self, scope: Scope, nid: Nid, first: u64, last: u64, limit: u32) -> StoreResult<Vec<StoredRecord>>;
+    fn chain(
+        &self,
+        scope: Scope,
+        nid: Nid,
+        first: u64,
+        last: u64,
+        limit: u32,
+    ) -> StoreResult<Vec<StoredRecord>>;
     /// Leaf hashes of records `first..=last` (1-based seq), in order.
     fn leaf_hashes(&self, scope: Scope, nid: Nid, first: u64, last: u64) -> StoreResult<Vec<[u8; 32]>>;
     /// Tree nodes of one level, indices `first..=last`, in order.

@@ -5,15 +5,16 @@ mod money;
 mod outside;
 
 pub use evidence::{
-    Appended, Batch, Checkpoint, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow, Position, Purge,
-    RecordRow, StoredHead, StoredRecord,
+    Appended, Batch, Checkpoint, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow, Position,
+    Purge, RecordRow, StoredHead, StoredRecord,
 };
 pub use money::{
-    BudgetStore, BudgetWindow, Figures, Grant, Holder, LeaseRequest, Settled, SessionSpend, SpendDelta, SpendQuery,
+    BudgetStore, BudgetWindow, Figures, Grant, Holder, LeaseRequest, SessionSpend, Settled, SpendDelta,
+    SpendQuery,
 };
 pub use outside::{
-    Attempt, CallerBodyBroken, Clock, Entropy, ProviderBody, ProviderRequest, ProviderResponse, SendFault, SendFaultKind, SystemClock,
-    SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
+    Attempt, CallerBodyBroken, Clock, Entropy, ProviderBody, ProviderRequest, ProviderResponse, SendFault,
+    SendFaultKind, SystemClock, SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
 };
 
 use std::fmt;

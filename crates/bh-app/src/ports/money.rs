@@ -136,7 +136,12 @@ pub trait BudgetStore: Send + Sync + 'static {
     /// Sums over days of one tenant (`None` = all tenants, for a system scope).
     fn settled(&self, scope: Scope, nid: Option<Nid>, query: SpendQuery) -> StoreResult<Settled>;
     /// Sums per caller over days of one tenant.
-    fn settled_by_caller(&self, scope: Scope, nid: Nid, query: SpendQuery) -> StoreResult<Vec<(String, Settled)>>;
+    fn settled_by_caller(
+        &self,
+        scope: Scope,
+        nid: Nid,
+        query: SpendQuery,
+    ) -> StoreResult<Vec<(String, Settled)>>;
     /// Marks this process alive at `now`; a durable write, so it also proves that the store can be written.
     fn heartbeat(&self, holder: Holder, now: Timestamp) -> StoreResult<()>;
     /// Marks processes dead that were last seen before `since` (all others, when this process owns the store

@@ -89,7 +89,9 @@ impl Entropy for SystemEntropy {
         // aws-lc's generator fails only when the operating system has no entropy at all; going on with
         // predictable ids or jitter is harmless, and keys are made through `aws_lc_rs` directly, which checks.
         if aws_lc_rs::rand::fill(bytes).is_err() {
-            bytes.copy_from_slice(&uuid::Uuid::now_v7().as_bytes().repeat(bytes.len() / 16 + 1)[..bytes.len()]);
+            bytes.copy_from_slice(
+                &uuid::Uuid::now_v7().as_bytes().repeat(bytes.len() / 16 + 1)[..bytes.len()],
+            );
         }
     }
 }

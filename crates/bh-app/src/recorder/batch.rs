@@ -9,7 +9,9 @@ use bh_domain::evidence::{ChainHead, HmacKey, seal};
 use bh_domain::tenant::Nid;
 
 use super::queue::Pending;
-use crate::ports::{Batch, EvidenceStore, HeadUpdate, Holder, NodeRow, RecordRow, SpendDelta, StoreFault, StoredHead};
+use crate::ports::{
+    Batch, EvidenceStore, HeadUpdate, Holder, NodeRow, RecordRow, SpendDelta, StoreFault, StoredHead,
+};
 
 /// Chain heads kept in memory; the least useful are re-read from the store when there are more tenants.
 const HEADS_MAX: usize = 65_536;
@@ -58,10 +60,15 @@ impl Sealer {
         let mut spend: HashMap<(Nid, Owner, String), SpendDelta> = HashMap::new();
         for entry in pending.iter().map(|pending| &pending.entry) {
             let nid = entry.draft.nid;
-            let head = self.next.entry(nid).or_insert_with(|| self.heads.get(&nid).cloned().unwrap_or_else(ChainHead::default));
-            let sealed = seal(&entry.draft, head, &self.key).map_err(|cause| fault("seal a record", cause))?;
+            let head = self
+                .next
+                .entry(nid)
+                .or_insert_with(|| self.heads.get(&nid).cloned().unwrap_or_else(ChainHead::default));
+            let sealed =
+                seal(&entry.draft, head, &self.key).map_err(|cause| fault("seal a record", cause))?;
             let nodes = head.advance(&sealed);
-            let rows = nodes.into_iter().map(|n| NodeRow { nid, level: n.level, index: n.index, hash: n.hash });
+            let rows =
+                nodes.into_iter().map(|n| NodeRow { nid, level: n.level, index: n.index, hash: n.hash });
             batch.nodes.extend(rows);
             batch.records.push(RecordRow {
                 nid,
@@ -90,7 +97,13 @@ impl Sealer {
 
     fn head_update(&self, nid: Nid, head: &ChainHead) -> HeadUpdate {
         let from_seq = self.heads.get(&nid).map_or(0, |committed| committed.seq);
-        HeadUpdate { nid, from_seq, to_seq: head.seq, leaf_hash: head.leaf_hash, frontier: head.frontier.to_bytes() }
+        HeadUpdate {
+            nid,
+            from_seq,
+            to_seq: head.seq,
+            leaf_hash: head.leaf_hash,
+            frontier: head.frontier.to_bytes(),
+        }
     }
 
     /// The batch is durable.
@@ -118,7 +131,8 @@ impl Sealer {
 }
 
 fn restored(stored: &StoredHead) -> Result<ChainHead, StoreFault> {
-    let frontier = Frontier::from_bytes(&stored.frontier).map_err(|cause| fault("read a chain head", cause))?;
+    let frontier =
+        Frontier::from_bytes(&stored.frontier).map_err(|cause| fault("read a chain head", cause))?;
     Ok(ChainHead { seq: stored.seq, leaf_hash: stored.leaf_hash, frontier })
 }
 

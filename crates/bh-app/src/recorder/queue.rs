@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bh_domain::evidence::record::Durability as Recorded;
 use bh_domain::evidence::{Draft, HmacKey};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
@@ -17,7 +18,7 @@ use crate::ports::{Appended, Batch, ContentRow, EvidenceStore, Holder, SpendDelt
 use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(3);
 /// Under load strict records wait for company too: a commit costs the same for one as for many.
 const STRICT_LINGER: Duration = Duration::from_millis(1);
 /// From this many records in the last batch on, there is load.
@@ -26,6 +27,8 @@ const LOADED_BATCH_RECORDS: usize = 8;
 const BATCH_RECORDS_MAX: usize = 512;
 /// Records that may wait in memory. Beyond it new calls are refused, or with `degrade`, records are given up.
 const PENDING_MAX: usize = 65_536;
+/// Note on a record whose call went on while evidence could not be written (`evidence.on_failure: degrade`).
+const DEGRADED: &str = "evidence_degraded";
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long the end of an answer waits for its record before it is given up.
@@ -103,6 +106,17 @@ pub(super) struct Pending {
     done: Option<oneshot::Sender<()>>,
 }
 
+impl Pending {
+    /// Lets the call go on before its record is durable; the record says so.
+    fn degrade(&mut self) {
+        let Some(done) = self.done.take() else { return };
+        self.entry.draft.durability = Recorded::Relaxed;
+        self.entry.draft.gateway_annotations.push(DEGRADED.into());
+        // A client that hung up no longer waits.
+        let _gone = done.send(());
+    }
+}
+
 impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recorder").field("healthy", &self.healthy()).finish_non_exhaustive()
@@ -164,10 +178,13 @@ impl Recorder {
         Err(Refusal::new(Code::EvidenceUnavailable, message).retry_after(1))
     }
 
-    /// Queues a record. A strict one returns a receipt to wait for.
+    /// Queues a record. A strict one returns a receipt to wait for, unless calls go on without: then it says so.
     pub fn submit(&self, entry: Entry, durability: Durability) -> Option<Receipt> {
         let inner = &self.0;
-        if inner.pending.load(Ordering::Relaxed) >= PENDING_MAX && inner.on_failure == OnFailure::Degrade {
+        let degrades = inner.on_failure == OnFailure::Degrade;
+        let full = inner.pending.load(Ordering::Relaxed) >= PENDING_MAX;
+        // What a call has cost is never given up while calls are refused; their refusals are.
+        if full && (degrades || !entry.draft.policy_decision.allowed) {
             inner.metrics.evidence_dropped.inc();
             return None;
         }
@@ -178,13 +195,18 @@ impl Recorder {
                 (Some(sender), Some(Receipt(receiver)))
             }
         };
+        let mut pending = Pending { entry, done };
+        if degrades && !self.healthy() {
+            pending.degrade();
+        }
         inner.pending.fetch_add(1, Ordering::Relaxed);
         let (was_empty, first_strict) = {
             let mut queue = inner.queue.lock();
             let was_empty = queue.waiting.is_empty();
-            queue.strict += usize::from(done.is_some());
-            let first_strict = done.is_some() && queue.strict == 1;
-            queue.waiting.push(Pending { entry, done });
+            let strict = pending.done.is_some();
+            queue.strict += usize::from(strict);
+            let first_strict = strict && queue.strict == 1;
+            queue.waiting.push(pending);
             (was_empty, first_strict)
         };
         if was_empty {
@@ -259,7 +281,7 @@ impl Recorder {
     }
 
     /// Makes one batch durable, however long it takes.
-    async fn write(&self, pending: Vec<Pending>) {
+    async fn write(&self, mut pending: Vec<Pending>) {
         let inner = &self.0;
         let mut backoff = RETRY_FIRST;
         let mut sealer = inner.sealer.lock().await;
@@ -271,6 +293,9 @@ impl Recorder {
                     tracing::error!(error = &fault as &dyn std::error::Error, "evidence was not written");
                     inner.metrics.evidence_failures.inc();
                     self.set_healthy(false);
+                    if inner.on_failure == OnFailure::Degrade {
+                        self.let_go_on(&mut pending);
+                    }
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(RETRY_MAX);
                 }
@@ -286,6 +311,13 @@ impl Recorder {
         }
         let left = inner.pending.fetch_sub(count, Ordering::AcqRel) - count;
         inner.metrics.evidence_pending.set(i64::try_from(left).unwrap_or(i64::MAX));
+    }
+
+    /// Nobody waits for a store that cannot be written: not those of this batch, and not those behind it.
+    fn let_go_on(&self, batch: &mut [Pending]) {
+        let mut queue = self.0.queue.lock();
+        batch.iter_mut().chain(&mut queue.waiting).for_each(Pending::degrade);
+        queue.strict = 0;
     }
 
     async fn try_write(&self, sealer: &mut Sealer, pending: &[Pending]) -> Result<bool, StoreFault> {

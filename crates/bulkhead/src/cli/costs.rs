@@ -9,6 +9,7 @@ use bh_app::budgets::BudgetKeeper;
 use bh_app::costs::{AgentCosts, COST_ROWS_MAX, CostExport, CostReads, Day};
 use bh_app::evidence::{IndexEntry, PAGE_RECORDS_MAX};
 use bh_app::identity::KeyHasher;
+use bh_app::metrics::Metrics;
 use bh_app::ports::{EvidenceFilter, Holder, Store};
 use bh_app::snapshot::Live;
 use bh_domain::budget::{TimeZone, Windows};
@@ -108,7 +109,7 @@ impl Books {
         // A snapshot is compiled for callers that come with keys; here none does.
         let hasher = KeyHasher::new(&[0; 32]);
         let keeper = BudgetKeeper::new(reader.store.clone(), Arc::clone(&reader.clock), Holder::default());
-        let runtime = Runtime::new(hasher, keeper);
+        let runtime = Runtime::new(hasher, keeper, Metrics::new());
         let (now, beside) = (reader.now(), reader.store.as_ref());
         let snapshot = compile::compile(&reader.loaded, &runtime, beside, 1, now, Mode::Configured).await?;
         let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));

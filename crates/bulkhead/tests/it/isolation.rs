@@ -152,6 +152,7 @@ on_both_stores! {
         for (path, body) in [
             ("/v1/evidence/export", json!({"tenant_id": "acme"})),
             ("/v1/evidence/export", json!({"tenant_id": "*", "agent_id": "app", "format": "json"})),
+            ("/v1/evidence/export", json!({"session_id": SESSION})),
             ("/v1/costs/export", json!({"tenant_id": "acme", "format": "json"})),
         ] {
             let export = Call::post(gateway.at(path), &body).bearer(WEB).send().await;
@@ -200,7 +201,7 @@ async fn everything_that_lists(gateway: &Gateway, objects: &[String]) -> Vec<Ans
     for object in objects {
         answers.push(tried(gateway, "GET", &format!("/v1/evidence?cursor={object}"), Some(WEB)).await);
     }
-    for body in [json!({"tenant_id": "acme"}), json!({"tenant_id": "*"}), json!({"session_id": SESSION})] {
+    for body in [json!({"tenant_id": "acme"}), json!({"tenant_id": "*"}), json!({"violations_only": true})] {
         for format in ["json", "csv", "ndjson", "signed-json", "signed-ndjson"] {
             let mut body = body.clone();
             body["format"] = json!(format);

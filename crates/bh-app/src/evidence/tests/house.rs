@@ -182,6 +182,7 @@ pub(crate) fn tenant(id: &str, nid: Nid, zone: &str, caps: Caps) -> Arc<Tenant> 
         id: TenantId::parse(id).unwrap(),
         nid,
         clock: Arc::new(ZoneClock::new(TimeZone::get(zone).unwrap(), NOW)),
+        meter: crate::metrics::Metrics::new().tenant(&TenantId::parse(id).unwrap()),
         rate: None,
         durability: None,
         active: true,

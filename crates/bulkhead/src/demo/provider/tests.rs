@@ -11,10 +11,9 @@ fn post(path: &str, body: &Value) -> Answer {
 }
 
 fn post_json(path: &str, body: &Value) -> Value {
-    match post(path, body) {
-        Answer::Json(StatusCode::OK, value) => value,
-        other => panic!("{other:?}"),
-    }
+    let Answer::Json(status, value) = post(path, body) else { panic!("a stream") };
+    assert_eq!(status, StatusCode::OK, "{value}");
+    value
 }
 
 /// The `event:` names and the `data:` of a stream, `[DONE]` as a JSON string.

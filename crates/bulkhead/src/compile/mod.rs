@@ -1,0 +1,280 @@
+//! From the typed configuration to the snapshot that requests read.
+
+mod callers;
+mod providers;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bh_app::budgets::{BudgetKeeper, ZoneClock};
+use bh_app::identity::{KeyHasher, Network};
+use bh_app::metrics::Metrics;
+use bh_app::ports::{StoreFault, TenantRow, TenantStore};
+use bh_app::rates::RateCells;
+use bh_app::snapshot::{
+    Candidate, Caps, Durability, EvidencePolicy, Limited, OnFailure, Provider, Snapshot, Tenant,
+};
+use bh_config::schema::{self, Budget, Config, TenantStatus};
+use bh_config::{Loaded, Money};
+use bh_domain::budget::TimeZone;
+use bh_domain::limit::RateLimit;
+use bh_domain::money::NanoUsd;
+use bh_domain::tenant::{DEFAULT_TENANT, Nid, TenantId};
+use bh_domain::time::Timestamp;
+use uuid::Uuid;
+
+use crate::quickstart;
+use callers::Build;
+
+/// How the gateway is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// As configured.
+    Configured,
+    /// `serve --proxy-quickstart`.
+    Quickstart,
+}
+
+/// What survives reloads: counts and accounts.
+pub(crate) struct Runtime {
+    pub(crate) hasher: KeyHasher,
+    pub(crate) rates: RateCells,
+    pub(crate) budgets: BudgetKeeper,
+    metrics: Arc<Metrics>,
+    zones: parking_lot::Mutex<HashMap<String, Arc<ZoneClock>>>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime").finish_non_exhaustive()
+    }
+}
+
+/// A sound configuration that cannot be put in force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CompileFault {
+    #[error("the tenants cannot be read from the store")]
+    Tenants(#[source] StoreFault),
+    #[error("the time zone `{0}` is unknown on this machine")]
+    Zone(String),
+    #[error("provider `{0}` needs a base_url")]
+    NoBaseUrl(String),
+    #[error(
+        "provider `{0}` has upstream_auth_mode client_bearer, which only `serve --proxy-quickstart` may use: it would send tenant keys to the provider"
+    )]
+    ClientBearer(String),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Runtime {
+    pub(crate) fn new(hasher: KeyHasher, budgets: BudgetKeeper, metrics: Arc<Metrics>) -> Self {
+        Self { hasher, rates: RateCells::default(), budgets, metrics, zones: parking_lot::Mutex::default() }
+    }
+
+    fn zone(&self, name: &str, now: Timestamp) -> Result<Arc<ZoneClock>, CompileFault> {
+        let mut zones = self.zones.lock();
+        if let Some(clock) = zones.get(name) {
+            return Ok(Arc::clone(clock));
+        }
+        let zone = TimeZone::get(name).map_err(|_| CompileFault::Zone(name.to_owned()))?;
+        let clock = Arc::new(ZoneClock::new(zone, now));
+        zones.insert(name.to_owned(), Arc::clone(&clock));
+        Ok(clock)
+    }
+
+    fn limited(&self, nid: Nid, name: &str, per_minute: Option<u32>) -> Option<Limited> {
+        let limit = RateLimit::per_minute(per_minute?)?;
+        Some(Limited { limit, cell: self.rates.cell(nid, name) })
+    }
+}
+
+/// Puts a configuration into the form requests read.
+pub(crate) async fn compile(
+    loaded: &Loaded,
+    runtime: &Runtime,
+    store: &dyn TenantStore,
+    generation: u64,
+    now: Timestamp,
+    mode: Mode,
+) -> Result<Snapshot, CompileFault> {
+    let config = &loaded.config;
+    let nids = tenant_rows(config, store, mode).await?;
+    let organization = organization_clock(config, runtime, now)?;
+    let tenants = tenants(config, runtime, &nids, now)?;
+    let build = Build { config, runtime, tenants: &tenants, organization: organization.as_ref() };
+    let gateway = config.gateway.as_ref().filter(|gateway| gateway.enabled);
+    let trusted = config.server.trusted_proxy_cidrs.iter();
+    let trusted = trusted.chain(gateway.iter().flat_map(|gateway| &gateway.trusted_proxy_cidrs));
+    Ok(Snapshot {
+        generation,
+        hasher: runtime.hasher.clone(),
+        version: version_of(loaded),
+        organization_clock: organization.clone(),
+        keyring: build.keyring()?,
+        providers: providers(gateway)?,
+        models: models(config),
+        prices: loaded.prices.table.clone(),
+        currency: config.pricing.currency.clone(),
+        global_rate: runtime.limited(Nid::SYSTEM, "", global_requests_per_minute(gateway, mode)),
+        evidence: evidence(config),
+        quickstart: build.quickstart(mode)?,
+        tenant_header: http::HeaderName::from_static("x-tenant-id"),
+        trusted_proxies: trusted.filter_map(|cidr| Network::parse(&cidr.to_string())).collect(),
+        default_output_tokens: u64::from(config.budgets.default_output_tokens),
+        body_bytes_max: config.server.body_bytes_max,
+        body_idle_timeout: Duration::from_millis(config.server.body_idle_timeout_ms),
+        tenants,
+    })
+}
+
+fn global_requests_per_minute(gateway: Option<&schema::Gateway>, mode: Mode) -> Option<u32> {
+    let configured = gateway.and_then(|gateway| gateway.rate_limits.global_requests_per_min);
+    match mode {
+        Mode::Configured => configured,
+        Mode::Quickstart => configured.or(Some(quickstart::GLOBAL_REQUESTS_PER_MINUTE)),
+    }
+}
+
+/// A short name for what is in force, the same on every replica with the same settings.
+fn version_of(loaded: &Loaded) -> String {
+    let shown = loaded.show();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, shown.as_bytes());
+    bh_domain::evidence::hex::encode(digest.as_ref()).chars().take(12).collect()
+}
+
+fn tenant_ids(config: &Config, mode: Mode) -> BTreeSet<String> {
+    let quickstart = (mode == Mode::Quickstart).then_some(quickstart::TENANT);
+    let callers = config.gateway.iter().flat_map(|gateway| &gateway.callers).map(schema::Caller::tenant);
+    let keys = config.api_keys.iter().map(schema::ApiKey::tenant);
+    let listed = config.tenants.iter().map(|tenant| tenant.id.0.as_str());
+    callers.chain(keys).chain(listed).chain([DEFAULT_TENANT]).chain(quickstart).map(str::to_owned).collect()
+}
+
+pub(crate) fn slug(text: &str) -> Result<TenantId, CompileFault> {
+    TenantId::parse(text).map_err(|error| CompileFault::Invalid(error.to_string()))
+}
+
+async fn tenant_rows(
+    config: &Config,
+    store: &dyn TenantStore,
+    mode: Mode,
+) -> Result<HashMap<TenantId, Nid>, CompileFault> {
+    let proposed = tenant_ids(config, mode)
+        .iter()
+        .map(|id| Ok(TenantRow { nid: Nid(Uuid::now_v7()), id: slug(id)? }))
+        .collect::<Result<Vec<_>, CompileFault>>()?;
+    let rows = store.ensure_tenants(proposed).await.map_err(CompileFault::Tenants)?;
+    Ok(rows.into_iter().map(|row| (row.id, row.nid)).collect())
+}
+
+fn organization_clock(
+    config: &Config,
+    runtime: &Runtime,
+    now: Timestamp,
+) -> Result<Option<Arc<ZoneClock>>, CompileFault> {
+    let budget = &config.budgets.organization;
+    let capped = budget.daily.is_some() || budget.monthly.is_some();
+    capped.then(|| runtime.zone(&config.budgets.timezone.0, now)).transpose()
+}
+
+fn tenants(
+    config: &Config,
+    runtime: &Runtime,
+    nids: &HashMap<TenantId, Nid>,
+    now: Timestamp,
+) -> Result<HashMap<TenantId, Arc<Tenant>>, CompileFault> {
+    let listed: BTreeMap<&str, &schema::Tenant> =
+        config.tenants.iter().map(|t| (t.id.0.as_str(), t)).collect();
+    let limits = config.gateway.as_ref().map(|gateway| &gateway.rate_limits);
+    let mut tenants = HashMap::with_capacity(nids.len());
+    for (id, nid) in nids {
+        let own = listed.get(id.as_str());
+        let zone = own.and_then(|tenant| tenant.timezone.as_ref()).unwrap_or(&config.budgets.timezone);
+        let per_minute = own.and_then(|tenant| tenant.rate_limits.requests_per_minute);
+        let per_minute = per_minute.or_else(|| limits.and_then(|limits| limits.per_tenant_requests_per_min));
+        let tenant = Tenant {
+            id: id.clone(),
+            nid: *nid,
+            clock: runtime.zone(&zone.0, now)?,
+            meter: runtime.metrics.tenant(id),
+            rate: runtime.limited(*nid, "", per_minute),
+            durability: own.and_then(|tenant| tenant.evidence.durability).map(durability),
+            active: own.is_none_or(|tenant| tenant.status == TenantStatus::Active),
+            caps: own.map_or_else(Caps::default, |tenant| caps(&tenant.budgets)),
+        };
+        tenants.insert(id.clone(), Arc::new(tenant));
+    }
+    Ok(tenants)
+}
+
+fn caps(budget: &Budget) -> Caps {
+    let Budget { daily, monthly, session } = budget;
+    Caps {
+        daily: amount(daily.as_ref()),
+        monthly: amount(monthly.as_ref()),
+        session: amount(session.as_ref()),
+    }
+}
+
+fn amount(money: Option<&Money>) -> Option<NanoUsd> {
+    money.map(|money| money.0)
+}
+
+fn durability(configured: schema::Durability) -> Durability {
+    match configured {
+        schema::Durability::Strict => Durability::Strict,
+        schema::Durability::Relaxed => Durability::Relaxed,
+    }
+}
+
+fn evidence(config: &Config) -> EvidencePolicy {
+    let evidence = &config.evidence;
+    let policy = config.gateway.as_ref().map(|gateway| &gateway.default_policy);
+    let organization = config.gateway.as_ref().and_then(|gateway| gateway.organization_policy.as_ref());
+    let logs = |own: bool, policy: Option<bool>, organization: Option<bool>| {
+        own || policy == Some(true) || organization == Some(true)
+    };
+    EvidencePolicy {
+        durability: durability(evidence.durability),
+        routes: evidence
+            .routes
+            .iter()
+            .map(|route| (route.prefix.clone(), durability(route.durability)))
+            .collect(),
+        on_failure: match evidence.on_failure {
+            schema::OnFailure::Refuse => OnFailure::Refuse,
+            schema::OnFailure::Degrade => OnFailure::Degrade,
+        },
+        store_prompts: logs(
+            evidence.store_prompts,
+            policy.map(|p| p.log_prompts),
+            organization.and_then(|o| o.log_prompts),
+        ),
+        store_answers: logs(
+            evidence.store_answers,
+            policy.map(|p| p.log_responses),
+            organization.and_then(|o| o.log_responses),
+        ),
+    }
+}
+
+fn models(config: &Config) -> HashMap<String, Vec<Candidate>> {
+    let candidate = |c: schema::Candidate| Candidate { provider: c.provider, model: c.model };
+    let models = config.models.iter();
+    models
+        .map(|(name, target)| (name.clone(), target.candidates().into_iter().map(candidate).collect()))
+        .collect()
+}
+
+fn providers(gateway: Option<&schema::Gateway>) -> Result<HashMap<String, Arc<Provider>>, CompileFault> {
+    let configured =
+        gateway.into_iter().flat_map(|gateway| gateway.providers.iter().map(move |p| (gateway, p)));
+    let enabled = configured.filter(|(_, (_, provider))| provider.enabled);
+    enabled
+        .map(|(gateway, (id, configured))| {
+            Ok((id.clone(), Arc::new(providers::provider(gateway, id, configured)?)))
+        })
+        .collect()
+}
