@@ -319,6 +319,14 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     headers.get(name).map(http::HeaderValue::as_bytes).filter(|value| !value.is_empty())
 }
 
+/// Whether a credential is one of this installation's own keys, which no provider may ever see.
+#[must_use]
+pub fn is_own_key(snapshot: &Snapshot, credential: &[u8]) -> bool {
+    let keyring = &snapshot.keyring;
+    digest_of(snapshot, credential)
+        .is_some_and(|d| keyring.caller(d).is_some() || keyring.operator(d).is_some())
+}
+
 fn digest_of(snapshot: &Snapshot, credential: &[u8]) -> Option<KeyDigest> {
     (credential.len() <= CREDENTIAL_BYTES_MAX).then(|| snapshot.hasher.digest(credential))
 }

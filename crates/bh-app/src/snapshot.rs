@@ -73,6 +73,8 @@ pub struct Quickstart {
     pub caller: Arc<Caller>,
     /// Where they go.
     pub provider: Arc<Provider>,
+    /// The listener may be one that others reach (`--unsafe-listen`); evidence says so.
+    pub unsafe_listen: bool,
 }
 
 /// A rate limit with the cell that counts against it.

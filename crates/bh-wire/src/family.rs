@@ -86,6 +86,13 @@ impl Endpoint {
         }
     }
 
+    /// Whether a request names its model in a JSON body that [`crate::request::read`] understands: every metered
+    /// endpoint, and the token counter, which costs nothing but is routed and ruled by its model all the same.
+    #[must_use]
+    pub fn names_model(self) -> bool {
+        self.is_metered() || self == Self::CountTokens
+    }
+
     /// Whether the endpoint can answer with a stream of events.
     #[must_use]
     pub fn can_stream(self) -> bool {

@@ -107,17 +107,26 @@ pub(crate) async fn check_secrets(
     Ok(())
 }
 
-/// Puts a gateway together.
-pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, AssembleFault> {
+/// Opens the store with the secrets that belong to it, and announces this process there.
+async fn open(
+    loaded: &Loaded,
+    holder: Holder,
+    now: Timestamp,
+) -> Result<(SqlStore, ServerSecrets), AssembleFault> {
     let (data_dir, secrets) = installation(loaded)?;
     let (url, connections_max) = store_url(loaded, &data_dir);
     let options = bh_store::Options { connections_max, ..bh_store::Options::default() };
-    let sql = bh_store::open(&url, options).await?;
-    check_secrets(&sql, &secrets).await?;
+    let store = bh_store::open(&url, options).await?;
+    check_secrets(&store, &secrets).await?;
+    join(&store, holder, now, is_sqlite(&url)).await?;
+    Ok((store, secrets))
+}
 
+/// Puts a gateway together.
+pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, AssembleFault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let holder = Holder(Uuid::now_v7());
-    join(&sql, holder, clock.now(), is_sqlite(&url)).await?;
+    let (sql, secrets) = open(loaded, holder, clock.now()).await?;
     let store: Arc<dyn Store> = Arc::new(sql.clone());
     let metrics = Metrics::new();
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);

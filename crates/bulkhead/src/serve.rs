@@ -80,7 +80,7 @@ pub(crate) async fn start(
     // Secrets in clear are not needed any more.
     drop(loaded);
     let (stop, stopping) = watch::channel(false);
-    let router = router(Arc::clone(&gateway.doors), mode == Mode::Quickstart, metrics_listener.is_none());
+    let router = router(Arc::clone(&gateway.doors), mode != Mode::Configured, metrics_listener.is_none());
     announce(&address);
     let run = Run { gateway, router, listener, metrics_listener, limits, source, stopping };
     let finished = tokio::spawn(run.until_stopped());

@@ -43,6 +43,9 @@ pub(super) async fn admit(
 ) -> Result<Admitted, Refusal> {
     let budgets = budgets_of(parts, ticket);
     let outcome = match &asked.body {
+        AskedBody::Read { .. } if !ticket.endpoint.is_metered() => {
+            parts.budgets.hold(Vec::new(), NanoUsd::ZERO).await
+        }
         AskedBody::Read { bytes, facts } => {
             let output = output_bound(ticket, facts);
             let loose = input_by_bytes(facts);

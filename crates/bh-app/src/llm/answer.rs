@@ -215,7 +215,11 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match self.watch {
-            Watch::Plain(_) if matches!(self.phase, Phase::Flowing) => self.inner.size_hint(),
+            Watch::Plain(_) if matches!(self.phase, Phase::Flowing) => {
+                let ready: u64 = self.ready.iter().map(|piece| piece.len() as u64).sum();
+                let whole = self.inner.size_hint().exact().map(|left| left + ready);
+                whole.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
             Watch::Plain(_) | Watch::Stream(_) => SizeHint::default(),
         }
     }

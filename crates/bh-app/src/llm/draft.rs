@@ -115,10 +115,23 @@ pub(super) fn failover(
 
 fn annotations(ticket: &Ticket) -> Vec<Text> {
     match ticket.caller.source {
-        CallerSource::Quickstart => vec!["quickstart_mode".into()],
+        CallerSource::Quickstart => quickstart_annotations(ticket),
         CallerSource::Anonymous => vec!["anonymous_caller".into()],
         CallerSource::Config | CallerSource::SourceIp => Vec::new(),
     }
+}
+
+/// What the quickstart was allowed that a developer should know of later (Talon dossier section 3.6).
+fn quickstart_annotations(ticket: &Ticket) -> Vec<Text> {
+    let unsafe_listen =
+        ticket.snapshot.quickstart.as_ref().is_some_and(|quickstart| quickstart.unsafe_listen);
+    let all_models = ticket.caller.allowed_models.is_empty();
+    let told = [
+        (true, "quickstart_mode"),
+        (all_models, "quickstart_model_allowlist_disabled"),
+        (unsafe_listen, "quickstart_unsafe_listen"),
+    ];
+    told.into_iter().filter(|(holds, _)| *holds).map(|(_, name)| name.into()).collect()
 }
 
 pub(super) fn invocation_type(ticket: &Ticket) -> &'static str {

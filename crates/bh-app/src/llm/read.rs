@@ -23,7 +23,7 @@ pub(super) struct Asked {
 
 /// The body, read or passing.
 pub(super) enum AskedBody {
-    /// A metered call's JSON.
+    /// The JSON of a call that names its model.
     Read { bytes: Bytes, facts: RequestFacts },
     /// Forwarded while it arrives; cannot be sent twice.
     Passing(PassingBody),
@@ -39,7 +39,7 @@ pub(super) async fn read(ticket: &mut Ticket, inbound: Inbound) -> Result<Asked,
         classified.map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string()))?;
     }
     let (bytes_max, idle) = (ticket.snapshot.body_bytes_max, ticket.snapshot.body_idle_timeout);
-    let body = if ticket.endpoint.is_metered() {
+    let body = if ticket.endpoint.names_model() {
         expects_json(&headers)?;
         let bytes = collect(body, bytes_max, idle).await?;
         ticket.read_hash = sha256(&bytes);
@@ -61,7 +61,7 @@ pub(super) async fn read(ticket: &mut Ticket, inbound: Inbound) -> Result<Asked,
     Ok(Asked { entry, method, query, headers, body })
 }
 
-/// A metered body must be readable: an encoded or non-JSON one would slip past every rule.
+/// A body that names a model must be readable: an encoded or non-JSON one would slip past every rule.
 fn expects_json(headers: &HeaderMap) -> Result<(), Refusal> {
     let text =
         |name| headers.get(name).map(|value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()));

@@ -144,7 +144,7 @@ fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
     }
     let Some(model) = choice.model(ticket.requested_model.as_deref()) else {
         // Only calls that name a model can be judged by it; the others carry none (files, catalogues).
-        return if ticket.endpoint.is_metered() {
+        return if ticket.endpoint.names_model() {
             Err(Refusal::new(
                 Code::ModelRequired,
                 "A model rule applies to this caller, and the request names no `model`",

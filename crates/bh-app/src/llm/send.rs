@@ -19,7 +19,7 @@ use super::read::{Asked, AskedBody};
 use super::route::Choice;
 use super::ticket::{FailedAttempt, Ticket};
 use super::{Entry, Parts, elapsed_ms};
-use crate::identity::bearer;
+use crate::identity::{bearer, is_own_key};
 use crate::ports::{Attempt, ProviderBody, ProviderRequest, ProviderResponse, SendFault, SendFaultKind};
 use crate::snapshot::{Capped, Provider, UpstreamAuth};
 
@@ -257,6 +257,7 @@ fn credential(
             None => return Ok(()),
         },
         UpstreamAuth::ClientBearer => match (bearer(incoming), configured) {
+            (Some(key), _) if is_own_key(&ticket.snapshot, key) => return Err(own_key()),
             (Some(key), _) => (key, "client"),
             (None, Some(key)) => (key, "env"),
             (None, None) => return Err(no_credential()),
@@ -273,6 +274,13 @@ fn credential(
     let (name, value) = provider.credential_style.header(key).map_err(|_| unusable())?;
     headers.insert(name, value);
     Ok(())
+}
+
+fn own_key() -> Refusal {
+    Refusal::new(
+        Code::UpstreamCredentialMissing,
+        "the bearer is one of this gateway's own keys, which are never sent to a provider: send your provider key",
+    )
 }
 
 fn no_credential() -> Refusal {

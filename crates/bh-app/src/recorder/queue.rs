@@ -19,12 +19,10 @@ use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
 const LINGER: Duration = Duration::from_millis(3);
-/// Under load strict records wait for company too: a commit costs the same for one as for many.
-const STRICT_LINGER: Duration = Duration::from_millis(1);
-/// From this many records in the last batch on, there is load.
-const LOADED_BATCH_RECORDS: usize = 8;
+/// How often the writer lets other tasks go first while they keep bringing records.
+const GATHER_ROUNDS_MAX: usize = 64;
 /// Records of one transaction.
-const BATCH_RECORDS_MAX: usize = 512;
+const BATCH_RECORDS_MAX: usize = 256;
 /// Records that may wait in memory. Beyond it new calls are refused, or with `degrade`, records are given up.
 const PENDING_MAX: usize = 65_536;
 /// Note on a record whose call went on while evidence could not be written (`evidence.on_failure: degrade`).
@@ -220,13 +218,11 @@ impl Recorder {
 
     /// Writes what is submitted, for as long as it is polled. One task runs this.
     pub async fn run(&self) {
-        let mut last_records = 0;
         loop {
             self.0.filled.notified().await;
-            while self.has_waiting() {
-                self.gather(last_records).await;
+            while self.waiting().0 > 0 {
+                self.gather().await;
                 let batch = self.take();
-                last_records = batch.len();
                 self.write(batch).await;
             }
         }
@@ -247,25 +243,29 @@ impl Recorder {
         self.0.sealer.lock().await.take_dirty()
     }
 
-    fn has_waiting(&self) -> bool {
-        !self.0.queue.lock().waiting.is_empty()
+    /// Lets a batch fill up: by time while nobody waits for it, else for as long as what is ready to run brings more.
+    async fn gather(&self) {
+        let (mut seen, strict) = self.waiting();
+        if !strict {
+            tokio::select! {
+                () = tokio::time::sleep(LINGER) => {}
+                () = self.0.urgent.notified() => {}
+            }
+        }
+        for _ in 0..GATHER_ROUNDS_MAX {
+            tokio::task::yield_now().await;
+            let (waiting, strict) = self.waiting();
+            if !strict || waiting == seen || waiting >= BATCH_RECORDS_MAX {
+                return;
+            }
+            seen = waiting;
+        }
     }
 
-    /// Lets a batch fill up: by time while nobody waits or many do, else just long enough for what is ready to run
-    /// to get in.
-    async fn gather(&self, last_records: usize) {
-        if self.0.queue.lock().strict > 0 {
-            if last_records >= LOADED_BATCH_RECORDS {
-                tokio::time::sleep(STRICT_LINGER).await;
-            } else {
-                tokio::task::yield_now().await;
-            }
-            return;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(LINGER) => {}
-            () = self.0.urgent.notified() => {}
-        }
+    /// How many records wait, and whether somebody waits for one of them.
+    fn waiting(&self) -> (usize, bool) {
+        let queue = self.0.queue.lock();
+        (queue.waiting.len(), queue.strict > 0)
     }
 
     fn take(&self) -> Vec<Pending> {

@@ -6,10 +6,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::Db;
 use crate::open::{Access, OpenFault, Options};
@@ -24,10 +24,10 @@ const READERS_IDLE_MAX: Duration = Duration::from_secs(60);
 const STATEMENTS_MAX: usize = 128;
 const PAGE_BYTES: u32 = 4_096;
 /// Page caches, in KiB with SQLite's minus sign. Small: the operating system caches the file as well.
-const WRITER_CACHE: &str = "-8192";
+const WRITER_CACHE: &str = "-4096";
 const READER_CACHE: &str = "-2048";
-/// The log is folded into the file when it has this many pages (16 MiB): a longer log makes rarer, but longer, stalls.
-const CHECKPOINT_PAGES: &str = "4096";
+/// The log is folded into the file when it has this many pages (8 MiB): a longer log makes rarer, but longer, stalls.
+const CHECKPOINT_PAGES: &str = "2048";
 /// What the log is cut back to after a burst, in bytes.
 const LOG_BYTES_KEPT: &str = "67108864";
 /// Rows that may wait between SQLite's thread and the reader of an answer.
@@ -104,6 +104,9 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .idle_timeout(READERS_IDLE_MAX)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // A commit that failed, on a full disk say, leaves the driver believing in a transaction that SQLite has long
+        // rolled back: such a connection never works again.
+        .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
 }
 
 fn settings(path: &Path, cache: &'static str) -> SqliteConnectOptions {

@@ -54,12 +54,16 @@ pub(super) fn validate(source: &ConfigSource, args: &ValidateArgs) -> Result<(),
         Err(fault) => return Err(fault.into()),
     };
     if args.json {
-        print::json(&json!({"valid": true, "warnings": loaded.warnings, "accepted_not_active_yet": loaded.inactive}))?;
+        print::json(
+            &json!({"valid": true, "warnings": loaded.warnings, "accepted_not_active_yet": loaded.inactive}),
+        )?;
     } else {
         report(&loaded)?;
     }
     if args.strict && !(loaded.warnings.is_empty() && loaded.inactive.is_empty()) {
-        return Err(Failure::new("the configuration is valid, but --strict also refuses what is listed above"));
+        return Err(Failure::new(
+            "the configuration is valid, but --strict also refuses what is listed above",
+        ));
     }
     Ok(())
 }
@@ -69,8 +73,12 @@ fn report(loaded: &Loaded) -> Result<(), Failure> {
         print::talk(&format!("warning: {warning}"));
     }
     for part in &loaded.inactive {
-        let place = if part.line > 0 { format!("{}:{}", part.source, part.line) } else { part.source.clone() };
-        print::line(&format!("accepted, not active yet: {} ({place}; comes with {})", part.path, part.comes_with))?;
+        let place =
+            if part.line > 0 { format!("{}:{}", part.source, part.line) } else { part.source.clone() };
+        print::line(&format!(
+            "accepted, not active yet: {} ({place}; comes with {})",
+            part.path, part.comes_with
+        ))?;
     }
     print::line("the configuration is valid")
 }
@@ -81,7 +89,9 @@ pub(super) fn run(source: &ConfigSource, command: ConfigCommand) -> Result<(), F
         ConfigCommand::Default => print::raw(bh_config::default_yaml()),
         ConfigCommand::Schema => print::json(&bh_config::json_schema()),
         ConfigCommand::Show => print::raw(&source.load()?.show()),
-        ConfigCommand::Explain { key, tenant, json } => explain(&source.load()?, &key, tenant.as_deref(), json),
+        ConfigCommand::Explain { key, tenant, json } => {
+            explain(&source.load()?, &key, tenant.as_deref(), json)
+        }
     }
 }
 

@@ -121,11 +121,13 @@ fn serve_command(config: Option<PathBuf>, args: &ServeArgs) -> Result<(), Failur
         let (host, port) = current.rsplit_once(':').unwrap_or((current.as_str(), "8080"));
         let host = args.host.as_deref().unwrap_or(host);
         let port = args.port.map_or_else(|| port.to_owned(), |port| port.to_string());
-        let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+        let host =
+            if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
         *listen = bh_config::ListenAddress::parse(&format!("{host}:{port}")).map_err(Failure::new)?;
     }
-    let mode = if args.proxy_quickstart { Mode::Quickstart } else { Mode::Configured };
-    if mode == Mode::Quickstart && !args.unsafe_listen {
+    let unsafe_listen = args.unsafe_listen;
+    let mode = if args.proxy_quickstart { Mode::Quickstart { unsafe_listen } } else { Mode::Configured };
+    if mode == (Mode::Quickstart { unsafe_listen: false }) {
         let address = listen.to_string();
         quickstart::loopback(address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host))?;
     }

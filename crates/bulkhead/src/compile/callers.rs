@@ -183,9 +183,7 @@ impl Build<'_> {
     }
 
     pub(super) fn quickstart(&self, mode: Mode) -> Result<Option<Quickstart>, CompileFault> {
-        if mode == Mode::Configured {
-            return Ok(None);
-        }
+        let Mode::Quickstart { unsafe_listen } = mode else { return Ok(None) };
         let tenant = self.tenant(quickstart::TENANT)?;
         let caps = quickstart::caps();
         let rate = self.runtime.limited(
@@ -196,7 +194,7 @@ impl Build<'_> {
         let budgets = self.budgets(quickstart::CALLER, tenant, caps);
         let caller = quickstart::caller(&self.config.quickstart, tenant, rate, budgets);
         let provider = quickstart::provider(&self.config.quickstart);
-        Ok(Some(Quickstart { caller: Arc::new(caller), provider: Arc::new(provider) }))
+        Ok(Some(Quickstart { caller: Arc::new(caller), provider: Arc::new(provider), unsafe_listen }))
     }
 }
 

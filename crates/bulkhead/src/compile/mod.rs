@@ -33,7 +33,10 @@ pub(crate) enum Mode {
     /// As configured.
     Configured,
     /// `serve --proxy-quickstart`.
-    Quickstart,
+    Quickstart {
+        /// `--unsafe-listen`: the listener need not be this machine's alone.
+        unsafe_listen: bool,
+    },
 }
 
 /// What survives reloads: counts and accounts.
@@ -133,7 +136,7 @@ fn global_requests_per_minute(gateway: Option<&schema::Gateway>, mode: Mode) -> 
     let configured = gateway.and_then(|gateway| gateway.rate_limits.global_requests_per_min);
     match mode {
         Mode::Configured => configured,
-        Mode::Quickstart => configured.or(Some(quickstart::GLOBAL_REQUESTS_PER_MINUTE)),
+        Mode::Quickstart { .. } => configured.or(Some(quickstart::GLOBAL_REQUESTS_PER_MINUTE)),
     }
 }
 
@@ -145,7 +148,7 @@ fn version_of(loaded: &Loaded) -> String {
 }
 
 fn tenant_ids(config: &Config, mode: Mode) -> BTreeSet<String> {
-    let quickstart = (mode == Mode::Quickstart).then_some(quickstart::TENANT);
+    let quickstart = (mode != Mode::Configured).then_some(quickstart::TENANT);
     let callers = config.gateway.iter().flat_map(|gateway| &gateway.callers).map(schema::Caller::tenant);
     let keys = config.api_keys.iter().map(schema::ApiKey::tenant);
     let listed = config.tenants.iter().map(|tenant| tenant.id.0.as_str());

@@ -8,8 +8,8 @@ use bh_testkit::{Reply, Script, Usage, on_both_stores};
 use serde_json::{Value, json};
 
 use crate::money::{
-    ADMIN, APP, BATCH, CENT, TOKEN, WEB, amount, at_once, call, call_of, config, count_of, day, entries, gateway,
-    provider, read, reload, sum,
+    ADMIN, APP, BATCH, CENT, TOKEN, WEB, amount, at_once, call, call_of, config, count_of, day, entries,
+    gateway, provider, read, reload, sum,
 };
 
 const NO_POLICY: &str = "{}";
@@ -167,7 +167,7 @@ on_both_stores! {
         let provider = provider();
         provider.on(|request| {
             // Answers come late and out of order, so that holds and settlements overlap.
-            let spread = u64::try_from(request.arrived_at.elapsed().subsec_nanos() % 30).unwrap_or(0);
+            let spread = u64::from(request.arrived_at.elapsed().subsec_nanos() % 30);
             let body = json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 10, "total_tokens": 17}});
             Some(Script::json(200, &body).after(Duration::from_millis(20 + spread)))
         });

@@ -8,8 +8,8 @@ use bh_testkit::{Answer, Call, Gateway, on_both_stores};
 use serde_json::{Value, json};
 
 use crate::money::{
-    ADMIN, APP, BATCH, CENT, WEB, amount, at_once, call, call_of, config, count_of, entries, gateway, provider, read,
-    sum, tamper,
+    ADMIN, APP, BATCH, CENT, WEB, amount, at_once, call, call_of, config, count_of, entries, gateway,
+    provider, read, sum, tamper,
 };
 
 const POLICIES: [&str; 3] = ["{}"; 3];
@@ -310,7 +310,8 @@ async fn a_record_says_which_durability_it_was_written_with() {
         }
         panic!("{id} is not on the record");
     };
-    let embed = Call::post(gateway.at("/v1/proxy/openai/v1/embeddings"), &json!({"model": "penny", "input": "hi"}));
+    let embed =
+        Call::post(gateway.at("/v1/proxy/openai/v1/embeddings"), &json!({"model": "penny", "input": "hi"}));
     assert_eq!(durability(APP, call(&gateway, APP).send().await).await, "strict");
     assert_eq!(durability(WEB, call(&gateway, WEB).send().await).await, "relaxed");
     assert_eq!(durability(APP, embed.bearer(APP).send().await).await, "relaxed");
@@ -322,7 +323,8 @@ async fn a_model_name_that_is_a_formula_is_disarmed_in_csv() {
     let gateway = gateway(&config(&provider, POLICIES, "")).start().await;
     let formula = "=HYPERLINK(\"http://evil.example\")";
     assert_eq!(call_of(&gateway, APP, formula, 1).send().await.status, 200);
-    let costs = Call::post(gateway.at("/v1/costs/export"), &json!({"format": "csv"})).bearer(APP).send().await.text();
+    let costs =
+        Call::post(gateway.at("/v1/costs/export"), &json!({"format": "csv"})).bearer(APP).send().await.text();
     let evidence = export(&gateway, APP, json!({"format": "csv"})).await.text();
     for csv in [costs, evidence] {
         assert!(csv.contains(",\"'=HYPERLINK(\"\"http://evil.example\"\")\","), "{csv}");

@@ -28,7 +28,8 @@ async fn acme_at_work(gateway: &Gateway) {
         let ask = Call::post(&url, &body).bearer(key).header("x-talon-session-id", SESSION);
         assert_eq!(ask.send().await.status, 200);
     }
-    let refused = Call::post(gateway.at("/v1/proxy/nowhere/v1/chat/completions"), &body).bearer(APP).send().await;
+    let refused =
+        Call::post(gateway.at("/v1/proxy/nowhere/v1/chat/completions"), &body).bearer(APP).send().await;
     assert_eq!(refused.status, 400);
 }
 

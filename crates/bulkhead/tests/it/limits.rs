@@ -3,7 +3,9 @@
 use bh_testkit::{Answer, Call, Gateway, on_both_stores};
 use serde_json::json;
 
-use crate::money::{APP, BATCH, WEB, at_once, call, config, count_of, entries, gateway, provider, read, reload};
+use crate::money::{
+    APP, BATCH, WEB, at_once, call, config, count_of, entries, gateway, provider, read, reload,
+};
 
 const NO_POLICY: &str = "{}";
 /// At 6 requests per minute, one is free again after ten seconds: long after a test has looked.

@@ -125,7 +125,12 @@ pub(crate) async fn record(gateway: &Gateway, id: &str) -> Value {
         if answer.status == 200 {
             return answer.json();
         }
-        assert!(answer.status == 404 && Instant::now() < deadline, "{id}: {} {}", answer.status, answer.text());
+        assert!(
+            answer.status == 404 && Instant::now() < deadline,
+            "{id}: {} {}",
+            answer.status,
+            answer.text()
+        );
         tokio::time::sleep(POLL_EVERY).await;
     }
 }
@@ -133,12 +138,6 @@ pub(crate) async fn record(gateway: &Gateway, id: &str) -> Value {
 /// A control-plane read by the caller.
 pub(crate) async fn get(gateway: &Gateway, path: &str) -> Answer {
     Call::get(gateway.at(path)).bearer(KEY).send().await
-}
-
-/// How many records there are.
-pub(crate) async fn record_count(gateway: &Gateway) -> usize {
-    let answer = get(gateway, "/v1/evidence").await.json();
-    answer["entries"].as_array().expect("a list").len()
 }
 
 /// The status, the failure reason, and the cost in nano-USD that a record tells.

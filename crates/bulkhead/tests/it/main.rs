@@ -7,3 +7,20 @@
 )]
 
 mod audit_cli;
+mod auth;
+mod bad_bodies;
+mod bad_input;
+mod budgets;
+mod config;
+mod crash;
+mod data_dir;
+mod demo;
+mod evidence_api;
+mod isolation;
+mod leaks;
+mod limits;
+mod matrix;
+mod money;
+mod quickstart;
+mod reload;
+mod store_faults;

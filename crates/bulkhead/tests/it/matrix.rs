@@ -5,13 +5,7 @@ use bh_http::{Family, MATRIX, Row};
 use bh_testkit::{Answer, Call, FakeProvider, Gateway, Store, on_both_stores};
 use serde_json::json;
 
-use crate::auth::{ADMIN_KEY, BULKHEAD, PROXIED_CHAT, chat, gateway_yaml};
-
-const ACME_KEY: &str = "acme-key-5d1e90";
-const GLOBEX_KEY: &str = "globex-key-c4a27b";
-const CALLERS: &str = "    - {name: acme-app, tenant_key: acme-key-5d1e90, tenant_id: acme}
-    - {name: globex-app, tenant_key: globex-key-c4a27b, tenant_id: globex}
-";
+use crate::auth::{ACME_KEY, ADMIN_KEY, BULKHEAD, GLOBEX_KEY, PROXIED_CHAT, TWO_CALLERS, chat, gateway_yaml};
 
 /// What a request shows for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +55,7 @@ impl Shown {
 }
 
 async fn start(store: Store, provider: &FakeProvider) -> Gateway {
-    let yaml = gateway_yaml(provider, CALLERS);
+    let yaml = gateway_yaml(provider, TWO_CALLERS);
     Gateway::builder(BULKHEAD).store(store).config(&yaml).env("TALON_ADMIN_KEY", ADMIN_KEY).start().await
 }
 
@@ -75,7 +69,11 @@ fn path_of(row: &Row, acme_id: &str) -> String {
 }
 
 fn methods_of(row: &Row) -> Vec<&'static str> {
-    if row.methods == "*" { vec!["GET", "POST", "PUT", "PATCH", "DELETE"] } else { row.methods.split(' ').collect() }
+    if row.methods == "*" {
+        vec!["GET", "POST", "PUT", "PATCH", "DELETE"]
+    } else {
+        row.methods.split(' ').collect()
+    }
 }
 
 fn assert_refused(answer: &Answer, row: &Row, what: &str) {

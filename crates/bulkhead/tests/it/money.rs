@@ -68,7 +68,8 @@ pub(crate) fn call(gateway: &Gateway, key: &str) -> Call {
 
 /// A chat call of a model that may make so many tokens.
 pub(crate) fn call_of(gateway: &Gateway, key: &str, model: &str, max_tokens: u64) -> Call {
-    let body = json!({"model": model, "max_tokens": max_tokens, "messages": [{"role": "user", "content": "hi"}]});
+    let body =
+        json!({"model": model, "max_tokens": max_tokens, "messages": [{"role": "user", "content": "hi"}]});
     Call::post(gateway.at("/v1/proxy/openai/v1/chat/completions"), &body).bearer(key)
 }
 

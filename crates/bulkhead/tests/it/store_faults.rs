@@ -29,9 +29,8 @@ fn limit_files(gateway: &Gateway, bytes: &str) {
 async fn readiness_becomes(gateway: &Gateway, status: u16) {
     for _ in 0..400 {
         let ready = Call::get(gateway.at("/readyz?verbose")).send().await;
-        if ready.status == status {
-            let evidence = if status == 200 { "ok" } else { "failing" };
-            assert_eq!(ready.json()["checks"]["evidence"], evidence, "{}", ready.text());
+        let evidence = if status == 200 { "ok" } else { "failing" };
+        if ready.status == status && ready.json()["checks"]["evidence"] == evidence {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -64,14 +63,20 @@ async fn all_is_well_again(gateway: &Gateway, provider: &FakeProvider) {
     assert_eq!(provider.hits(), 2);
     let records = entries(gateway, APP).await;
     let refused: Vec<_> = records.iter().filter(|record| record["allowed"] == false).collect();
-    assert_eq!((records.len(), refused.len(), sum(&records)), (REFUSED_CALLS + 2, REFUSED_CALLS, CENT.times(2)));
+    assert_eq!(
+        (records.len(), refused.len(), sum(&records)),
+        (REFUSED_CALLS + 2, REFUSED_CALLS, CENT.times(2))
+    );
     assert_eq!(day(gateway, APP, "app").await.settled, CENT.times(2));
     for record in &records {
         let id = record["id"].as_str().unwrap();
         assert_eq!(read(gateway, APP, &format!("/v1/evidence/{id}/verify")).await["valid"], true);
     }
     let refused = read(gateway, APP, &format!("/v1/evidence/{}", refused[0]["id"].as_str().unwrap())).await;
-    assert_eq!((&refused["failure_reason"], &refused["durability"]), (&json!("evidence_unavailable"), &json!("relaxed")));
+    assert_eq!(
+        (&refused["failure_reason"], &refused["durability"]),
+        (&json!("evidence_unavailable"), &json!("relaxed"))
+    );
 }
 
 /// Proves: TALON-43
@@ -107,7 +112,8 @@ async fn the_end_of_an_answer_waits_for_a_store_that_comes_back() {
     let provider = provider();
     let gateway = on_sqlite(&config(&provider, ["{}"; 3], "")).await;
     assert_eq!(call(&gateway, APP).send().await.status, 200);
-    let body = json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 10, "total_tokens": 17}});
+    let body =
+        json!({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 10, "total_tokens": 17}});
     provider.then(Script::json(200, &body).after(Duration::from_millis(500)));
     let running = tokio::spawn({
         let call = call(&gateway, APP);

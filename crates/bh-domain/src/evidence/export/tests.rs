@@ -281,22 +281,6 @@ fn records_come_in_order_and_from_one() {
     assert!(matches!(builder.push(3, &[0; 32], ""), Err(BuildError::OutOfOrder(3))));
 }
 
-/// Prints what verifying costs: `cargo test --release -p bh-domain -- --ignored --nocapture verifying_costs`.
-#[test]
-#[ignore = "a measurement, not a test"]
-fn verifying_costs() {
-    const RECORDS: u64 = 100_000;
-    let chain = Chain::of("acme", RECORDS);
-    let seqs: Vec<u64> = (1..=RECORDS).collect();
-    for format in [Format::Json, Format::Ndjson] {
-        let text = export(&[(&chain, &seqs)], format);
-        let started = std::time::Instant::now();
-        verify_read(text.as_bytes(), &signing_key().public_key(), None).unwrap();
-        let (each, bytes) = (started.elapsed() / RECORDS as u32, text.len() as u64 / RECORDS);
-        println!("{format:?}: {each:?} for a record of {bytes} bytes");
-    }
-}
-
 #[test]
 fn a_displaced_record_is_named_before_damage_further_on() {
     let text = export(&[(&Chain::of("acme", 4), &[1, 2, 3, 4])], Format::Json);
