@@ -90,8 +90,10 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
             Ok(Sent { choice, response, budgets, strip_usage, waited_ns })
         }
         Some((choice, Tried::Failed { class, refusal, .. }, _)) => {
-            note_failed(parts, ticket, &choice, class, None);
             let callers_own = ticket.passing.as_ref().and_then(Passing::refusal);
+            if callers_own.is_none() && class != SendFaultKind::CallerBody.as_str() {
+                note_failed(parts, ticket, &choice, class, None);
+            }
             Err(callers_own.unwrap_or(refusal))
         }
         None => Err(Refusal::new(Code::ProviderUnknown, "No provider is left to try")),

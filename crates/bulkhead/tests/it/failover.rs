@@ -188,22 +188,27 @@ async fn an_upload_is_sent_once() {
 }
 
 #[tokio::test]
-async fn a_fallback_of_another_family_is_never_asked() {
-    let line = ", fallback: [{provider: anthropic}, {provider: spare}]";
-    let [primary, spare, other] = std::array::from_fn(|_| FakeProvider::start());
-    let providers = format!(
-        "    openai: {{base_url: \"{}\"{line}}}\n    spare: {{base_url: \"{}\"}}\n    anthropic: {{base_url: \"{}\"}}\n",
-        primary.url(),
-        spare.url(),
-        other.url()
-    );
-    primary.then(down(503));
-    // Either the configuration is refused for it, or the call passes it by.
-    match binary().config(&config(&providers, "{}", "")).try_start().await {
-        Ok(gateway) => assert_eq!(post(&gateway, CHAT, &chat("gpt-4o-mini")).send().await.status, 200),
-        Err(end) => assert!(end.stderr.contains("fallback") && end.stderr.contains("anthropic"), "{end}"),
-    }
-    assert_eq!(other.hits(), 0);
+async fn another_family_is_never_asked_for_help() {
+    let [openai, anthropic] = [FakeProvider::start(), FakeProvider::start()];
+    let yaml = |fallback: &str| {
+        let providers = format!(
+            "    openai: {{base_url: \"{}\"{fallback}}}\n    anthropic: {{base_url: \"{}\"}}\n",
+            openai.url(),
+            anthropic.url()
+        );
+        let both = "[{provider: openai, model: gpt-4o-mini}, {provider: anthropic, model: claude}]";
+        config(&providers, "{}", &format!("models: {{any: {both}}}\n"))
+    };
+    let end = binary().config(&yaml(", fallback: [{provider: anthropic}]")).try_start().await.unwrap_err();
+    let reason = "gateway.providers.openai.fallback[0].provider: `anthropic` speaks another wire";
+    assert!(!end.ok() && end.stderr.contains(reason), "{end}");
+    // An alias may name both: it then means one model for each wire.
+    let gateway = binary().config(&yaml("")).start().await;
+    openai.then(down(503));
+    assert_eq!(post(&gateway, "/v1/chat/completions", &chat("any")).send().await.status, 503);
+    assert_eq!((openai.hits(), anthropic.hits()), (1, 0));
+    assert_eq!(post(&gateway, "/v1/messages", &chat("any")).send().await.status, 200);
+    assert_eq!((openai.hits(), anthropic.hits()), (1, 1));
 }
 
 #[tokio::test]

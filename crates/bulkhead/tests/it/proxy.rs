@@ -7,8 +7,7 @@ use bh_testkit::{Answer, Call, FakeProvider, RawSocket, Script, Store, on_both_s
 use serde_json::{Value, json};
 
 use crate::llm_setup::{
-    ANTHROPIC_KEY, AZURE_KEY, CHAT, KEY, MESSAGES, OPENAI_KEY, PATIENCE, PRICES, RESPONSES, Rig, binary,
-    chat, config, outcome, request_id, rig, rig_with,
+    CHAT, KEY, MESSAGES, PATIENCE, PRICES, Rig, binary, chat, config, outcome, request_id, rig, rig_with,
 };
 
 /// JSON as no library would write it: spaces, an escape, a member twice as long as it need be, a trailing newline.

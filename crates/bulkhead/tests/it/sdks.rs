@@ -39,8 +39,6 @@ impl Language {
             ("KEY", KEY),
             ("POOR_KEY", POOR_KEY),
             ("BUSY_KEY", BUSY_KEY),
-            // The scripts' folder stays as it is.
-            ("PYTHONDONTWRITEBYTECODE", "1"),
         ];
         let output = (self.run)(&clients.join(format!("{script}.{}", self.extension)), &env);
         assert!(output.ok() && output.stderr.is_empty(), "{}, {door}: {output}", self.name);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bh_testkit::{Reply, Script, Usage, on_both_stores};
 use serde_json::json;
 
-use crate::llm_setup::{CHAT, MESSAGES, PATIENCE, RESPONSES, chat, outcome, rig, rig_with, streamed, streamed_response};
+use crate::llm_setup::{
+    CHAT, MESSAGES, PATIENCE, RESPONSES, chat, outcome, rig, rig_with, streamed, streamed_response,
+};
 use crate::streaming::{assert_ended_by_us, spent, wires};
 
 /// A word costs a tenth of a cent here; input is free.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bh_testkit::client::joined;
-use bh_testkit::{Ending, FakeProvider, Headers, Reply, Script, Store, Usage, on_both_stores};
+use bh_testkit::{Ending, FakeProvider, Headers, Script, Store, on_both_stores};
 use serde_json::{Value, json};
 
 use crate::llm_setup::{

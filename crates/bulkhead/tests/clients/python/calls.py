@@ -3,6 +3,7 @@
 import os
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(__file__))
 from setting import MESSAGES, NATIVE, anthropic_client, openai_client
 
