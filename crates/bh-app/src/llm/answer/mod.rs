@@ -3,6 +3,9 @@
 //! Bytes leave as they arrived. Only the end is held: with strict evidence it leaves once the record and the money
 //! are durable. A client that hangs up drops the body, which ends the provider's call and settles what was used.
 
+mod brake;
+mod used;
+
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,14 +13,12 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::{Context as Hasher, SHA256};
 use bh_domain::limit::RateVerdict;
-use bh_domain::money::NanoUsd;
-use bh_domain::price::{ModelPrice, TokenCounts};
+use bh_domain::price::ModelPrice;
 use bh_domain::refusal::{Code, Refusal};
 use bh_wire::body::TopLevelScanner;
 use bh_wire::errors::ErrorBody;
 use bh_wire::headers::response_headers;
 use bh_wire::stream::{End, StreamWatcher};
-use bh_wire::{Family, Usage};
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Response};
@@ -25,20 +26,17 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::Answered;
-use super::close::{Ending, Outcome};
+use super::close::Ending;
 use super::route::Choice;
 use super::send::Sent;
 use super::ticket::OpenCall;
 use super::{Parts, elapsed_ms};
-use crate::budgets::{Hold, NoBudget};
 use crate::ports::{BoxFuture, ProviderBody};
-use crate::recorder::{EvidenceLost, Receipt};
-use crate::snapshot::Capped;
+use crate::recorder::EvidenceLost;
+use brake::Brake;
 
 /// The most of an answer that is kept when answers are stored.
 const STORED_ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of a plain answer per token, when its provider tells no usage.
-const BYTES_PER_TOKEN: u64 = 4;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
 
@@ -145,14 +143,6 @@ enum Phase {
     Done,
     /// The body breaks off here.
     Broken(Option<Fault>),
-}
-
-/// Ends a stream whose real cost has reached what is held, once no more can be held.
-struct Brake {
-    budgets: Vec<Capped>,
-    price: ModelPrice,
-    more: Option<BoxFuture<'static, Result<Hold, NoBudget>>>,
-    exhausted: bool,
 }
 
 impl std::fmt::Debug for AnswerBody {
@@ -392,55 +382,6 @@ impl AnswerBody {
         }
     }
 
-    fn close(&mut self, ending: Ending) -> Option<Receipt> {
-        let call = self.call.take()?;
-        let (tokens, estimated, model) = self.used(&call);
-        let failed = ending == Ending::ProviderError && self.http_status >= 400;
-        let outcome = Outcome {
-            choice: self.choice.clone(),
-            model,
-            http_status: Some(self.http_status),
-            tokens: if failed { TokenCounts::default() } else { tokens },
-            estimated: estimated && !failed,
-            output_hash: self.hash.take().map_or(super::ticket::EMPTY_SHA256, finished),
-            ttft_ms: self.ttft_ms,
-            ending,
-            answer: self.kept.take().map(BytesMut::freeze),
-        };
-        call.finish(outcome)
-    }
-
-    /// Tokens used so far, whether they are an estimate, and the model that answered.
-    fn used(&mut self, call: &OpenCall) -> (TokenCounts, bool, Option<String>) {
-        let ticket = call.ticket();
-        match std::mem::replace(&mut self.watch, Watch::Plain(Box::default())) {
-            Watch::Stream(watcher) => {
-                let outcome = watcher.finish();
-                let (usage, estimated) = outcome.progress.usage_or_estimate(ticket.input_estimate);
-                let metered = ticket.endpoint.is_metered();
-                (
-                    if metered { counts(usage) } else { TokenCounts::default() },
-                    estimated && metered,
-                    outcome.model,
-                )
-            }
-            Watch::Plain(scanner) => {
-                let found = scanner.finish();
-                let family: Family = self.choice.provider.family;
-                match found.usage(family, ticket.endpoint) {
-                    Some(usage) => (counts(usage), false, found.model()),
-                    None if ticket.endpoint.is_metered() => {
-                        let output = self.plain_bytes.div_ceil(BYTES_PER_TOKEN);
-                        let guess =
-                            TokenCounts { input: ticket.input_estimate, output, ..TokenCounts::default() };
-                        (guess, true, found.model())
-                    }
-                    None => (TokenCounts::default(), false, found.model()),
-                }
-            }
-        }
-    }
-
     fn paused_too_long(&mut self, cx: &mut Context<'_>) -> bool {
         while self.pause.as_mut().poll(cx).is_ready() {
             let due = self.last + self.idle;
@@ -459,40 +400,6 @@ impl AnswerBody {
         }
         false
     }
-
-    /// Compares the stream's cost with what is held, and holds more in time. Returns true while the stream must
-    /// wait for the answer to that.
-    fn brake_holds_back(&mut self, cx: &mut Context<'_>) -> bool {
-        let (Watch::Stream(watcher), Some(call)) = (&self.watch, &mut self.call) else { return false };
-        let ticket = call.ticket();
-        let (usage, _) = watcher.progress().usage_or_estimate(ticket.input_estimate);
-        let (cost, held) = (self.brake.price.cost(&counts(usage)), ticket.reserved);
-        if cost.0 <= held.0 / 10 * 9 || self.brake.budgets.is_empty() {
-            return false;
-        }
-        if self.brake.more.is_none() && !self.brake.exhausted {
-            let wish = (cost - held).max(NanoUsd(held.0 / 2)).max(NanoUsd(1));
-            self.brake.more = Some(call.hold_more(self.brake.budgets.clone(), wish));
-        }
-        if let Some(more) = &mut self.brake.more {
-            match more.as_mut().poll(cx) {
-                Poll::Pending => return cost > held,
-                Poll::Ready(Ok(hold)) => {
-                    call.add_hold(hold);
-                    self.brake.more = None;
-                    return false;
-                }
-                Poll::Ready(Err(_)) => {
-                    self.brake.more = None;
-                    self.brake.exhausted = true;
-                }
-            }
-        }
-        if self.brake.exhausted && cost >= held {
-            self.broke(Ending::Braked, "The budget is used up; the stream ends here");
-        }
-        false
-    }
 }
 
 impl Drop for AnswerBody {
@@ -505,15 +412,4 @@ impl Drop for AnswerBody {
 fn empty() -> ProviderBody {
     use http_body_util::BodyExt;
     http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync()
-}
-
-fn finished(hasher: Hasher) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(hasher.finish().as_ref());
-    hash
-}
-
-fn counts(usage: Usage) -> TokenCounts {
-    let Usage { input, output, cache_read, cache_write, reasoning, .. } = usage;
-    TokenCounts { input, output, cache_read, cache_write, reasoning }
 }
