@@ -11,7 +11,7 @@ pub enum Store {
 
 /// Writes one async scenario as two tests, `NAME::on_sqlite` and `NAME::on_postgres`.
 ///
-/// ```ignore
+/// ```text
 /// on_both_stores! {
 ///     /// Proves: TALON-03
 ///     async fn a_tenant_sees_only_its_own_records(store) {
