@@ -150,12 +150,16 @@ impl Run {
                 bh_http::serve(listener, router, limits, stopping).await;
             });
         }
-        if !bh_http::serve(listener, router, limits, stopping).await {
+        let finished = bh_http::serve(listener, router, limits, stopping).await;
+        if !finished {
             tracing::warn!("some calls did not finish in time and were cut off");
         }
         let written = doors.recorder.drain(EVIDENCE_DRAIN_MAX).await;
         jobs.checkpoint().await;
-        if let Err(fault) = jobs.store.retire(jobs.holder).await {
+        if !(finished && written) {
+            // What calls still hold may be spent: it counts as unsettled rather than being given back.
+            tracing::warn!("leases are kept until their windows end");
+        } else if let Err(fault) = jobs.store.retire(jobs.holder).await {
             tracing::warn!(error = &fault as &dyn std::error::Error, "leases were not given back");
         }
         tasks.shutdown().await;

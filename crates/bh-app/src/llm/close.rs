@@ -158,7 +158,7 @@ impl Closer {
             error: outcome.ending.reason().map(Into::into),
             estimated_cost: Some(ticket.reserved.min(COST_MAX)),
             http_status: outcome.http_status,
-            model_used: outcome.model.map_or_else(|| Cow::Owned(asked.clone()), Cow::Owned),
+            model_used: plain(outcome.model).map_or_else(|| Cow::Owned(asked.clone()), Cow::Owned),
             original_model: ticket.requested_model.clone().filter(|model| *model != asked).map(Cow::Owned),
             pricing_basis: basis.as_str().into(),
             pricing_known: basis.known(),
@@ -276,4 +276,9 @@ fn spend(ticket: &Ticket, tally: Tally, tokens: &TokenCounts, cost: NanoUsd) -> 
         deltas.push(delta(caller.tenant.nid, owner, SESSION_WINDOW));
     }
     deltas
+}
+
+/// A model name as a provider tells it, unless it holds what a column or a terminal cannot.
+fn plain(model: Option<String>) -> Option<String> {
+    model.filter(|model| !model.chars().any(char::is_control))
 }

@@ -44,6 +44,7 @@ pub(super) async fn read(ticket: &mut Ticket, inbound: Inbound) -> Result<Asked,
         let bytes = collect(body, bytes_max, idle).await?;
         ticket.read_hash = sha256(&bytes);
         let facts = request::read(ticket.endpoint, &bytes).map_err(|bad| invalid_body(&bad))?;
+        meterable(&facts)?;
         ticket.requested_model.clone_from(&facts.model);
         ticket.streamed = facts.stream;
         if ticket.snapshot.evidence.store_prompts {
@@ -85,4 +86,17 @@ fn expects_json(headers: &HeaderMap) -> Result<(), Refusal> {
 
 fn invalid_body(bad: &bh_wire::BadRequest) -> Refusal {
     Refusal::new(Code::InvalidRequest, bad.to_string())
+}
+
+/// What could not be recorded or settled is refused before it costs anything.
+fn meterable(facts: &RequestFacts) -> Result<(), Refusal> {
+    if facts.model.as_deref().is_some_and(|model| model.chars().any(char::is_control)) {
+        return Err(Refusal::new(Code::InvalidRequest, "`model` holds a control character"));
+    }
+    if facts.background {
+        let message =
+            "`background` is not supported: the answer comes without the usage that has to be paid for";
+        return Err(Refusal::new(Code::InvalidRequest, message));
+    }
+    Ok(())
 }

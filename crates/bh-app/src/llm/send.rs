@@ -304,6 +304,7 @@ fn target(ticket: &Ticket, choice: &Choice, asked: &Asked) -> Result<Uri, Refusa
     let path = match &asked.entry {
         Entry::Proxy { rest, .. } => rest.clone(),
         Entry::Native(endpoint) | Entry::Quickstart(endpoint) if azure => {
+            deployment_name(model)?;
             format!("/openai/deployments/{model}{}", native_path(*endpoint).trim_start_matches("/v1"))
         }
         Entry::Native(endpoint) | Entry::Quickstart(endpoint) => native_path(*endpoint).to_owned(),
@@ -323,6 +324,15 @@ fn target(ticket: &Ticket, choice: &Choice, asked: &Asked) -> Result<Uri, Refusa
     let text = [base, &path, mark, &query].concat();
     text.parse()
         .map_err(|_| Refusal::new(Code::InvalidRequest, "The path or query cannot be forwarded as it is"))
+}
+
+/// On Azure the model becomes part of the path: nothing in it may read as path or query.
+fn deployment_name(model: &str) -> Result<(), Refusal> {
+    let plain = model.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if plain && !matches!(model, "" | "." | "..") {
+        return Ok(());
+    }
+    Err(Refusal::new(Code::ModelNotFound, format!("`{model}` cannot be the name of an Azure deployment")))
 }
 
 fn native_path(endpoint: Endpoint) -> &'static str {

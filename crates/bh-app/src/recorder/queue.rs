@@ -8,7 +8,7 @@ use std::time::Duration;
 use bh_domain::evidence::record::Durability as Recorded;
 use bh_domain::evidence::{Draft, HmacKey};
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::Nid;
+use bh_domain::tenant::{Nid, Scope};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
@@ -329,9 +329,19 @@ impl Recorder {
                 Ok(true)
             }
             Appended::Stale(nids) => {
-                sealer.forget(&nids);
-                Ok(false)
+                let landed = self.landed(&batch).await?;
+                let all: Vec<Nid> = batch.heads.iter().map(|head| head.nid).collect();
+                sealer.forget(if landed { &all } else { &nids });
+                Ok(landed)
             }
         }
+    }
+
+    /// Whether this very batch is durable already: its commit succeeded, but the answer to it was lost. A batch lands
+    /// whole or not at all, so one of its records tells.
+    async fn landed(&self, batch: &Batch) -> Result<bool, StoreFault> {
+        let Some(first) = batch.records.first() else { return Ok(false) };
+        let found = self.0.store.record(Scope::tenant(first.nid), first.id.clone()).await?;
+        Ok(found.is_some())
     }
 }

@@ -296,3 +296,22 @@ async fn the_catalogue_lists_what_the_caller_may_ask_for_in_the_asker_s_dialect(
     assert_eq!(Call::get(native.gateway.at("/v1/models")).send().await.status, 401);
     assert_eq!(native.hits(), [0, 0, 0], "the catalogue is the gateway's own");
 }
+
+on_both_stores! {
+    /// A NUL reaches no column: PostgreSQL would refuse it, and with it the whole group of records.
+    async fn a_model_with_a_control_character_is_refused_and_the_next_call_is_recorded(store) {
+        let native = native(store, "").await;
+        let refused = native.ask("/v1/chat/completions", &json!({"model": "x\u{0}y", "messages": []})).await;
+        assert_eq!(refused.status, 400);
+        let answered = native.ask("/v1/chat/completions", &chat("llama-3")).await;
+        assert_eq!(answered.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_background_response_is_refused_because_its_usage_never_comes() {
+    let native = native(Store::Sqlite, "").await;
+    let asked = json!({"model": "gpt-4o-mini", "input": "hi", "background": true});
+    let refused = native.ask("/v1/responses", &asked).await;
+    assert_eq!((refused.status, native.openai.hits()), (400, 0));
+}
