@@ -10,6 +10,7 @@ use bh_domain::money::NanoUsd;
 use bh_domain::price::{PriceBasis, TokenCounts};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
+use bh_wire::family::Endpoint;
 use bytes::Bytes;
 
 use super::draft::{self, COST_MAX, believed, failover, invocation_type, tokens_of, words};
@@ -137,7 +138,8 @@ impl Closer {
     pub(super) fn finished(&self, ticket: &mut Ticket, outcome: Outcome) -> Option<Receipt> {
         let tokens = believed(outcome.tokens);
         let asked = outcome.choice.model(ticket.requested_model.as_deref()).unwrap_or_default().to_owned();
-        let free = !ticket.endpoint.is_metered() && tokens == TokenCounts::default();
+        // Catalogues and counting cost nothing; what any other unmetered path costs is not known, and the record says so.
+        let free = matches!(ticket.endpoint, Endpoint::Models | Endpoint::CountTokens);
         let (price, listed) = ticket.snapshot.prices.find(&outcome.choice.provider.id, &asked);
         let basis = if listed || free { price.basis(&tokens) } else { PriceBasis::DefaultEstimate };
         let cost = price.cost(&tokens).min(COST_MAX);

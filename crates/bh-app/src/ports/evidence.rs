@@ -229,6 +229,6 @@ pub trait EvidenceStore: Send + Sync + 'static {
     /// Removes the content of at most `limit` records older than `before` from one tenant, leaving hash and
     /// position (a tombstone), oldest first.
     fn purge(&self, scope: Scope, nid: Nid, before: Timestamp, limit: u32) -> StoreResult<Option<Purge>>;
-    /// Number of records of a tenant since an instant: (all, denied, failed).
+    /// Number of records of a tenant since an instant: (all, denied).
     fn counts_since(&self, scope: Scope, nid: Option<Nid>, since: Timestamp) -> StoreResult<(u64, u64)>;
 }

@@ -9,8 +9,7 @@ pub use evidence::{
     Purge, RecordRow, StoredHead, StoredRecord,
 };
 pub use money::{
-    BudgetStore, BudgetWindow, Figures, Grant, Holder, LeaseRequest, SessionSpend, Settled, SpendDelta,
-    SpendQuery,
+    BudgetStore, BudgetWindow, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta, SpendQuery,
 };
 pub use outside::{
     Attempt, CallerBodyBroken, Clock, Entropy, ProviderBody, ProviderRequest, ProviderResponse, SendFault,

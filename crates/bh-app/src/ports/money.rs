@@ -112,17 +112,6 @@ pub struct Settled {
     pub cost: NanoUsd,
 }
 
-/// One session's spending.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionSpend {
-    /// Caller.
-    pub caller: String,
-    /// Session id.
-    pub session_id: String,
-    /// Sums.
-    pub settled: Settled,
-}
-
 /// Leases, and the ledger of what was spent.
 pub trait BudgetStore: Send + Sync + 'static {
     /// Grants parts of budgets, durably, all in one transaction; each request is decided on its own.
