@@ -82,6 +82,11 @@ impl Process {
             self.child.kill().ok();
             self.status = self.child.wait().ok();
         }
+        self.read_to_end();
+    }
+
+    /// What an ended process printed last is still on its way through the pipes.
+    fn read_to_end(&mut self) {
         for reader in self.readers.drain(..) {
             reader.join().ok();
         }
@@ -93,8 +98,12 @@ impl Process {
             if self.status.is_none() {
                 self.status = self.child.try_wait().ok().flatten();
             }
-            if self.status.is_some() || Instant::now() >= deadline {
+            if self.status.is_some() {
+                self.read_to_end();
                 return self.status;
+            }
+            if Instant::now() >= deadline {
+                return None;
             }
             tokio::time::sleep(POLL_EVERY).await;
         }

@@ -51,10 +51,10 @@ on_both_stores! {
             assert_eq!(told["config_generation"], json!(1));
             assert_eq!(metric(&gateway, "bulkhead_config_current").await, 0);
             assert!(metric(&gateway, "bulkhead_config_rejections_total").await >= number);
-            assert!(gateway.output().contains(reason), "{}", gateway.output());
+            assert!(gateway.prints(reason, PATIENCE).await, "{}", gateway.output());
             assert_eq!(opens(&gateway, ACME_KEY).send().await.status, 200);
         }
-        assert!(gateway.output().contains("the last good one stays in force"), "{}", gateway.output());
+        assert!(gateway.prints("the last good one stays in force", PATIENCE).await, "{}", gateway.output());
         let quiet = Call::get(gateway.at("/readyz")).send().await.text();
         assert!(!quiet.contains("calers"), "details are for ?verbose: {quiet}");
 
