@@ -18,10 +18,13 @@ pub(crate) async fn append(db: &Db, batch: &Batch) -> Result<Appended, sqlx::Err
         tx.rollback().await?;
         return stale(db, &batch.heads).await;
     }
-    tx.execute_rows(&statements::ADD_RECORDS, record_values(&batch.records)).await?;
-    tx.execute_rows(&statements::ADD_NODES, node_values(&batch.nodes)).await?;
-    tx.execute_rows(&statements::ADD_SPEND, spend_values(batch)).await?;
-    tx.execute_rows(&statements::ADD_CONTENTS, content_values(&batch.contents)).await?;
+    tx.execute_each([
+        (&statements::ADD_SPEND, spend_values(batch)),
+        (&statements::ADD_NODES, node_values(&batch.nodes)),
+        (&statements::ADD_CONTENTS, content_values(&batch.contents)),
+        (&statements::ADD_RECORDS, record_values(&batch.records)),
+    ])
+    .await?;
     tx.commit().await?;
     Ok(Appended::Durable)
 }
@@ -51,9 +54,10 @@ fn head_values(heads: &[HeadUpdate]) -> Vec<Value> {
 }
 
 fn record_values(records: &[RecordRow]) -> Vec<Value> {
+    let mut nid = NidText::default();
     let row = |record: &RecordRow| -> [Value; 11] {
         [
-            record.nid.into(),
+            nid.of(record.nid),
             record.seq.into(),
             record.id.as_str().into(),
             record.at.into(),
@@ -67,6 +71,20 @@ fn record_values(records: &[RecordRow]) -> Vec<Value> {
         ]
     };
     records.iter().flat_map(row).collect()
+}
+
+/// The text of a tenant's network id, made once for the records that follow each other.
+#[derive(Default)]
+struct NidText(Option<(Nid, Arc<str>)>);
+
+impl NidText {
+    fn of(&mut self, nid: Nid) -> Value {
+        let (_, text) = match self.0.take() {
+            Some(kept) if kept.0 == nid => self.0.insert(kept),
+            Some(_) | None => self.0.insert((nid, uuid_text(nid.0))),
+        };
+        Value::from(&*text)
+    }
 }
 
 fn node_values(nodes: &[NodeRow]) -> Vec<Value> {

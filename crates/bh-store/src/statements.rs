@@ -200,14 +200,15 @@ statements! {
 
 bulk_statements! {
     /// Tenants that are not there yet: network id, slug, instant.
-    ENSURE_TENANTS = bulk!("INSERT INTO tenants (nid, id, created_ms) VALUES ", 3, " ON CONFLICT (id) DO NOTHING");
+    ENSURE_TENANTS = bulk!(Insert, "INSERT INTO tenants (nid, id, created_ms)", 3, " ON CONFLICT (id) DO NOTHING");
     /// Tenants by slug.
-    TENANTS_BY_ID = bulk!("SELECT nid, id FROM tenants WHERE id IN (", 1, ")");
+    TENANTS_BY_ID = bulk!(List, "SELECT nid, id FROM tenants WHERE id IN (", 1, ")");
     /// Heads by tenant.
-    HEADS = bulk!("SELECT nid, seq, leaf_hash, frontier FROM evidence_heads WHERE nid IN (", 1, ")");
+    HEADS = bulk!(List, "SELECT nid, seq, leaf_hash, frontier FROM evidence_heads WHERE nid IN (", 1, ")");
     /// Advances heads that are still where the batch was sealed: tenant, from, to, leaf hash, frontier. A head that
     /// has moved, or is gone, is not counted.
     ADVANCE_HEADS = bulk!(
+        List,
         "INSERT INTO evidence_heads (nid, from_seq, seq, leaf_hash, frontier) \
          SELECT v.column1, v.column2, v.column3, v.column4, v.column5 FROM (VALUES ",
         5,
@@ -217,25 +218,28 @@ bulk_statements! {
     );
     /// Records.
     ADD_RECORDS = bulk!(
+        Insert,
         "INSERT INTO evidence (nid, seq, id, at_ms, leaf_hash, caller, invocation_type, allowed, model, session_id, \
-         record) VALUES ",
+         record)",
         11,
         ""
     );
     /// Tree nodes.
-    ADD_NODES = bulk!("INSERT INTO evidence_nodes (nid, level, idx, hash) VALUES ", 4, "");
+    ADD_NODES = bulk!(Insert, "INSERT INTO evidence_nodes (nid, level, idx, hash)", 4, "");
     /// Sealed contents.
-    ADD_CONTENTS = bulk!("INSERT INTO evidence_contents (nid, record_id, kind, sealed) VALUES ", 4, "");
+    ADD_CONTENTS = bulk!(Insert, "INSERT INTO evidence_contents (nid, record_id, kind, sealed)", 4, "");
     /// Checkpoints; one of the same tenant and size is kept once.
     ADD_CHECKPOINTS = bulk!(
-        "INSERT INTO evidence_checkpoints (nid, size, note, at_ms) VALUES ",
+        Insert,
+        "INSERT INTO evidence_checkpoints (nid, size, note, at_ms)",
         4,
         " ON CONFLICT (nid, size) DO NOTHING"
     );
     /// Adds to this process's counters.
     ADD_SPEND = bulk!(
+        Insert,
         "INSERT INTO spend (nid, owner, window_label, holder, calls, denied, failed, input, output, cache_read, \
-         cache_write, reasoning, cost_nano) VALUES ",
+         cache_write, reasoning, cost_nano)",
         13,
         " ON CONFLICT (nid, owner, window_label, holder) DO UPDATE SET calls = spend.calls + excluded.calls, \
          denied = spend.denied + excluded.denied, failed = spend.failed + excluded.failed, \

@@ -8,10 +8,10 @@ mod value;
 use bh_domain::tenant::Scope;
 use sqlx::postgres::{PgPool, Postgres};
 use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqlitePool};
-use sqlx::{AssertSqlSafe, Transaction};
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
+use sqlx::{Arguments as _, AssertSqlSafe, SqlSafeStr, Transaction};
 
-pub(crate) use self::bulk::{Bulk, Placeholders, bulk, bulk_texts};
+pub(crate) use self::bulk::{Bulk, Form, Shape, bulk};
 pub(crate) use self::sqlite::Ownership;
 pub(crate) use self::value::{Row, Value, uuid_text};
 use crate::open::{OpenFault, Options, Place};
@@ -22,6 +22,9 @@ const WRITE_SQLITE: &str = "BEGIN IMMEDIATE";
 const WRITE_POSTGRES: &str = "BEGIN; SET LOCAL bulkhead.nid = '*'";
 /// Two gateways that start at once must not both migrate; any number serves that nobody else uses.
 const MIGRATE_LOCK: &str = "SELECT pg_advisory_xact_lock(4776014331)";
+
+/// Arguments of statements that share a trip to SQLite's thread: what bounds the memory of a large batch.
+const SCRIPT_ARGS_MAX: usize = 16_384;
 
 type Outcome<T> = Result<T, sqlx::Error>;
 
@@ -68,7 +71,7 @@ impl Db {
         args: Vec<Value>,
     ) -> Outcome<Vec<Row>> {
         if let Self::Sqlite { readers, .. } = self {
-            let rows = bind_sqlite(sql, args).fetch_all(readers).await?;
+            let rows = bind_sqlite(sql, args)?.fetch_all(readers).await?;
             return Ok(rows.into_iter().map(Row::Sqlite).collect());
         }
         let mut tx = self.read(scope).await?;
@@ -128,7 +131,7 @@ impl Tx {
     pub(crate) async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Outcome<u64> {
         match self {
             Self::Sqlite(tx) => {
-                bind_sqlite(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
+                bind_sqlite(sql, args)?.execute(&mut **tx).await.map(|done| done.rows_affected())
             }
             Self::Postgres(tx) => {
                 bind_postgres(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
@@ -140,7 +143,7 @@ impl Tx {
     pub(crate) async fn fetch(&mut self, sql: &'static str, args: Vec<Value>) -> Outcome<Vec<Row>> {
         match self {
             Self::Sqlite(tx) => {
-                let rows = bind_sqlite(sql, args).fetch_all(&mut **tx).await?;
+                let rows = bind_sqlite(sql, args)?.fetch_all(&mut **tx).await?;
                 Ok(rows.into_iter().map(Row::Sqlite).collect())
             }
             Self::Postgres(tx) => {
@@ -152,34 +155,53 @@ impl Tx {
 
     /// Runs a bulk statement over rows laid end to end; the number of rows it changed.
     pub(crate) async fn execute_rows(&mut self, bulk: &'static Bulk, rows: Vec<Value>) -> Outcome<u64> {
-        let mut left = rows.len() / bulk.columns;
-        let mut values = rows.into_iter();
+        self.execute_each([(bulk, rows)]).await
+    }
+
+    /// Runs bulk statements one after the other, each over rows laid end to end; the number of rows they changed
+    /// together. On SQLite all of them take one trip to its thread, as a rule.
+    pub(crate) async fn execute_each<const N: usize>(
+        &mut self,
+        parts: [(&'static Bulk, Vec<Value>); N],
+    ) -> Outcome<u64> {
+        let form = self.form();
+        let mut parts = parts.map(|(bulk, rows)| Rows::new(bulk, rows));
         let mut changed = 0;
-        while let Some(sized) = bulk.largest(self.placeholders(), left) {
-            let args = values.by_ref().take(sized.rows * bulk.columns).collect();
-            changed += self.execute(sized.text, args).await?;
-            left -= sized.rows;
+        while let Some(script) = Script::next(form, &mut parts) {
+            changed += self.run(script).await?;
         }
         Ok(changed)
     }
 
+    async fn run(&mut self, script: Script) -> Outcome<u64> {
+        match (self, &script.texts[..]) {
+            (tx, [text]) => tx.execute(text, script.args).await,
+            (Self::Sqlite(tx), texts) => {
+                // Safe: constants only. Joining them anew costs less than keeping every combination that comes up.
+                let text = AssertSqlSafe(texts.join(";"));
+                let done = bind_sqlite(text, script.args)?.execute(&mut **tx).await?;
+                Ok(done.rows_affected())
+            }
+            (Self::Postgres(_), _) => Err(sqlx::Error::Protocol("one statement at a time".to_owned())),
+        }
+    }
+
     /// Rows of a bulk statement over rows laid end to end.
     pub(crate) async fn fetch_rows(&mut self, bulk: &'static Bulk, rows: Vec<Value>) -> Outcome<Vec<Row>> {
-        let mut left = rows.len() / bulk.columns;
-        let mut values = rows.into_iter();
-        let mut found = Vec::with_capacity(left);
-        while let Some(sized) = bulk.largest(self.placeholders(), left) {
-            let args = values.by_ref().take(sized.rows * bulk.columns).collect();
-            found.append(&mut self.fetch(sized.text, args).await?);
-            left -= sized.rows;
+        let form = self.form();
+        let mut part = Rows::new(bulk, rows);
+        let mut found = Vec::with_capacity(part.left);
+        let mut args = Vec::new();
+        while let Some(text) = part.next(form, &mut args) {
+            found.append(&mut self.fetch(text, std::mem::take(&mut args)).await?);
         }
         Ok(found)
     }
 
-    fn placeholders(&self) -> Placeholders {
+    fn form(&self) -> Form {
         match self {
-            Self::Sqlite(_) => Placeholders::Plain,
-            Self::Postgres(_) => Placeholders::Numbered,
+            Self::Sqlite(_) => Form::Padded,
+            Self::Postgres(_) => Form::Exact,
         }
     }
 
@@ -208,15 +230,65 @@ impl Tx {
     }
 }
 
-fn bind_sqlite<'q>(
-    sql: &'static str,
+/// Rows of one bulk statement that wait for their turn.
+struct Rows {
+    bulk: &'static Bulk,
+    values: std::vec::IntoIter<Value>,
+    left: usize,
+}
+
+/// Statements that run in one trip, and their arguments in order.
+#[derive(Default)]
+struct Script {
+    texts: Vec<&'static str>,
     args: Vec<Value>,
-) -> Query<'q, Sqlite, <Sqlite as sqlx::Database>::Arguments> {
-    args.into_iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Int(int) => query.bind(int),
-        Value::Text(text) => query.bind(text),
-        Value::Bytes(bytes) => query.bind(bytes),
-    })
+}
+
+impl Script {
+    /// As much of what is left as one trip takes: on PostgreSQL, which prepares statements one by one, one of them.
+    fn next(form: Form, parts: &mut [Rows]) -> Option<Self> {
+        let mut script = Self::default();
+        for part in parts {
+            while let Some(text) = part.next(form, &mut script.args) {
+                script.texts.push(text);
+                if form == Form::Exact || script.args.len() >= SCRIPT_ARGS_MAX {
+                    return Some(script);
+                }
+            }
+        }
+        Some(script).filter(|script| !script.texts.is_empty())
+    }
+}
+
+impl Rows {
+    fn new(bulk: &'static Bulk, rows: Vec<Value>) -> Self {
+        let left = rows.len() / bulk.columns;
+        Self { bulk, values: rows.into_iter(), left }
+    }
+
+    /// The statement for the next rows, whose values it appends to `args`; `None` when there are no more.
+    fn next(&mut self, form: Form, args: &mut Vec<Value>) -> Option<&'static str> {
+        let sized = self.bulk.next(form, self.left)?;
+        let taken = sized.rows.min(self.left);
+        args.extend(self.values.by_ref().take(taken * self.bulk.columns));
+        args.extend(std::iter::repeat_n(Value::Int(None), (sized.rows - taken) * self.bulk.columns));
+        self.left -= taken;
+        Some(sized.text)
+    }
+}
+
+fn bind_sqlite(sql: impl SqlSafeStr, args: Vec<Value>) -> Outcome<Query<'static, Sqlite, SqliteArguments>> {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(args.len(), 0);
+    for value in args {
+        let added = match value {
+            Value::Int(int) => arguments.add(int),
+            Value::Text(text) => arguments.add(text),
+            Value::Bytes(bytes) => arguments.add(bytes),
+        };
+        added.map_err(sqlx::Error::Encode)?;
+    }
+    Ok(sqlx::query_with(sql, arguments))
 }
 
 fn bind_postgres<'q>(
@@ -236,16 +308,16 @@ impl Db {
         matches!(self, Self::Postgres(_))
     }
 
-    /// How this database's bulk statements write parameters.
+    /// How this database's bulk statements are written.
     #[cfg(test)]
-    pub(crate) fn placeholders(&self) -> Placeholders {
-        if self.is_postgres() { Placeholders::Numbered } else { Placeholders::Plain }
+    pub(crate) fn form(&self) -> Form {
+        if self.is_postgres() { Form::Exact } else { Form::Padded }
     }
 
     /// Prepares a statement whose parameters have the types of `sample`, or whatever types the database finds.
     #[cfg(test)]
     pub(crate) async fn prepare(&self, sql: &'static str, sample: &[Value]) -> Outcome<()> {
-        use sqlx::{Executor as _, SqlSafeStr as _};
+        use sqlx::Executor as _;
         match self {
             Self::Sqlite { writer, .. } => writer.prepare(sql.into_sql_str()).await.map(drop),
             Self::Postgres(pool) => {
