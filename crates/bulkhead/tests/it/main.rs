@@ -12,6 +12,7 @@ mod bad_bodies;
 mod bad_input;
 mod budgets;
 mod config;
+mod connections;
 mod crash;
 mod data_dir;
 mod demo;
