@@ -18,6 +18,7 @@ mod data_dir;
 mod demo;
 mod evidence_api;
 mod failover;
+mod http2;
 mod isolation;
 mod leaks;
 mod limits;
