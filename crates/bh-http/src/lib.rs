@@ -14,4 +14,4 @@ mod status;
 pub use ask::Doors;
 pub use axum::Router;
 pub use matrix::{Family, Handler, MATRIX, Row, metrics_router, router};
-pub use serve::{ListenerLimits, serve};
+pub use serve::{Drained, ListenerLimits, serve};

@@ -17,10 +17,10 @@ pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// One request to make. Build it, then [`Call::send`] or [`Call::stream`] it.
 #[derive(Clone, Debug)]
 pub struct Call {
-    method: String,
-    url: String,
-    headers: Headers,
-    body: Vec<u8>,
+    pub(crate) method: String,
+    pub(crate) url: String,
+    pub(crate) headers: Headers,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A whole answer.
@@ -237,7 +237,7 @@ fn closed(when: &str) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::UnexpectedEof, format!("the server closed {when}"))
 }
 
-fn split_url(url: &str) -> (&str, &str) {
+pub(crate) fn split_url(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").unwrap_or_else(|| panic!("{url}: tests speak plain http"));
     rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash))
 }

@@ -42,6 +42,16 @@ impl RawSocket {
         String::from_utf8_lossy(&seen).into_owned()
     }
 
+    /// Reads until `needle` has come; returns everything until then, or until the server closes or `patience` is over.
+    pub async fn read_until(&mut self, needle: &str, patience: Duration) -> String {
+        let mut seen = Vec::new();
+        let found = |seen: &[u8]| seen.windows(needle.len()).any(|window| window == needle.as_bytes());
+        let reading = async { while !found(&seen) && matches!(self.0.read_buf(&mut seen).await, Ok(1..)) {} };
+        // What has come by then is the answer.
+        timeout(patience, reading).await.ok();
+        String::from_utf8_lossy(&seen).into_owned()
+    }
+
     /// True when the server closes the connection within `patience` (bytes sent before that are dropped).
     pub async fn closes_within(&mut self, patience: Duration) -> bool {
         let mut buffer = [0_u8; 8192];

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bh_config::Loaded;
-use bh_http::{ListenerLimits, Router, metrics_router, router};
+use bh_http::{Drained, ListenerLimits, Router, metrics_router, router};
 use notify::Watcher;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -120,6 +120,8 @@ fn limits(loaded: &Loaded) -> ListenerLimits {
         header_bytes_max: server.header_bytes_max as usize,
         headers_max: server.headers_max as usize,
         header_timeout: Duration::from_millis(server.header_timeout_ms),
+        idle_timeout: Duration::from_millis(server.idle_timeout_ms),
+        write_timeout: Duration::from_millis(server.write_timeout_ms),
         drain_timeout: Duration::from_millis(server.drain_timeout_ms),
     }
 }
@@ -150,13 +152,22 @@ impl Run {
                 bh_http::serve(listener, router, limits, stopping).await;
             });
         }
-        let finished = bh_http::serve(listener, router, limits, stopping).await;
-        if !finished {
-            tracing::warn!("some calls did not finish in time and were cut off");
-        }
+        // Calls that are cut off have been dropped when this returns, and so have queued their records.
+        let drained = bh_http::serve(listener, router, limits, stopping).await;
+        let settled = match drained {
+            Drained::Whole => true,
+            Drained::Cut => {
+                tracing::warn!("some calls did not finish in time and were cut off");
+                true
+            }
+            Drained::Stuck => {
+                tracing::error!("some calls could not be cut off and are not on the record");
+                false
+            }
+        };
         let written = doors.recorder.drain(EVIDENCE_DRAIN_MAX).await;
         jobs.checkpoint().await;
-        if !(finished && written) {
+        if !(settled && written) {
             // What calls still hold may be spent: it counts as unsettled rather than being given back.
             tracing::warn!("leases are kept until their windows end");
         } else if let Err(fault) = jobs.store.retire(jobs.holder).await {

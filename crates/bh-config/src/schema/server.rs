@@ -28,13 +28,23 @@ pub struct Server {
     /// Most headers in one request.
     #[schemars(range(min = 8, max = 1000))]
     pub headers_max: u32,
-    /// Time to send a complete request head, in milliseconds.
+    /// Time to send a complete request head, in milliseconds: the first one counts from the connection's start, a
+    /// later one from its first byte.
     #[schemars(range(min = 100, max = 600_000))]
     pub header_timeout_ms: u64,
+    /// How long a connection without a call stays open, in milliseconds. Longer than a load balancer in front keeps
+    /// its own, so that it never uses one that is about to close.
+    #[schemars(range(min = 100, max = 86_400_000))]
+    pub idle_timeout_ms: u64,
     /// Longest silence inside a request body, in milliseconds.
     #[schemars(range(min = 100, max = 3_600_000))]
     pub body_idle_timeout_ms: u64,
-    /// Time that running calls get to finish when the process is told to stop, in milliseconds.
+    /// How long a client may leave an answer unread while more of it is ready, in milliseconds. Then the call ends,
+    /// and what was used is settled.
+    #[schemars(range(min = 100, max = 3_600_000))]
+    pub write_timeout_ms: u64,
+    /// Time that running calls get to finish when the process is told to stop, in milliseconds. What is left
+    /// then is cut off, and what was used is settled.
     #[schemars(range(min = 0, max = 3_600_000))]
     pub drain_timeout_ms: u64,
     /// Peers whose `X-Forwarded-For` is believed, as address ranges.
@@ -55,7 +65,9 @@ impl Default for Server {
             header_bytes_max: 65_536,
             headers_max: 100,
             header_timeout_ms: 10_000,
+            idle_timeout_ms: 75_000,
             body_idle_timeout_ms: 30_000,
+            write_timeout_ms: 60_000,
             drain_timeout_ms: 10_000,
             trusted_proxy_cidrs: Vec::new(),
             max_connections: 10_000,

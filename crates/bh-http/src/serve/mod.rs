@@ -1,0 +1,104 @@
+//! The accept loop: connections, their limits, and a graceful end.
+
+mod activity;
+mod body;
+mod connection;
+mod socket;
+mod stall;
+mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+
+use connection::Acceptor;
+use tasks::Tasks;
+
+/// What one listener allows.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerLimits {
+    /// Open connections; further ones wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Header bytes of one request.
+    pub header_bytes_max: usize,
+    /// Header lines of one request.
+    pub headers_max: usize,
+    /// From a connection's start, or a later request's first byte, until the head is complete.
+    pub header_timeout: Duration,
+    /// How long a connection without a call may stay open.
+    pub idle_timeout: Duration,
+    /// How long a client may leave an answer unread while more of it is ready.
+    pub write_timeout: Duration,
+    /// How long calls under way may take to finish once the gateway stops.
+    pub drain_timeout: Duration,
+}
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every call came to its end.
+    Whole,
+    /// The calls that did not end in time were cut off. They have settled what was used.
+    Cut,
+    /// Something could not even be cut off in time: its call may still be open.
+    Stuck,
+}
+
+/// The pause after the kernel refused a connection (out of file handles, say), so that the loop does not spin.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// How long calls that are cut off may take to settle. They only have to reach their next await.
+const CUT_MAX: Duration = Duration::from_secs(5);
+
+/// Serves `router` until `stop` turns true, then lets what runs finish, up to the drain limit, and cuts off the rest.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ListenerLimits,
+    mut stop: watch::Receiver<bool>,
+) -> Drained {
+    let tasks = Tasks::new();
+    let acceptor = Acceptor::new(router, limits, tasks.clone(), stop.clone());
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    loop {
+        let place = tokio::select! {
+            () = stopped(&mut stop) => break,
+            place = Arc::clone(&places).acquire_owned() => place,
+        };
+        let accepted = tokio::select! {
+            () = stopped(&mut stop) => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        let connection = acceptor.serve(stream, peer);
+        tasks.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits.drain_timeout, tasks.finished()).await.is_ok() {
+        return Drained::Whole;
+    }
+    match tokio::time::timeout(CUT_MAX, tasks.cut()).await {
+        Ok(()) => Drained::Cut,
+        Err(_) => Drained::Stuck,
+    }
+}
+
+/// Resolves once the gateway is to stop.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which also is the end.
+    if stop.wait_for(|stopped| *stopped).await.is_err() {
+        tracing::debug!("stop signal's sender is gone");
+    }
+}
