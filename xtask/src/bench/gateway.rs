@@ -47,6 +47,16 @@ impl Home {
         self.data().join("bulkhead.db")
     }
 
+    /// Takes a copy of another folder's SQLite file, which nobody has open.
+    pub(super) fn copy_database(&self, from: &Self) -> Result<(), String> {
+        let log = from.data().join("bulkhead.db-wal");
+        if log.metadata().is_ok_and(|log| log.len() > 0) {
+            return Err(format!("{}: a copy of the database would lack this", log.display()));
+        }
+        let copied = std::fs::copy(from.database(), self.database());
+        copied.map(drop).map_err(|e| format!("{}: {e}", self.database().display()))
+    }
+
     /// Starts the gateway on `core` and waits until it accepts connections; the address for chat completions.
     pub(super) fn serve(&self, binary: &Path, core: usize) -> Result<(Pinned, String), String> {
         let (config, data) = (self.config(), self.data());

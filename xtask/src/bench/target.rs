@@ -66,10 +66,7 @@ impl Bench {
             StoreKind::Postgres | StoreKind::Sqlite => None,
         };
         if let Some(binary) = gateway {
-            for durability in ["relaxed", "strict"] {
-                let database = postgres.as_ref().map(Postgres::fresh_database);
-                targets.push(bulkhead(binary, &work, &mock_address, durability, database, options)?);
-            }
+            targets.extend(gateways(binary, &work, &mock_address, postgres.as_ref(), options)?);
         }
         let direct_url = format!("http://{mock_address}/v1/chat/completions");
         let keys = keys_of(&work, options.tenants)?;
@@ -175,22 +172,35 @@ fn floor(rig: &Path, work: &Path, mock: &str, mode: &str, more: &[&str]) -> Resu
     Ok(Target::new(format!("floor `{mode}`"), url, process, None))
 }
 
-fn bulkhead(
+/// The gateway in both durabilities, each with a store of its own. Stores are filled before any gateway starts.
+fn gateways(
     binary: &Path,
     work: &Path,
     mock: &str,
-    durability: &str,
-    database: Option<Database>,
+    postgres: Option<&Postgres>,
     options: &Options,
-) -> Result<Target, String> {
-    let url = database.as_ref().map(Database::url);
-    let home = Home::new(work.join(durability), mock, durability, url.as_deref(), options)?;
-    if options.rows > 0 {
-        let file = home.database().to_string_lossy().into_owned();
-        gateway::fill(url.as_deref().unwrap_or(&file), options.rows, options.tenants)?;
+) -> Result<Vec<Target>, String> {
+    let mut prepared: Vec<(String, Home, Option<Database>)> = Vec::new();
+    for durability in ["relaxed", "strict"] {
+        let database = postgres.map(Postgres::fresh_database);
+        let url = database.as_ref().map(Database::url);
+        let home = Home::new(work.join(durability), mock, durability, url.as_deref(), options)?;
+        if options.rows > 0 {
+            match (&url, prepared.first()) {
+                (Some(url), _) => gateway::fill(url, options.rows, options.tenants)?,
+                (None, Some((_, filled, _))) => home.copy_database(filled)?,
+                (None, None) => {
+                    gateway::fill(&home.database().to_string_lossy(), options.rows, options.tenants)?;
+                }
+            }
+        }
+        prepared.push((format!("bulkhead `{durability}`"), home, database));
     }
-    let (process, url) = home.serve(binary, TARGET_CORE)?;
-    Ok(Target::new(format!("bulkhead `{durability}`"), url, process, database))
+    let started = prepared.into_iter().map(|(name, home, database)| {
+        let (process, url) = home.serve(binary, TARGET_CORE)?;
+        Ok(Target::new(name, url, process, database))
+    });
+    started.collect()
 }
 
 impl Target {
