@@ -33,7 +33,7 @@ pub(super) fn table(binary: &Path, records: u64, options: &Options) -> Result<St
     let home = Home::new(work.join("verify"), "127.0.0.1:9", "strict", url.as_deref(), options)?;
     let file = home.database().to_string_lossy().into_owned();
     gateway::fill(url.as_deref().unwrap_or(&file), records, options.tenants)?;
-    // Once up and down: the newest records have a signed checkpoint then, as they have in service.
+    // Once up and down: a first start makes the installation's secrets, which the commands below only read.
     drop(home.serve(binary, TARGET_CORE)?);
 
     let exported = records.min(EXPORT_RECORDS_MAX);
