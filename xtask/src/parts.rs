@@ -16,6 +16,9 @@ const CLIENTS: &str = "crates/bulkhead/tests/clients";
 pub(crate) fn set_up() -> Result<Vec<(&'static str, PathBuf)>, String> {
     let home = shell::target_dir().join("test-parts");
     std::fs::create_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+    if !shell::has("curl") {
+        apt_install(&["curl"])?;
+    }
     Ok(vec![
         (names::PG_BIN_ENV, postgres()?),
         (names::PYTHON_ENV, python(&home.join("python"))?),
@@ -23,7 +26,8 @@ pub(crate) fn set_up() -> Result<Vec<(&'static str, PathBuf)>, String> {
     ])
 }
 
-fn postgres() -> Result<PathBuf, String> {
+/// The folder of PostgreSQL's server programs, installed if need be.
+pub(crate) fn postgres() -> Result<PathBuf, String> {
     if names::installed_postgres().is_none() {
         apt_install(&["postgresql"])?;
     }

@@ -1,7 +1,7 @@
 //! Fills a store with sealed records, for measuring what grows with them.
 //!
-//! `cargo run --release -p bh-store --example fill -- URL RECORDS TENANTS [HMAC_KEY]`: tenants `fill-0`, `fill-1`, ...
-//! get RECORDS records in turn, one a second up to now, in real chains and trees. Run twice, it goes on where it was.
+//! `cargo run --release -p bh-store --example fill -- URL RECORDS TENANTS [HMAC_KEY [PREFIX]]`: tenants `PREFIX0`,
+//! `PREFIX1`, ... (`fill-0`, ...) get RECORDS records in turn, one a second up to now, in real chains and trees. Run twice, it goes on where it was.
 
 #![allow(clippy::print_stdout, reason = "progress is for reading")]
 
@@ -31,6 +31,7 @@ const BATCH_RECORDS: usize = 1_024;
 /// Records of one tenant in a row: a batch then touches few tenants, as a busy gateway's does.
 const RUN: usize = 64;
 const COST: NanoUsd = NanoUsd(1_250_000);
+const PREFIX_DEFAULT: &str = "fill-";
 const KEY_DEFAULT: &str = "fill-fill-fill-fill-fill-fill-fill-fill";
 
 type Failure = Box<dyn std::error::Error>;
@@ -38,14 +39,15 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [url, records, tenants, rest @ ..] = args.as_slice() else {
-        return Err("usage: fill URL RECORDS TENANTS [HMAC_KEY]".into());
+        return Err("usage: fill URL RECORDS TENANTS [HMAC_KEY [PREFIX]]".into());
     };
     let key = HmacKey::parse(rest.first().map_or(KEY_DEFAULT, String::as_str))?;
+    let prefix = rest.get(1).map_or(PREFIX_DEFAULT, String::as_str);
     let (records, tenants) = (records.parse()?, tenants.parse::<usize>()?.max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let store = open(url, Options::default()).await?;
-        let mut filling = Filling::new(&store, tenants, records, key).await?;
+        let mut filling = Filling::new(&store, prefix, tenants, records, key).await?;
         while filling.left > 0 {
             filling.append(&store).await?;
         }
@@ -70,9 +72,15 @@ struct Filling {
 }
 
 impl Filling {
-    async fn new(store: &SqlStore, tenants: usize, left: usize, key: HmacKey) -> Result<Self, Failure> {
+    async fn new(
+        store: &SqlStore,
+        prefix: &str,
+        tenants: usize,
+        left: usize,
+        key: HmacKey,
+    ) -> Result<Self, Failure> {
         let proposed: Result<Vec<_>, _> =
-            (0..tenants).map(|n| TenantId::parse(&format!("fill-{n}"))).collect();
+            (0..tenants).map(|n| TenantId::parse(&format!("{prefix}{n}"))).collect();
         let proposed = proposed?.into_iter().map(|id| TenantRow { nid: Nid(Uuid::now_v7()), id }).collect();
         let tenants = store.ensure_tenants(proposed).await?;
         let stored = store.heads(tenants.iter().map(|tenant| tenant.nid).collect()).await?;

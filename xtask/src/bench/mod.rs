@@ -5,17 +5,21 @@
 //! is the figure to trust, because it does not move with the neighbours as rates and latencies do.
 
 mod figures;
+mod gateway;
 mod options;
 mod process;
 mod report;
 mod sample;
 mod scenario;
+mod streams;
 mod target;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
 use crate::{Done, shell};
-use options::Options;
+use options::{Mode, Options};
+use sample::Sample;
 use scenario::{Measured, Scenario};
 use target::Bench;
 
@@ -27,11 +31,35 @@ pub(crate) fn run(args: &[&str]) -> Done {
     };
     let rig = build_rig()?;
     let gateway = if options.self_check { None } else { Some(build_gateway()?) };
-    let mut bench = Bench::start(&rig, gateway.as_deref(), &options)?;
-    bench.prefill(options.rows)?;
-    let measured = rounds(&mut bench, &options)?;
-    print!("{}", report::markdown(&bench, &measured, &options));
+    let setting = report::setting(&options);
+    let text = match (options.mode, &gateway) {
+        (Mode::Verify(_), None) => return Err("bench: --verify needs the gateway".to_owned()),
+        (Mode::Verify(records), Some(binary)) => verify::table(binary, records, &options)?,
+        (Mode::Streams(count), gateway) => {
+            streams::table(&Bench::start(&rig, gateway.as_deref(), &options)?, count, &options)?
+        }
+        (Mode::Table, gateway) => {
+            let mut bench = Bench::start(&rig, gateway.as_deref(), &options)?;
+            let first_uses = first_uses(&bench, options.tenants)?;
+            let measured = rounds(&mut bench, &options)?;
+            report::markdown(&bench, &measured) + &report::first_uses(&bench, &first_uses)
+        }
+    };
+    print!("{setting}\n\n{text}");
     Ok(())
+}
+
+/// With many keys, what the first request of each costs: one sample a target. The rounds then measure keys in use.
+fn first_uses(bench: &Bench, tenants: u64) -> Result<Vec<Sample>, String> {
+    if tenants == 1 {
+        return Ok(Vec::new());
+    }
+    let first = |target| {
+        let sample = bench.use_every_key(target, tenants)?;
+        eprintln!("  {:22} {:12} {sample}", target.name, "first use");
+        Ok(sample)
+    };
+    bench.targets.iter().map(first).collect()
 }
 
 fn rounds(bench: &mut Bench, options: &Options) -> Result<Measured, String> {

@@ -1,5 +1,6 @@
 //! A measured process: pinned to a core, watched through `/proc`, ended by its id.
 
+use std::io::Read;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -9,6 +10,8 @@ use crate::shell;
 
 /// The kernel counts CPU time of a process in ticks of this length, on every Linux of today.
 const TICK_US: u64 = 10_000;
+/// Enough for 20,000 streams: each is two sockets of a gateway.
+const FILES_WANTED: u64 = 65_536;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL_EVERY: Duration = Duration::from_millis(20);
 
@@ -32,7 +35,8 @@ impl Pinned {
         let errors = file.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
         let mut command = Command::new("setpriv");
         command
-            .args(["--pdeathsig", "KILL", "--", "taskset", "-c", &core.to_string()])
+            .args(["--pdeathsig", "KILL", "--", "prlimit", &files_limit()])
+            .args(["taskset", "-c", &core.to_string()])
             .arg(program)
             .args(args);
         command.envs(env.iter().copied()).stdin(Stdio::null()).stdout(file).stderr(errors);
@@ -71,10 +75,80 @@ impl Pinned {
 
     /// The largest resident size so far, in KiB.
     pub(super) fn peak_rss_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-        line.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0)
+        status_kib(self.child.id(), "VmHWM:")
     }
+
+    /// The resident size now, in KiB.
+    pub(super) fn rss_kib(&self) -> u64 {
+        status_kib(self.child.id(), "VmRSS:")
+    }
+}
+
+/// A size from a process's status; 0 once it has ended.
+fn status_kib(pid: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0)
+}
+
+/// What a program cost from its start to its end.
+#[derive(Clone, Debug)]
+pub(super) struct Cost {
+    pub(super) wall_s: f64,
+    pub(super) peak_rss_kib: u64,
+    pub(super) stdout: String,
+}
+
+/// Runs a program on one core to its end.
+///
+/// # Errors
+/// When it cannot be run or fails, with what it said.
+pub(super) fn cost_of(core: usize, command: &mut Command) -> Result<Cost, String> {
+    let mut pinned = Command::new("taskset");
+    pinned.args(["-c", &core.to_string()]).arg(command.get_program()).args(command.get_args());
+    pinned.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    pinned.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let started = Instant::now();
+    let mut child = pinned.spawn().map_err(|e| format!("taskset: {e}"))?;
+    let mut peak_rss_kib = 0;
+    // What is printed is short and waits in the pipe.
+    let status = loop {
+        peak_rss_kib = peak_rss_kib.max(status_kib(child.id(), "VmHWM:"));
+        match child.try_wait().map_err(|e| format!("{command:?}: {e}"))? {
+            Some(status) => break status,
+            None => std::thread::sleep(POLL_EVERY),
+        }
+    };
+    let wall_s = started.elapsed().as_secs_f64();
+    let mut stdout = String::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        pipe.read_to_string(&mut stdout).map_err(|e| format!("{command:?}: {e}"))?;
+    }
+    if status.success() {
+        Ok(Cost { wall_s, peak_rss_kib, stdout })
+    } else {
+        Err(format!("{command:?}: {status}"))
+    }
+}
+
+/// Puts this process, and whatever it starts without a core of its own, on one core.
+pub(super) fn pin_self(core: usize) -> Result<(), String> {
+    let (core, id) = (core.to_string(), std::process::id().to_string());
+    shell::run_quietly(Command::new("taskset").args(["-a", "-c", "-p", &core, &id])).map(drop)
+}
+
+/// Open files a measured process may have, as the hard limit allows.
+pub(super) fn files_max() -> u64 {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    let hard = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(FILES_WANTED);
+    hard.min(FILES_WANTED)
+}
+
+/// The option of `prlimit` that lets a program open that many.
+pub(super) fn files_limit() -> String {
+    // Only the soft limit: raising that takes no privilege.
+    format!("--nofile={}:", files_max())
 }
 
 impl Drop for Pinned {

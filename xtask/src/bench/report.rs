@@ -4,23 +4,26 @@ use std::fmt::Write;
 
 use super::figures::{Figures, Spread};
 use super::options::{Options, StoreKind};
+use super::sample::Sample;
 use super::scenario::{Measured, Scenario};
 use super::target::Bench;
 
 const HEAD: &str = "\
-| target | CPU µs/request | × floor | requests/s, one core, c=64 | added p50 µs | added p99 µs | 32 KiB: CPU µs | × floor | CPU µs/chunk | × floor | added first token µs | peak RSS MiB | failed |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|
+| target | CPU µs/request | × floor | requests/s, one core, c=64 | added p50 µs | added p99 µs | 32 KiB: CPU µs | × floor | CPU µs/chunk | × floor | added first token µs | RSS at start MiB | peak RSS MiB | keys used | failed |
+|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|
 ";
 
-/// The whole report: machine, table, what went wrong.
-pub(super) fn markdown(bench: &Bench, measured: &Measured, options: &Options) -> String {
+/// The table, and what went wrong.
+pub(super) fn markdown(bench: &Bench, measured: &Measured) -> String {
     let all: Vec<Figures> = (0..bench.targets.len()).map(|index| Figures::of(measured, index)).collect();
-    let mut text = format!("{}\n\n{HEAD}", setting(options));
+    let mut text = HEAD.to_owned();
     for (index, (target, figures)) in bench.targets.iter().zip(&all).enumerate() {
         let failed: u64 = pairs(measured, index).map(|sample| sample.failed).sum();
-        let rss_mib = target.process.peak_rss_kib() as f64 / 1024.0;
+        let keys = pairs(measured, index).map(|sample| sample.keys_used).max().unwrap_or(0);
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        let (start, peak) = (mib(target.rss_at_start_kib), mib(target.process.peak_rss_kib()));
         let row = row(figures, all.first().unwrap_or(figures));
-        writeln!(text, "| {} | {row} | {rss_mib:.1} | {failed} |", target.name).ok();
+        writeln!(text, "| {} | {row} | {start:.1} | {peak:.1} | {keys} | {failed} |", target.name).ok();
     }
     text.push_str(
         "\nMedians, with the smallest and largest of the rounds in brackets; × is against floor `pass`.\n",
@@ -34,7 +37,22 @@ pub(super) fn markdown(bench: &Bench, measured: &Measured, options: &Options) ->
     text
 }
 
-fn pairs(measured: &Measured, target: usize) -> impl Iterator<Item = &super::sample::Sample> {
+/// What the first request of each key cost; nothing when there was one key.
+pub(super) fn first_uses(bench: &Bench, samples: &[Sample]) -> String {
+    let mut text = String::new();
+    for (target, sample) in bench.targets.iter().zip(samples) {
+        let Sample { keys_used, cpu_us, requests_per_s, .. } = sample;
+        writeln!(
+            text,
+            "\nFirst request of each of {keys_used} keys, {}: {cpu_us:.1} CPU µs, {requests_per_s:.0}/s.",
+            target.name
+        )
+        .ok();
+    }
+    text
+}
+
+fn pairs(measured: &Measured, target: usize) -> impl Iterator<Item = &Sample> {
     Scenario::ALL.into_iter().flat_map(move |s| measured.of(target, s)).map(|pair| &pair.sample)
 }
 
@@ -66,7 +84,8 @@ fn ratio(spread: Option<Spread>, floor: Option<Spread>) -> String {
     }
 }
 
-fn setting(options: &Options) -> String {
+/// The machine and what was asked for.
+pub(super) fn setting(options: &Options) -> String {
     let store = match options.store {
         StoreKind::Sqlite => "SQLite",
         StoreKind::Postgres => "PostgreSQL",

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 
 use serde_json::Value;
 
-use super::process::Pinned;
+use super::process::{Pinned, files_limit};
 
 /// What one run of the load generator found. Times in µs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,15 +22,28 @@ pub(super) struct Sample {
     pub(super) cpu_us: f64,
     pub(super) good: u64,
     pub(super) failed: u64,
+    /// Streams that were open at the same time, at most.
+    pub(super) streams_open_max: u64,
+    /// Different keys that were used.
+    pub(super) keys_used: u64,
     /// The beginning of the first answer that was not 200.
     pub(super) first_failure: String,
+}
+
+/// Whose requests they are.
+#[derive(Clone, Debug)]
+pub(super) enum Keys {
+    /// All of one caller.
+    One(String),
+    /// Of every key in this file in turn.
+    File(PathBuf),
 }
 
 /// What to ask of the load generator.
 #[derive(Clone, Debug)]
 pub(super) struct Load<'a> {
     pub(super) url: &'a str,
-    pub(super) key: &'a str,
+    pub(super) keys: &'a Keys,
     pub(super) connections: u32,
     pub(super) seconds: f64,
     pub(super) warm_up_s: f64,
@@ -45,7 +58,8 @@ impl Load<'_> {
     /// Runs it on `core` and reads the target's CPU time before and after the measured part.
     pub(super) fn run(&self, rig: &Path, core: usize, target: Option<&Pinned>) -> Result<Sample, String> {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", "taskset", "-c", &core.to_string()]).arg(rig.join("load"));
+        command.args(["--pdeathsig", "KILL", "--", "prlimit", &files_limit()]);
+        command.args(["taskset", "-c", &core.to_string()]).arg(rig.join("load"));
         command.args(self.arguments()).env("RIG_SYNC", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| format!("load: {e}"))?;
@@ -72,7 +86,10 @@ impl Load<'_> {
         option("-d", self.seconds.to_string());
         option("-w", self.warm_up_s.to_string());
         option("--prompt-bytes", self.prompt_bytes.to_string());
-        option("-H", format!("authorization: Bearer {}", self.key));
+        match self.keys {
+            Keys::One(key) => option("-H", format!("authorization: Bearer {key}")),
+            Keys::File(path) => option("--keys-file", path.to_string_lossy().into_owned()),
+        }
         if !self.directive.is_empty() {
             option("--directive", self.directive.to_owned());
         }
@@ -113,6 +130,8 @@ impl Sample {
             cpu_us: cpu_us as f64 / good.max(1) as f64,
             good,
             failed: count(&told["non200"]) + count(&told["io_errors"]),
+            streams_open_max: count(&told["streams_open_max"]),
+            keys_used: count(&told["keys_used"]),
             first_failure: told["first_non200"].as_str().unwrap_or_default().to_owned(),
         }
     }
@@ -142,7 +161,8 @@ mod tests {
     #[test]
     fn a_sample_carries_cpu_per_good_request() {
         let told = json!({"ok": 2000, "non200": 2, "io_errors": 1, "rps": 1000.5, "sse_events_per_req": 52.0,
-            "lat_us": {"p50": 1.0, "p99": 2.0}, "ttft_us": {"p50": 3.0, "p99": 4.0}, "first_non200": "HTTP/1.1 500"});
+            "lat_us": {"p50": 1.0, "p99": 2.0}, "ttft_us": {"p50": 3.0, "p99": 4.0}, "first_non200": "HTTP/1.1 500",
+            "streams_open_max": 64, "keys_used": 10});
         let sample = Sample::from_json(&told, 50_000);
         let wanted = Sample {
             requests_per_s: 1000.5,
@@ -154,6 +174,8 @@ mod tests {
             cpu_us: 25.0,
             good: 2000,
             failed: 3,
+            streams_open_max: 64,
+            keys_used: 10,
             first_failure: "HTTP/1.1 500".to_owned(),
         };
         assert_eq!(sample, wanted);

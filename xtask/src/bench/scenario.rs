@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::options::Options;
-use super::sample::{Load, Sample};
+use super::sample::{Keys, Load, Sample};
 
 /// One kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +42,17 @@ impl Scenario {
         }
     }
 
+    /// Whether every key is used in turn. Streams are so few a second that ten thousand keys would rest longer between
+    /// two calls than a gateway keeps money for them: that would measure first calls, not chunks.
+    pub(super) fn rotates_keys(self) -> bool {
+        match self {
+            Self::Peak | Self::Large | Self::Single => true,
+            Self::Streams | Self::FirstToken => false,
+        }
+    }
+
     /// The load to make, before its durations are scaled.
-    pub(super) fn load<'a>(self, url: &'a str, key: &'a str, options: &Options) -> Load<'a> {
+    pub(super) fn load<'a>(self, url: &'a str, keys: &'a Keys, options: &Options) -> Load<'a> {
         let (connections, seconds, stream, directive) = match self {
             Self::Peak => (64, 6.0, false, ""),
             Self::Large => (64, 4.0, false, ""),
@@ -53,7 +62,7 @@ impl Scenario {
         };
         Load {
             url,
-            key,
+            keys,
             connections,
             seconds: seconds * options.scale,
             warm_up_s: 0.8 * options.scale.max(0.5),

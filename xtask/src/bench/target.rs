@@ -1,24 +1,27 @@
 //! What is measured: the rig's floor proxies, and the gateway in both durabilities.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use bh_testkit::{Database, Postgres};
 
+use super::gateway::{self, Home};
 use super::options::{Options, StoreKind};
-use super::process::{Pinned, free_port};
-use super::sample::{Load, Sample};
+use super::process::{Pinned, free_port, pin_self};
+use super::sample::{Keys, Load, Sample};
 use super::scenario::Scenario;
-use crate::shell;
+use crate::{parts, shell};
 
-/// Where the mock and the load generator run.
-const LOAD_CORE: usize = 0;
+/// Where the mock, the load generator and PostgreSQL run.
+pub(super) const LOAD_CORE: usize = 0;
 /// Where the measured process runs.
-const TARGET_CORE: usize = 1;
-/// The key of tenant 0; the floor proxies know it too.
-const KEY: &str = "sk-rig-00000000";
-/// Rows are written before measuring at most for this long.
-const PREFILL_SECONDS_MAX: f64 = 3600.0;
+pub(super) const TARGET_CORE: usize = 1;
+
+/// Keys that a floor proxy knows, whatever the gateway has: its figures stay comparable between runs.
+const FLOOR_KEYS: u64 = 10_000;
+/// Connections that use every key once.
+const FIRST_USE_CONNECTIONS: u32 = 64;
+/// Every key has been used once within this time, or the run ends.
+const FIRST_USE_SECONDS_MAX: f64 = 600.0;
 
 /// One measured process.
 #[derive(Debug)]
@@ -26,7 +29,8 @@ pub(super) struct Target {
     pub(super) name: String,
     url: String,
     pub(super) process: Pinned,
-    is_gateway: bool,
+    /// Resident size before the first request, in KiB.
+    pub(super) rss_at_start_kib: u64,
     // Kept until the process above has ended.
     _database: Option<Database>,
 }
@@ -37,6 +41,8 @@ pub(super) struct Bench {
     rig: PathBuf,
     direct_url: String,
     pub(super) targets: Vec<Target>,
+    keys: Keys,
+    one_key: Keys,
     _mock: Pinned,
     _postgres: Option<Postgres>,
 }
@@ -44,63 +50,54 @@ pub(super) struct Bench {
 impl Bench {
     /// Starts the mock and every target.
     pub(super) fn start(rig: &Path, gateway: Option<&Path>, options: &Options) -> Result<Self, String> {
-        if std::thread::available_parallelism().map_or(1, std::num::NonZero::get) < 2 {
-            return Err("bench needs two cores".to_owned());
-        }
-        let work = shell::target_dir().join("bench");
-        std::fs::remove_dir_all(&work).ok();
-        std::fs::create_dir_all(&work).map_err(|e| format!("{}: {e}", work.display()))?;
+        let work = fresh_folder()?;
         let port = free_port()?;
         let mut mock =
             Pinned::spawn(LOAD_CORE, &work.join("mock.log"), &rig.join("mock"), &[&port.to_string()], &[])?;
         mock.await_port(port)?;
         let mock_address = format!("127.0.0.1:{port}");
-
+        let keys = options.tenants.max(FLOOR_KEYS).to_string();
         let mut targets = vec![
-            floor(rig, &work, &mock_address, "pass", &[])?,
-            floor(rig, &work, &mock_address, "chain", &["--linger-us", "5000"])?,
+            floor(rig, &work, &mock_address, "pass", &["--keys", &keys])?,
+            floor(rig, &work, &mock_address, "chain", &["--keys", &keys, "--linger-us", "5000"])?,
         ];
-        let postgres =
-            (gateway.is_some() && options.store == StoreKind::Postgres).then(Postgres::private_and_durable);
+        let postgres = match options.store {
+            StoreKind::Postgres if gateway.is_some() => Some(private_postgres()?),
+            StoreKind::Postgres | StoreKind::Sqlite => None,
+        };
         if let Some(binary) = gateway {
-            for durability in ["relaxed", "strict"] {
-                let database = postgres.as_ref().map(Postgres::fresh_database);
-                targets.push(bulkhead(binary, &work, &mock_address, durability, database, options)?);
-            }
+            targets.extend(gateways(binary, &work, &mock_address, postgres.as_ref(), options)?);
         }
         let direct_url = format!("http://{mock_address}/v1/chat/completions");
-        Ok(Self { rig: rig.to_path_buf(), direct_url, targets, _mock: mock, _postgres: postgres })
+        let keys = keys_of(&work, options.tenants)?;
+        let (rig, one_key) = (rig.to_path_buf(), Keys::One(gateway::key(0)));
+        Ok(Self { rig, direct_url, targets, keys, one_key, _mock: mock, _postgres: postgres })
     }
 
-    /// Writes evidence through each gateway until it has `rows` records more.
-    pub(super) fn prefill(&mut self, rows: u64) -> Result<(), String> {
-        for target in self.targets.iter().filter(|target| target.is_gateway && rows > 0) {
-            eprintln!("bench: writing {rows} records through {}", target.name);
-            let load = Load {
-                url: &target.url,
-                key: KEY,
-                connections: 128,
-                seconds: PREFILL_SECONDS_MAX,
-                warm_up_s: 0.0,
-                prompt_bytes: 64,
-                stream: false,
-                directive: "",
-                requests_max: Some(rows),
-            };
-            let sample = load.run(&self.rig, LOAD_CORE, None)?;
-            if sample.good < rows {
-                return Err(format!(
-                    "{}: {} of {rows} records; {}",
-                    target.name, sample.good, sample.first_failure
-                ));
-            }
+    /// Sends one request of every key through one target: the first of a caller leases its money from the store, which
+    /// the others do not.
+    pub(super) fn use_every_key(&self, target: &Target, tenants: u64) -> Result<Sample, String> {
+        let load = Load {
+            url: &target.url,
+            keys: &self.keys,
+            connections: FIRST_USE_CONNECTIONS,
+            seconds: FIRST_USE_SECONDS_MAX,
+            warm_up_s: 0.0,
+            prompt_bytes: 600,
+            stream: false,
+            directive: "",
+            requests_max: Some(tenants),
+        };
+        let sample = load.run(&self.rig, LOAD_CORE, Some(&target.process))?;
+        if sample.keys_used < tenants {
+            return Err(format!("{}: only {} of {tenants} keys were used", target.name, sample.keys_used));
         }
-        Ok(())
+        Ok(sample)
     }
 
     /// The scenario without any proxy.
     pub(super) fn measure_direct(&self, scenario: Scenario, options: &Options) -> Result<Sample, String> {
-        scenario.load(&self.direct_url, KEY, options).run(&self.rig, LOAD_CORE, None)
+        scenario.load(&self.direct_url, self.keys(scenario), options).run(&self.rig, LOAD_CORE, None)
     }
 
     /// The scenario through one target.
@@ -112,8 +109,56 @@ impl Bench {
     ) -> Result<Sample, String> {
         let target = &self.targets[index];
         target.process.pin(if scenario.is_paired() { LOAD_CORE } else { TARGET_CORE })?;
-        scenario.load(&target.url, KEY, options).run(&self.rig, LOAD_CORE, Some(&target.process))
+        if scenario.rotates_keys() && options.tenants > 1 {
+            self.use_every_key(target, options.tenants)?;
+        }
+        scenario.load(&target.url, self.keys(scenario), options).run(
+            &self.rig,
+            LOAD_CORE,
+            Some(&target.process),
+        )
     }
+
+    fn keys(&self, scenario: Scenario) -> &Keys {
+        if scenario.rotates_keys() { &self.keys } else { &self.one_key }
+    }
+
+    /// One load of the caller's making through one target.
+    pub(super) fn run<'a>(
+        &'a self,
+        target: &'a Target,
+        load: impl FnOnce(&'a str, &'a Keys) -> Load<'a>,
+    ) -> Result<Sample, String> {
+        load(&target.url, &self.keys).run(&self.rig, LOAD_CORE, Some(&target.process))
+    }
+}
+
+/// An empty folder for this run. From here on the harness itself, and what it starts without a core, is on the load's.
+pub(super) fn fresh_folder() -> Result<PathBuf, String> {
+    if std::thread::available_parallelism().map_or(1, std::num::NonZero::get) < 2 {
+        return Err("bench needs two cores".to_owned());
+    }
+    let work = shell::target_dir().join("bench");
+    std::fs::remove_dir_all(&work).ok();
+    std::fs::create_dir_all(&work).map_err(|e| format!("{}: {e}", work.display()))?;
+    pin_self(LOAD_CORE)?;
+    work.canonicalize().map_err(|e| format!("{}: {e}", work.display()))
+}
+
+/// Its processes stay on the core that this process is on, so that the gateway's own core is its own.
+pub(super) fn private_postgres() -> Result<Postgres, String> {
+    parts::postgres()?;
+    Ok(Postgres::private_and_durable())
+}
+
+fn keys_of(work: &Path, tenants: u64) -> Result<Keys, String> {
+    if tenants == 1 {
+        return Ok(Keys::One(gateway::key(0)));
+    }
+    let path = work.join("keys.txt");
+    let lines: Vec<String> = (0..tenants).map(gateway::key).collect();
+    std::fs::write(&path, lines.join("\n")).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(Keys::File(path))
 }
 
 fn floor(rig: &Path, work: &Path, mock: &str, mode: &str, more: &[&str]) -> Result<Target, String> {
@@ -124,99 +169,43 @@ fn floor(rig: &Path, work: &Path, mock: &str, mode: &str, more: &[&str]) -> Resu
     let mut process = Pinned::spawn(TARGET_CORE, &log, &rig.join("floorproxy"), &args, &[])?;
     process.await_port(port)?;
     let url = format!("http://127.0.0.1:{port}/v1/chat/completions");
-    Ok(Target { name: format!("floor `{mode}`"), url, process, is_gateway: false, _database: None })
+    Ok(Target::new(format!("floor `{mode}`"), url, process, None))
 }
 
-fn bulkhead(
+/// The gateway in both durabilities, each with a store of its own. Stores are filled before any gateway starts.
+fn gateways(
     binary: &Path,
     work: &Path,
     mock: &str,
-    durability: &str,
-    database: Option<Database>,
+    postgres: Option<&Postgres>,
     options: &Options,
-) -> Result<Target, String> {
-    let home = work.join(durability);
-    let data = home.join("data");
-    std::fs::create_dir_all(&data).map_err(|e| format!("{}: {e}", data.display()))?;
-    let port = free_port()?;
-    let config = home.join("bulkhead.yaml");
-    let url = database.as_ref().map(Database::url);
-    let text = configuration(port, mock, durability, url.as_deref(), options.tenants);
-    std::fs::write(&config, text).map_err(|e| format!("{}: {e}", config.display()))?;
-    let (config, data) = (config.to_string_lossy().into_owned(), data.to_string_lossy().into_owned());
-    let mut process = Pinned::spawn(
-        TARGET_CORE,
-        &home.join("log"),
-        binary,
-        &["serve", "--config", &config],
-        &[("BULKHEAD_DATA_DIR", &data)],
-    )?;
-    process.await_port(port)?;
-    let url = format!("http://127.0.0.1:{port}/v1/proxy/openai/v1/chat/completions");
-    Ok(Target {
-        name: format!("bulkhead `{durability}`"),
-        url,
-        process,
-        is_gateway: true,
-        _database: database,
-    })
-}
-
-/// Everything on: keys, limits, daily and monthly budgets of caller and tenant, prices, chained evidence; all so
-/// high that no request is refused.
-fn configuration(port: u16, mock: &str, durability: &str, store_url: Option<&str>, tenants: u64) -> String {
-    let store = store_url.map_or_else(String::new, |url| format!("store:\n  url: \"{url}\"\n"));
-    let mut yaml = format!(
-        r#"server:
-  listen: "127.0.0.1:{port}"
-{store}gateway:
-  providers:
-    openai:
-      base_url: "http://{mock}"
-      api_family: openai
-      api_key: sk-upstream
-      allow_private_network: true
-  rate_limits:
-    global_requests_per_min: 100000000
-    per_tenant_requests_per_min: 100000000
-    per_caller_requests_per_min: 100000000
-  default_policy:
-    max_daily_cost: 1000000
-    max_monthly_cost: 9000000
-  callers:
-"#
-    );
-    for index in 0..tenants {
-        let caller = format!(
-            "    - name: app-{index}\n      tenant_key: sk-rig-{index:08}\n      tenant_id: t{index}\n"
-        );
-        yaml.push_str(&caller);
-    }
-    yaml.push_str("tenants:\n");
-    for index in 0..tenants {
-        yaml.push_str(&format!("  - id: t{index}\n    budgets: {{daily: 1000000, monthly: 9000000}}\n"));
-    }
-    let prices = "  providers:\n    openai:\n      models:\n        mock-model: {input_per_1m: 3, output_per_1m: 15}\n";
-    write!(yaml, "pricing:\n{prices}evidence:\n  durability: {durability}\n").ok();
-    yaml
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_configuration_names_every_tenant_once() {
-        let yaml = configuration(7, "127.0.0.1:9", "strict", Some("postgres://u@h/d"), 2);
-        for line in [
-            "  listen: \"127.0.0.1:7\"",
-            "  url: \"postgres://u@h/d\"",
-            "      tenant_key: sk-rig-00000001",
-            "  - id: t1",
-            "  durability: strict",
-        ] {
-            assert_eq!(yaml.lines().filter(|l| *l == line).count(), 1, "{line} in:\n{yaml}");
+) -> Result<Vec<Target>, String> {
+    let mut prepared: Vec<(String, Home, Option<Database>)> = Vec::new();
+    for durability in ["relaxed", "strict"] {
+        let database = postgres.map(Postgres::fresh_database);
+        let url = database.as_ref().map(Database::url);
+        let home = Home::new(work.join(durability), mock, durability, url.as_deref(), options)?;
+        if options.rows > 0 {
+            match (&url, prepared.first()) {
+                (Some(url), _) => gateway::fill(url, options.rows, options.tenants)?,
+                (None, Some((_, filled, _))) => home.copy_database(filled)?,
+                (None, None) => {
+                    gateway::fill(&home.database().to_string_lossy(), options.rows, options.tenants)?;
+                }
+            }
         }
-        assert!(KEY.ends_with("00000000") && yaml.contains(KEY));
+        prepared.push((format!("bulkhead `{durability}`"), home, database));
+    }
+    let started = prepared.into_iter().map(|(name, home, database)| {
+        let (process, url) = home.serve(binary, TARGET_CORE)?;
+        Ok(Target::new(name, url, process, database))
+    });
+    started.collect()
+}
+
+impl Target {
+    fn new(name: String, url: String, process: Pinned, database: Option<Database>) -> Self {
+        let rss_at_start_kib = process.rss_kib();
+        Self { name, url, process, rss_at_start_kib, _database: database }
     }
 }

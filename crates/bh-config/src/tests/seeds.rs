@@ -1,97 +1,17 @@
 //! Every configuration fragment of the four seed documents loads as it is written there.
 //!
-//! Seed 003's text lost its indentation; it is put back here. Seed 001 also shows a Kubernetes manifest, which is not
+//! They stand in `fixtures/seeds`, where the black-box tests read them too. Seed 003's text lost its indentation; it is put back here. Seed 001 also shows a Kubernetes manifest, which is not
 //! configuration, and an environment file, which the layer tests load.
 
 use super::{load_with, loaded};
 
-const SEED_000: &str = r#"
-gateway:
-  callers:
-    - name: "customer-acme-app1"
-      api_key: "talon-gw-acme-abc"
-      tenant_id: "acme"
-      policy_overrides:
-        max_daily_cost: 50.00
-
-    - name: "customer-globex-bot"
-      api_key: "talon-gw-globex-xyz"
-      tenant_id: "globex"
-      policy_overrides:
-        max_daily_cost: 20.00
-"#;
-
-const SEED_001_MULTI_TENANT: &str = r#"
-multiTenant:
-  enabled: true
-
-  # Tenant identification
-  tenantIdHeader: 'X-Tenant-ID'
-  fallbackTenantId: 'default'
-
-  # Authentication
-  requireApiKey: true
-  apiKeyHeader: 'Authorization'
-
-  # Per-tenant limits
-  rateLimits:
-    requestsPerMinute: 1000
-    requestsPerHour: 50000
-    requestsPerDay: 1000000
-
-  # Per-tenant quotas
-  quotas:
-    maxCustomServers: 10
-    maxToolInvocations: 100000
-    maxStorageMB: 1000
-
-  # Tenant isolation
-  isolation:
-    separateVaultKeys: true
-    separateRedisNamespace: true
-    separateLogs: true
-"#;
-
-const SEED_001_MIGRATION: &str = r#"
-# config/multi-tenant.yaml
-multiTenant:
-  enabled: true
-  fallbackTenantId: 'default'  # Existing users go here
-"#;
-
-const SEED_002: &str = r#"
-gateway:
-  callers:
-    - name: app
-      tenant_key: "${env:TENANT_KEY}"
-      tenant_id: acme
-"#;
-
-const SEED_003_NETWORKS: &str = r#"
-multitenancy:
-  enabled: true
-  networks:
-    - hostname: "tenant1.talos.example.com"
-      id: "550e8400-e29b-41d4-a716-446655440001"
-      config_path: "/etc/talos/tenant1.yaml"
-    - hostname: "tenant2.talos.example.com"
-      id: "550e8400-e29b-41d4-a716-446655440002"
-      config_path: "/etc/talos/tenant2.yaml"
-"#;
-
-const SEED_003_FORWARDED_HOST: &str = r#"
-serve:
-  http:
-    trust_forwarded_host: true
-"#;
-
-const SEED_003_OVERLAY: &str = r#"
-credentials:
-  issuer: "https://api.tenant3.example.com"
-  api_keys:
-    prefix:
-      current: "t3"
-"#;
+const SEED_000: &str = include_str!("../../fixtures/seeds/000-callers.yaml");
+const SEED_001_MULTI_TENANT: &str = include_str!("../../fixtures/seeds/001-multi-tenant.yaml");
+const SEED_001_MIGRATION: &str = include_str!("../../fixtures/seeds/001-migration.yaml");
+const SEED_002: &str = include_str!("../../fixtures/seeds/002-tenant-key.yaml");
+const SEED_003_NETWORKS: &str = include_str!("../../fixtures/seeds/003-networks.yaml");
+const SEED_003_FORWARDED_HOST: &str = include_str!("../../fixtures/seeds/003-forwarded-host.yaml");
+const SEED_003_OVERLAY: &str = include_str!("../../fixtures/seeds/003-overlay.yaml");
 
 #[test]
 fn seed_000_callers_have_their_tenants_and_caps() {
@@ -153,9 +73,9 @@ fn seed_003_networks_listeners_and_overlays_are_read_and_reported() {
     assert_eq!(
         inactive,
         [
-            ("credentials", "bulkhead.yaml", 16),
-            ("multitenancy", "bulkhead.yaml", 2),
-            ("serve", "bulkhead.yaml", 12)
+            ("credentials", "bulkhead.yaml", 13),
+            ("multitenancy", "bulkhead.yaml", 1),
+            ("serve", "bulkhead.yaml", 10)
         ]
     );
 }

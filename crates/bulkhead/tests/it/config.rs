@@ -5,85 +5,27 @@ use serde_json::{Value, json};
 
 use crate::auth::BULKHEAD;
 
+/// A fragment of a seed document, which `bh-config` reads in its own tests too.
+macro_rules! seed {
+    ($name:literal) => {
+        include_str!(concat!("../../../bh-config/fixtures/seeds/", $name, ".yaml"))
+    };
+}
+
 /// The fragments of the four seed documents, as they are written there (seed 003's with its indentation put back),
 /// and what of each is accepted but not active yet.
 const SEED_FRAGMENTS: &[(&str, &[&str])] = &[
-    (
-        r#"gateway:
-  callers:
-    - name: "customer-acme-app1"
-      api_key: "talon-gw-acme-abc"
-      tenant_id: "acme"
-      policy_overrides:
-        max_daily_cost: 50.00
-
-    - name: "customer-globex-bot"
-      api_key: "talon-gw-globex-xyz"
-      tenant_id: "globex"
-      policy_overrides:
-        max_daily_cost: 20.00
-"#,
-        &[],
-    ),
-    (
-        "multiTenant:
-  enabled: true
-
-  # Tenant identification
-  tenantIdHeader: 'X-Tenant-ID'
-  fallbackTenantId: 'default'
-
-  # Authentication
-  requireApiKey: true
-  apiKeyHeader: 'Authorization'
-
-  # Per-tenant limits
-  rateLimits:
-    requestsPerMinute: 1000
-    requestsPerHour: 50000
-    requestsPerDay: 1000000
-
-  # Per-tenant quotas
-  quotas:
-    maxCustomServers: 10
-    maxToolInvocations: 100000
-    maxStorageMB: 1000
-
-  # Tenant isolation
-  isolation:
-    separateVaultKeys: true
-    separateRedisNamespace: true
-    separateLogs: true
-",
-        &["multiTenant"],
-    ),
-    (
-        "multiTenant:\n  enabled: true\n  fallbackTenantId: 'default'  # Existing users go here\n",
-        &["multiTenant"],
-    ),
-    ("gateway:\n  callers:\n    - name: app\n      tenant_key: some-key\n      tenant_id: acme\n", &[]),
-    (
-        r#"multitenancy:
-  enabled: true
-  networks:
-    - hostname: "tenant1.talos.example.com"
-      id: "550e8400-e29b-41d4-a716-446655440001"
-      config_path: "/etc/talos/tenant1.yaml"
-    - hostname: "tenant2.talos.example.com"
-      id: "550e8400-e29b-41d4-a716-446655440002"
-      config_path: "/etc/talos/tenant2.yaml"
-"#,
-        &["multitenancy"],
-    ),
-    ("serve:\n  http:\n    trust_forwarded_host: true\n", &["serve"]),
-    (
-        "credentials:\n  issuer: \"https://api.tenant3.example.com\"\n  api_keys:\n    prefix:\n      current: \"t3\"\n",
-        &["credentials"],
-    ),
+    (seed!("000-callers"), &[]),
+    (seed!("001-multi-tenant"), &["multiTenant"]),
+    (seed!("001-migration"), &["multiTenant"]),
+    (seed!("002-tenant-key"), &[]),
+    (seed!("003-networks"), &["multitenancy"]),
+    (seed!("003-forwarded-host"), &["serve"]),
+    (seed!("003-overlay"), &["credentials"]),
 ];
 
 fn run(yaml: &str, args: &[&str]) -> CliOutput {
-    Gateway::builder(BULKHEAD).config(yaml).run(args)
+    Gateway::builder(BULKHEAD).config(yaml).env("TENANT_KEY", "some-key").run(args)
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `bulkhead demo`: the main flow with one binary and nothing else.
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use bh_testkit::{Call, Gateway, GatewayBuilder};
@@ -74,6 +75,43 @@ async fn a_demo_that_stays_up_serves_its_printed_keys_and_leaves_nothing_behind(
 
     assert!(demo.terminate().await, "{}", demo.output());
     assert_eq!(demo.files(), []);
+}
+
+/// What a shell prints for each `curl` line of the guide's shell part, run as it stands there, in order.
+fn pasted(guide: &str) -> Vec<String> {
+    let (shell, _) = guide.split_once("\nIn Python").unwrap();
+    let joined = shell.replace("\\\n", " ");
+    let lines: Vec<&str> = joined.lines().map(str::trim).collect();
+    let exports: String =
+        lines.iter().filter(|l| l.starts_with("export ")).map(|line| format!("{line}\n")).collect();
+    let run = |line: &str| {
+        let output = Command::new("sh").args(["-ec", &format!("{exports}{line}")]).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    lines.iter().copied().filter(|line| line.starts_with("curl ")).map(run).collect()
+}
+
+#[tokio::test]
+async fn the_curl_lines_that_a_demo_prints_work_as_they_stand() {
+    let mut demo = among_foreign_settings().args(&["demo", "--port", "0"]).start().await;
+    assert!(demo.prints("Serving until Ctrl-C", PRINTED_WITHIN).await, "{}", demo.output());
+    let output = demo.output();
+    let said = tokio::task::spawn_blocking(move || pasted(&output)).await.unwrap();
+    let [chat, stream, evidence, costs] = said.as_slice() else { panic!("four lines: {said:?}") };
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    assert_eq!(parsed(chat)["model"], "demo-gpt-4o-mini");
+    assert!(stream.contains("event: message_stop"), "{stream}");
+    let models: Vec<Value> = parsed(evidence)["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["model_used"].clone())
+        .collect();
+    // The pasted call first, then the two of the tour.
+    assert_eq!(models, ["demo-gpt-4o-mini", "gpt-5.5", "demo-gpt-4o-mini"]);
+    assert!(costs.contains("acme") && costs.contains("globex"), "{costs}");
+    assert!(demo.terminate().await, "{}", demo.output());
 }
 
 #[test]

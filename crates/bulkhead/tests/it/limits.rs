@@ -80,44 +80,43 @@ async fn a_429_is_told_in_the_words_of_the_provider_s_family() {
     assert!(number(&anthropic, "retry-after") >= 1);
 }
 
-#[tokio::test]
-async fn the_callers_of_a_tenant_share_its_limit_and_no_other_tenant_does() {
-    let provider = provider();
-    let more = "tenants: [{id: acme, rate_limits: {requests_per_minute: 6}}]\n";
-    let gateway = gateway(&config(&provider, [NO_POLICY; 3], more)).start().await;
-    assert_eq!(count_of(&at_once(&call(&gateway, APP), 4).await, 200), 4);
-    let refused = used_up(&gateway, BATCH, 2).await;
-    assert_eq!((&refused.json()["error"]["limited"], provider.hits()), (&json!("tenant"), 6));
-    assert_eq!(count_of(&at_once(&call(&gateway, WEB), 10).await, 200), 10);
-}
+on_both_stores! {
+    async fn the_callers_of_a_tenant_share_its_limit_and_no_other_tenant_does(store) {
+        let provider = provider();
+        let more = "tenants: [{id: acme, rate_limits: {requests_per_minute: 6}}]\n";
+        let gateway = gateway(&config(&provider, [NO_POLICY; 3], more)).store(store).start().await;
+        assert_eq!(count_of(&at_once(&call(&gateway, APP), 4).await, 200), 4);
+        let refused = used_up(&gateway, BATCH, 2).await;
+        assert_eq!((&refused.json()["error"]["limited"], provider.hits()), (&json!("tenant"), 6));
+        assert_eq!(count_of(&at_once(&call(&gateway, WEB), 10).await, 200), 10);
+    }
 
-#[tokio::test]
-async fn everybody_shares_the_global_limit_and_what_it_refuses_costs_no_caller_its_own() {
-    let provider = provider();
-    let base = config(&provider, ["{requests_per_minute: 8}", NO_POLICY, NO_POLICY], "");
-    let limited = |global: &str| base.replace("gateway:\n", &format!("gateway:\n  rate_limits: {global}\n"));
-    let mut gateway = gateway(&limited("{global_requests_per_min: 6}")).start().await;
-    assert_eq!(count_of(&at_once(&call(&gateway, WEB), 4).await, 200), 4);
-    let answers = at_once(&call(&gateway, APP), 6).await;
-    assert_eq!((count_of(&answers, 200), count_of(&answers, 429), provider.hits()), (2, 4, 6));
-    let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
-    assert_eq!(refused.json()["error"]["limited"], "gateway");
-    // Of its eight, the caller has used the two that went through, not the four that were refused for others' sake.
-    reload(&mut gateway, &limited("{}")).await;
-    assert_eq!(count_of(&at_once(&call(&gateway, APP), 8).await, 200), 6);
-}
+    async fn everybody_shares_the_global_limit_and_what_it_refuses_costs_no_caller_its_own(store) {
+        let provider = provider();
+        let base = config(&provider, ["{requests_per_minute: 8}", NO_POLICY, NO_POLICY], "");
+        let limited = |global: &str| base.replace("gateway:\n", &format!("gateway:\n  rate_limits: {global}\n"));
+        let mut gateway = gateway(&limited("{global_requests_per_min: 6}")).store(store).start().await;
+        assert_eq!(count_of(&at_once(&call(&gateway, WEB), 4).await, 200), 4);
+        let answers = at_once(&call(&gateway, APP), 6).await;
+        assert_eq!((count_of(&answers, 200), count_of(&answers, 429), provider.hits()), (2, 4, 6));
+        let refused = answers.iter().find(|answer| answer.status == 429).unwrap();
+        assert_eq!(refused.json()["error"]["limited"], "gateway");
+        // Of its eight, the caller has used the two that went through, not the four that were refused for others' sake.
+        reload(&mut gateway, &limited("{}")).await;
+        assert_eq!(count_of(&at_once(&call(&gateway, APP), 8).await, 200), 6);
+    }
 
-#[tokio::test]
-async fn a_limit_that_a_reload_changes_binds_at_once_and_a_reload_refills_nothing() {
-    let provider = provider();
-    let with = |limit: &str| config(&provider, [limit, NO_POLICY, NO_POLICY], "");
-    let mut gateway = gateway(&with("{requests_per_minute: 6}")).start().await;
-    used_up(&gateway, APP, PER_MINUTE).await;
-    reload(&mut gateway, &with("{requests_per_minute: 6, max_daily_cost: 50}")).await;
-    assert_eq!(call(&gateway, APP).send().await.status, 429, "the same limit, as used up as before");
-    reload(&mut gateway, &with("{}")).await;
-    assert_eq!(count_of(&at_once(&call(&gateway, APP), 20).await, 200), 20, "no limit any more");
-    reload(&mut gateway, &with("{requests_per_minute: 1}")).await;
-    let answers = at_once(&call(&gateway, APP), 5).await;
-    assert!(count_of(&answers, 429) >= 4, "a tighter one");
+    async fn a_limit_that_a_reload_changes_binds_at_once_and_a_reload_refills_nothing(store) {
+        let provider = provider();
+        let with = |limit: &str| config(&provider, [limit, NO_POLICY, NO_POLICY], "");
+        let mut gateway = gateway(&with("{requests_per_minute: 6}")).store(store).start().await;
+        used_up(&gateway, APP, PER_MINUTE).await;
+        reload(&mut gateway, &with("{requests_per_minute: 6, max_daily_cost: 50}")).await;
+        assert_eq!(call(&gateway, APP).send().await.status, 429, "the same limit, as used up as before");
+        reload(&mut gateway, &with("{}")).await;
+        assert_eq!(count_of(&at_once(&call(&gateway, APP), 20).await, 200), 20, "no limit any more");
+        reload(&mut gateway, &with("{requests_per_minute: 1}")).await;
+        let answers = at_once(&call(&gateway, APP), 5).await;
+        assert!(count_of(&answers, 429) >= 4, "a tighter one");
+    }
 }

@@ -30,6 +30,7 @@ mod proxy;
 mod proxy_headers;
 mod quickstart;
 mod reload;
+mod retention;
 mod sdks;
 mod store_faults;
 mod stream_costs;

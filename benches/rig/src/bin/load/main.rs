@@ -3,14 +3,23 @@
 //!
 //! load --url http://127.0.0.1:PORT/v1/chat/completions [-c 64] [-d SECONDS] [-n MAX_REQUESTS] [-w WARMUP_SECONDS]
 //!      [--stream] [--rate RPS] [--prompt-bytes 600] [--directive "rig:delay_ms=50 "] [--model mock-model] [-H 'name: value']...
+//!      [--keys-file FILE]
+//! With --keys-file (one key a line, all of one length) each request carries the next key as its bearer.
 //! Prints one JSON line. Latency is first request byte to last response byte; with --rate it is counted from
 //! the scheduled start (no coordinated omission). TTFT is the time to the first `data:` of a streamed body.
+mod keys;
+mod wire;
+
 use hdrhistogram::Histogram;
+use keys::Keys;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+/// An exchange that takes longer has failed.
+const EXCHANGE_WITHIN: Duration = Duration::from_secs(60);
 
 struct Stats {
     lat: Histogram<u64>,
@@ -22,12 +31,16 @@ struct Stats {
     reads: u64,
     bytes: u64,
     last_bad: String,
+    /// Streams whose first event has come and whose end has not: now, and at most.
+    open: u64,
+    open_max: u64,
 }
 
 #[derive(Clone)]
 struct Cfg {
     addr: String,
     req: Rc<Vec<u8>>,
+    keys: Option<Rc<Keys>>,
     stream: bool,
     c: usize,
     rate: f64,
@@ -43,8 +56,33 @@ struct Resp {
     done: bool,
 }
 
-async fn exchange(s: &mut TcpStream, cfg: &Cfg, buf: &mut Vec<u8>) -> std::io::Result<Resp> {
-    s.write_all(&cfg.req).await?;
+/// Counts a stream as open, from its first event until it is dropped.
+struct Open<'a>(&'a RefCell<Stats>);
+
+impl<'a> Open<'a> {
+    fn new(st: &'a RefCell<Stats>) -> Self {
+        let mut s = st.borrow_mut();
+        s.open += 1;
+        s.open_max = s.open_max.max(s.open);
+        Self(st)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().open -= 1;
+    }
+}
+
+async fn exchange(
+    s: &mut TcpStream,
+    cfg: &Cfg,
+    req: &[u8],
+    buf: &mut Vec<u8>,
+    st: &RefCell<Stats>,
+) -> std::io::Result<Resp> {
+    s.write_all(req).await?;
+    let mut _open = None;
     buf.clear();
     let mut r = Resp { status: 0, close: false, events: 0, reads: 0, bytes: 0, first: None, done: false };
     let eof = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "eof");
@@ -85,6 +123,7 @@ async fn exchange(s: &mut TcpStream, cfg: &Cfg, buf: &mut Vec<u8>) -> std::io::R
         if cfg.stream {
             if r.first.is_none() && memchr::memmem::find(&buf[body0..], b"data:").is_some() {
                 r.first = Some(Instant::now());
+                _open = Some(Open::new(st));
             }
             let from = scan.saturating_sub(5).max(body0);
             let mut last = scan;
@@ -157,6 +196,7 @@ async fn worker(
 ) {
     let mut sock: Option<TcpStream> = None;
     let mut buf = Vec::with_capacity(64 * 1024);
+    let mut req = cfg.req.to_vec();
     let period =
         if cfg.rate > 0.0 { Duration::from_secs_f64(cfg.c as f64 / cfg.rate) } else { Duration::ZERO };
     let mut next = t0 + period.mul_f64(id as f64 / cfg.c as f64);
@@ -195,9 +235,14 @@ async fn worker(
                 }
             }
         }
-        let r =
-            tokio::time::timeout(Duration::from_secs(30), exchange(sock.as_mut().unwrap(), &cfg, &mut buf))
-                .await;
+        if let Some(keys) = &cfg.keys {
+            keys.rotate(&mut req);
+        }
+        let r = tokio::time::timeout(
+            EXCHANGE_WITHIN,
+            exchange(sock.as_mut().unwrap(), &cfg, &req, &mut buf, &st),
+        )
+        .await;
         let now = Instant::now();
         let mut s = st.borrow_mut();
         match r {
@@ -241,6 +286,8 @@ fn fresh() -> Stats {
         reads: 0,
         bytes: 0,
         last_bad: String::new(),
+        open: 0,
+        open_max: 0,
     }
 }
 
@@ -248,26 +295,6 @@ fn fresh() -> Stats {
 fn cpu_us() -> u64 {
     let told = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
     told.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0) / 1000
-}
-
-/// The request body, in the wire that the path asks for.
-fn body(path: &str, model: &str, prompt: &str, stream: bool) -> serde_json::Value {
-    let messages = serde_json::json!([{"role": "user", "content": prompt}]);
-    let mut body = if path.ends_with("/responses") {
-        serde_json::json!({"model": model, "input": prompt, "max_output_tokens": 128})
-    } else if path.ends_with("/messages") {
-        serde_json::json!({"model": model, "messages": messages, "max_tokens": 128})
-    } else {
-        let mut body = serde_json::json!({"model": model, "messages": [{"role": "system", "content": "You are a helpful assistant."}, messages[0]], "max_tokens": 128, "temperature": 0.2});
-        if stream {
-            body["stream_options"] = serde_json::json!({"include_usage": true});
-        }
-        body
-    };
-    if stream {
-        body["stream"] = true.into();
-    }
-    body
 }
 
 fn hist(h: &Histogram<u64>) -> serde_json::Value {
@@ -280,6 +307,7 @@ fn main() {
         (String::new(), 1usize, 10.0f64, u64::MAX, 1.0f64, false, 0.0f64, 600usize, "mock-model".to_string());
     let mut headers: Vec<String> = vec![];
     let mut directive = String::new();
+    let mut keys = Vec::new();
     let mut a = std::env::args().skip(1);
     while let Some(k) = a.next() {
         if k == "--stream" {
@@ -298,6 +326,7 @@ fn main() {
             "--model" => model = v,
             "-H" => headers.push(v),
             "--directive" => directive = v,
+            "--keys-file" => keys = Keys::read(&v),
             _ => panic!("unknown {k}"),
         }
     }
@@ -309,15 +338,23 @@ fn main() {
     assert!(addr.starts_with("127.0.0.1:"), "loopback only");
     let prompt: String = directive
         + &"Summarise the following text in one line please. ".chars().cycle().take(pb).collect::<String>();
-    let body = body(path, &model, &prompt, stream).to_string();
+    let body = wire::body(path, &model, &prompt, stream).to_string();
     let mut req = format!("POST {path} HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/json\r\naccept: */*\r\nuser-agent: gwrig/0.1\r\ncontent-length: {}\r\n", body.len());
     for h in &headers {
         req.push_str(h);
         req.push_str("\r\n");
     }
+    let keys = keys.first().cloned().map(|first| {
+        req.push_str("authorization: Bearer ");
+        let at = req.len();
+        req.push_str(&String::from_utf8(first).expect("a key in ASCII"));
+        req.push_str("\r\n");
+        Rc::new(Keys::at(keys, at))
+    });
     req.push_str("\r\n");
     req.push_str(&body);
-    let cfg = Cfg { addr: addr.to_string(), req: Rc::new(req.into_bytes()), stream, c, rate };
+    let cfg =
+        Cfg { addr: addr.to_string(), req: Rc::new(req.into_bytes()), keys: keys.clone(), stream, c, rate };
     let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     let phase = |secs: f64, n: u64| {
@@ -347,10 +384,12 @@ fn main() {
     let c0 = cpu_us();
     let (s, secs) = phase(d, n);
     let used = cpu_us() - c0;
+    let keys_used = keys.map_or(1, |keys| keys.used());
     println!(
         "{}",
         serde_json::json!({"c": c, "stream": stream, "rate": rate, "secs": secs, "ok": s.ok, "non200": s.bad, "io_errors": s.io, "rps": s.ok as f64 / secs,
         "lat_us": hist(&s.lat), "ttft_us": hist(&s.ttft), "sse_events_per_req": s.events as f64 / (s.ok.max(1) as f64), "reads_per_req": s.reads as f64 / (s.ok.max(1) as f64),
-        "bytes_per_req": s.bytes / s.ok.max(1), "load_cpu_us_per_req": used as f64 / (s.ok.max(1) as f64), "load_cpu_frac": used as f64 / 1e6 / secs, "first_non200": s.last_bad})
+        "bytes_per_req": s.bytes / s.ok.max(1), "load_cpu_us_per_req": used as f64 / (s.ok.max(1) as f64), "load_cpu_frac": used as f64 / 1e6 / secs, "first_non200": s.last_bad,
+        "streams_open_max": s.open_max, "keys_used": keys_used})
     );
 }
