@@ -93,6 +93,13 @@ impl Endpoint {
         self.is_metered() || self == Self::CountTokens
     }
 
+    /// Whether a request makes something whose price nobody can tell beforehand (images, audio, uploads, batches, and
+    /// whatever a provider adds next). Reading and deleting make nothing.
+    #[must_use]
+    pub fn makes_unmetered(self, method: &Method) -> bool {
+        self == Self::Other && ![Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method)
+    }
+
     /// Whether the endpoint can answer with a stream of events.
     #[must_use]
     pub fn can_stream(self) -> bool {

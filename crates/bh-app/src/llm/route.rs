@@ -8,7 +8,7 @@ use bh_wire::Family;
 use super::Entry;
 use super::read::Asked;
 use super::ticket::Ticket;
-use crate::snapshot::{Caller, Candidate, Provider, Snapshot};
+use crate::snapshot::{Caller, Candidate, Provider, Snapshot, UnmeteredPaths};
 
 /// One provider to try, and the model to ask of it.
 #[derive(Clone, Debug)]
@@ -130,6 +130,23 @@ fn permitted(ticket: &Ticket, choices: Vec<Choice>) -> Result<Vec<Choice>, Refus
     Ok(kept)
 }
 
+/// Where money or models are ruled, nothing passes whose price or model cannot be told, unless the provider's
+/// configuration says so.
+fn unmetered(ticket: &Ticket, provider: &Provider) -> Result<(), Refusal> {
+    let ruled = ticket.has_budget() || ticket.has_model_rule(provider);
+    match provider.unmetered_paths {
+        UnmeteredPaths::Refuse if ticket.unmetered && ruled => {
+            let message = format!(
+                "What this path costs is not known beforehand, and a budget or a model rule applies to this caller; \
+                 gateway.providers.{}.unmetered_paths: allow lets such requests pass",
+                provider.id
+            );
+            Err(Refusal::new(Code::UnmeteredPath, message))
+        }
+        UnmeteredPaths::Refuse | UnmeteredPaths::Allow => Ok(()),
+    }
+}
+
 fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
     let caller: &Caller = &ticket.caller;
     let provider = &choice.provider;
@@ -137,9 +154,8 @@ fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
         let message = format!("Caller not allowed for this provider: `{}`", provider.id);
         return Err(Refusal::new(Code::ProviderNotAllowed, message));
     }
-    let ruled =
-        [&caller.allowed_models, &caller.blocked_models, &provider.allowed_models, &provider.blocked_models];
-    if ruled.iter().all(|list| list.is_empty()) {
+    unmetered(ticket, provider)?;
+    if !ticket.has_model_rule(provider) {
         return Ok(());
     }
     let Some(model) = choice.model(ticket.requested_model.as_deref()) else {

@@ -7,14 +7,13 @@ use bh_domain::refusal::{Code, Refusal};
 use bh_wire::edit::{Edits, apply};
 use bh_wire::family::Endpoint;
 use bh_wire::headers::{ProviderAuth, request_headers};
-use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty};
 use secrecy::ExposeSecret;
 
 use super::admit::Admitted;
-use super::body::{Passing, sha256};
+use super::body::{GoneOut, Passing, sha256, watched};
 use super::read::{Asked, AskedBody};
 use super::route::Choice;
 use super::ticket::{FailedAttempt, Ticket};
@@ -43,7 +42,8 @@ enum Tried {
     Failed {
         class: &'static str,
         refusal: Refusal,
-        retry_after: Option<Duration>,
+        /// It went out: the provider may bill its input.
+        gone_out: bool,
     },
     /// An error answer of the provider that another attempt might avoid.
     Declined {
@@ -67,10 +67,16 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
                     last = Some((earlier, failed, strip));
                     continue 'choices;
                 }
+                let gone_out = matches!(failed, Tried::Failed { gone_out: true, .. });
+                let held = !gone_out || hold_for_loss(parts, ticket, &earlier, &budgets).await;
                 note(parts, ticket, &earlier, &failed);
+                if let (false, Tried::Failed { refusal, .. }) = (held, failed) {
+                    return Err(refusal);
+                }
             }
             let (mut outgoing, strip_usage) = prepare(ticket, &choice, &mut asked)?;
-            outgoing.attempt.header_timeout = outgoing.attempt.header_timeout.min(left(parts, deadline));
+            let limit = &mut outgoing.request.attempt.header_timeout;
+            *limit = (*limit).min(left(parts, deadline));
             ticket.asked_of = Some(choice.clone());
             let started = parts.clock.monotonic_ns();
             let tried = attempt(parts, outgoing).await;
@@ -89,10 +95,10 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
         Some((choice, Tried::Declined { response, .. } | Tried::Answered(response), strip_usage)) => {
             Ok(Sent { choice, response, budgets, strip_usage, waited_ns })
         }
-        Some((choice, Tried::Failed { class, refusal, .. }, _)) => {
+        Some((choice, Tried::Failed { class, refusal, gone_out }, _)) => {
             let callers_own = ticket.passing.as_ref().and_then(Passing::refusal);
             if callers_own.is_none() && class != SendFaultKind::CallerBody.as_str() {
-                note_failed(parts, ticket, &choice, class, None);
+                note_failed(parts, ticket, &choice, class, gone_out);
             }
             Err(callers_own.unwrap_or(refusal))
         }
@@ -108,40 +114,52 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// An attempt that went out and died may have cost its input. Before the next one starts, that is held beside what the
+/// call holds for the answer. False when a budget does not hold it.
+async fn hold_for_loss(parts: &Parts, ticket: &mut Ticket, choice: &Choice, budgets: &[Capped]) -> bool {
+    let Some(lost) = ticket.loss(choice) else { return true };
+    let Ok(hold) = parts.budgets.hold(budgets.to_vec(), lost.cost).await else { return false };
+    ticket.reserved += hold.amount();
+    ticket.holds.push(hold);
+    true
+}
+
 fn note(parts: &Parts, ticket: &mut Ticket, choice: &Choice, tried: &Tried) {
     match tried {
         Tried::Answered(_) => {}
-        Tried::Failed { class, .. } => note_failed(parts, ticket, choice, class, None),
+        Tried::Failed { class, gone_out, .. } => note_failed(parts, ticket, choice, class, *gone_out),
         Tried::Declined { response, .. } => {
             let status = response.status.as_u16();
             let class = if status == 429 { "rate_limited" } else { "server_error" };
-            note_failed(parts, ticket, choice, class, Some(status));
+            let failed = failed_attempt(parts, ticket, choice, class);
+            ticket.failed.push(FailedAttempt { status: Some(status), ..failed });
         }
     }
 }
 
-fn note_failed(
-    parts: &Parts,
-    ticket: &mut Ticket,
-    choice: &Choice,
-    class: &'static str,
-    status: Option<u16>,
-) {
-    ticket.failed.push(FailedAttempt {
+fn note_failed(parts: &Parts, ticket: &mut Ticket, choice: &Choice, class: &'static str, gone_out: bool) {
+    let lost = if gone_out { ticket.loss(choice) } else { None };
+    let failed = failed_attempt(parts, ticket, choice, class);
+    ticket.failed.push(FailedAttempt { lost, ..failed });
+}
+
+fn failed_attempt(parts: &Parts, ticket: &Ticket, choice: &Choice, class: &'static str) -> FailedAttempt {
+    FailedAttempt {
         provider: Arc::clone(&choice.provider),
         model: choice.model(ticket.requested_model.as_deref()).map(str::to_owned),
         error_class: class,
-        status,
+        status: None,
         chain_position: choice.chain_position,
         at: parts.clock.now(),
         duration_ms: elapsed_ms(parts.clock.as_ref(), ticket.started_ns),
-    });
+        lost: None,
+    }
 }
 
 fn retry_after(tried: &Tried) -> Option<Duration> {
     match tried {
-        Tried::Answered(_) => None,
-        Tried::Failed { retry_after, .. } | Tried::Declined { retry_after, .. } => *retry_after,
+        Tried::Answered(_) | Tried::Failed { .. } => None,
+        Tried::Declined { retry_after, .. } => *retry_after,
     }
 }
 
@@ -163,14 +181,14 @@ async fn pause(parts: &Parts, choice: &Choice, retry: u32, floor: Option<Duratio
     true
 }
 
-async fn attempt(parts: &Parts, request: ProviderRequest) -> Tried {
-    match parts.upstream.send(request).await {
+async fn attempt(parts: &Parts, outgoing: Outgoing) -> Tried {
+    match parts.upstream.send(outgoing.request).await {
         Ok(response) if retryable(response.status) => {
             let retry_after = asked_pause(&response.headers);
             Tried::Declined { response, retry_after }
         }
         Ok(response) => Tried::Answered(response),
-        Err(fault) => failed(&fault),
+        Err(fault) => failed(&fault, outgoing.gone_out.is_some_and(|gone_out| gone_out.get())),
     }
 }
 
@@ -183,7 +201,7 @@ fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn failed(fault: &SendFault) -> Tried {
+fn failed(fault: &SendFault, body_taken: bool) -> Tried {
     tracing::warn!(error = fault as &dyn std::error::Error, "provider attempt failed");
     let (code, message) = match fault.kind {
         SendFaultKind::Timeout => (Code::UpstreamTimeout, "The provider did not answer in time"),
@@ -196,20 +214,25 @@ fn failed(fault: &SendFault) -> Tried {
         }
         SendFaultKind::CallerBody => (Code::InvalidRequest, "The request body broke off before its end"),
     };
-    Tried::Failed { class: fault.kind.as_str(), refusal: Refusal::new(code, message), retry_after: None }
+    let died = matches!(fault.kind, SendFaultKind::Timeout | SendFaultKind::Broken);
+    let refusal = Refusal::new(code, message);
+    Tried::Failed { class: fault.kind.as_str(), refusal, gone_out: died && body_taken }
+}
+
+/// One attempt's request.
+struct Outgoing {
+    request: ProviderRequest,
+    /// `None` for a body that is not metered.
+    gone_out: Option<GoneOut>,
 }
 
 /// Builds one attempt's request. The second value says whether the usage chunk must be stripped from the answer.
-fn prepare(
-    ticket: &mut Ticket,
-    choice: &Choice,
-    asked: &mut Asked,
-) -> Result<(ProviderRequest, bool), Refusal> {
+fn prepare(ticket: &mut Ticket, choice: &Choice, asked: &mut Asked) -> Result<(Outgoing, bool), Refusal> {
     let provider = &choice.provider;
     let mut headers = request_headers(&asked.headers);
     credential(ticket, provider, &asked.headers, &mut headers)?;
     let uri = target(ticket, choice, asked)?;
-    let mut strip_usage = false;
+    let (mut strip_usage, mut gone_out) = (false, None);
     let body: ProviderBody = match &mut asked.body {
         AskedBody::Empty => Empty::new().map_err(|never| match never {}).boxed_unsync(),
         AskedBody::Read { bytes, facts } => {
@@ -223,7 +246,9 @@ fn prepare(
                 bh_wire::edit::StoreMode::Preserve
             };
             let edits = Edits { model: choice.model.as_deref(), include_usage: strip_usage, store };
-            full(apply(bytes, facts, edits))
+            let (body, watch) = watched(apply(bytes, facts, edits));
+            gone_out = Some(watch);
+            body
         }
         body @ AskedBody::Passing(_) => match std::mem::replace(body, AskedBody::Empty) {
             AskedBody::Passing(body) => body.boxed_unsync(),
@@ -237,11 +262,8 @@ fn prepare(
         header_timeout: provider.timeouts.header,
         private_network: provider.private_network,
     };
-    Ok((ProviderRequest { method: asked.method.clone(), uri, headers, body, attempt }, strip_usage))
-}
-
-fn full(bytes: Bytes) -> ProviderBody {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+    let request = ProviderRequest { method: asked.method.clone(), uri, headers, body, attempt };
+    Ok((Outgoing { request, gone_out }, strip_usage))
 }
 
 /// Puts the provider's credential on the request: ours, or in the quickstart the caller's own.
