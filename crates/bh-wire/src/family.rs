@@ -110,6 +110,30 @@ impl Endpoint {
     }
 }
 
+/// The deployment in a path like Azure's `/openai/deployments/{deployment}/chat/completions`, as its provider reads it.
+///
+/// # Errors
+/// [`AmbiguousPath`] when the path has no single reading, which two deployments have not either.
+pub fn deployment(path: &str) -> Result<Option<String>, AmbiguousPath> {
+    let path = path.split_once('?').map_or(path, |(before, _)| before);
+    let plain = decoded(path)?;
+    let segments: Vec<&str> = plain.trim_matches('/').split('/').collect();
+    let mut rest = segments.as_slice();
+    let mut found = None;
+    loop {
+        rest = match rest {
+            [word, name, after @ ..] if word.eq_ignore_ascii_case("deployments") => {
+                if found.replace((*name).to_owned()).is_some() {
+                    return Err(AmbiguousPath);
+                }
+                after
+            }
+            [word, after @ ..] if is_base(word) => after,
+            [] | [..] => return Ok(found),
+        };
+    }
+}
+
 /// Undoes percent-encoding of reserved characters; encoded letters, digits and dots have no honest use.
 fn decoded(path: &str) -> Result<String, AmbiguousPath> {
     let mut plain = String::with_capacity(path.len());
@@ -203,6 +227,19 @@ mod tests {
         assert_eq!(Endpoint::classify(&Method::GET, "/v1/models/org%2Fname"), Ok(Endpoint::Models));
         assert_eq!(Endpoint::classify(&Method::GET, "/v1/chat/completions"), Ok(Endpoint::Other));
         assert_eq!(Endpoint::classify(&Method::DELETE, "/v1/models/m"), Ok(Endpoint::Other));
+    }
+
+    #[test]
+    fn a_deployment_is_told_by_the_path_alone() {
+        for (path, wanted) in [
+            ("/openai/deployments/gpt-4o/chat/completions?api-version=1", Ok(Some("gpt-4o".to_owned()))),
+            ("/OpenAI/Deployments/m/images/generations", Ok(Some("m".to_owned()))),
+            ("/openai/v1/chat/completions", Ok(None)),
+            ("/v1/files/deployments/m", Ok(None)),
+            ("/deployments/a/deployments/b/chat/completions", Err(AmbiguousPath)),
+        ] {
+            assert_eq!(deployment(path), wanted, "{path}");
+        }
     }
 
     #[test]

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bh_domain::refusal::{Code, Refusal};
-use bh_wire::family::Endpoint;
+use bh_wire::family::{self, Endpoint};
 use bh_wire::request::{self, RequestFacts};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Method};
 use http_body::Body;
 
+use super::azure;
 use super::body::{PassingBody, collect, fits, full, sha256};
 use super::ticket::Ticket;
 use super::{Entry, Inbound};
@@ -70,7 +71,35 @@ pub(super) async fn read(ticket: &mut Ticket, inbound: Inbound) -> Result<Asked,
         ticket.passing = Some(passing);
         AskedBody::Passing(body)
     };
+    if let Entry::Proxy { provider, rest } = &entry {
+        deployment_decides(ticket, provider, rest)?;
+    }
     Ok(Asked { entry, method, query, headers, body })
+}
+
+/// The deployment in a path is the model: Azure does not look at the one in the body. Another provider might, so there
+/// both have to be the same.
+fn deployment_decides(ticket: &mut Ticket, provider: &str, rest: &str) -> Result<(), Refusal> {
+    if !ticket.endpoint.names_model() && !ticket.unmetered {
+        return Ok(());
+    }
+    let found = family::deployment(rest);
+    let found = found.map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string()))?;
+    let Some(deployment) = found else { return Ok(()) };
+    azure::plain_deployment(&deployment)?;
+    let azure = ticket.snapshot.providers.get(provider).is_some_and(|provider| azure::is(provider));
+    match &ticket.requested_model {
+        Some(model) if !azure && *model != deployment => {
+            let message = format!(
+                "The path names the deployment `{deployment}` and the body the model `{model}`: name the same in both"
+            );
+            Err(Refusal::new(Code::InvalidRequest, message))
+        }
+        Some(_) | None => {
+            ticket.requested_model = Some(deployment);
+            Ok(())
+        }
+    }
 }
 
 /// Whether a body that is not metered has to tell its model before it may pass: a model rule applies, and the provider

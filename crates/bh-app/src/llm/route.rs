@@ -96,7 +96,8 @@ fn for_model(snapshot: &Snapshot, family: Family, requested: Option<&str>) -> Re
 /// Whether a provider's own lists admit a model.
 pub(super) fn serves(provider: &Provider, model: &str) -> bool {
     let allowed = provider.allowed_models.is_empty() || provider.allowed_models.iter().any(|m| m == model);
-    allowed && !provider.blocked_models.iter().any(|m| m == model)
+    // Deployments are the same in any case, so what is blocked is blocked in any case.
+    allowed && !provider.blocked_models.iter().any(|m| m.eq_ignore_ascii_case(model))
 }
 
 fn chain(snapshot: &Snapshot, first: Vec<Pair>) -> Vec<Choice> {
@@ -170,7 +171,10 @@ fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
         };
     };
     let callers_own = caller.allowed_models.is_empty() || caller.allowed_models.iter().any(|m| m == model);
-    if callers_own && !caller.blocked_models.iter().any(|m| m == model) && serves(provider, model) {
+    if callers_own
+        && !caller.blocked_models.iter().any(|m| m.eq_ignore_ascii_case(model))
+        && serves(provider, model)
+    {
         return Ok(());
     }
     Err(Refusal::new(Code::ModelNotAllowed, format!("Model `{model}` is not allowed for this caller")))

@@ -6,9 +6,9 @@ use std::time::Duration;
 use bh_domain::refusal::{Code, Refusal};
 use bh_wire::edit::{Edits, apply};
 use bh_wire::family::Endpoint;
-use bh_wire::headers::{ProviderAuth, request_headers};
+use bh_wire::headers::request_headers;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use secrecy::ExposeSecret;
 
@@ -17,7 +17,7 @@ use super::body::{GoneOut, Passing, sha256, watched};
 use super::read::{Asked, AskedBody};
 use super::route::Choice;
 use super::ticket::{FailedAttempt, Ticket};
-use super::{Entry, Parts, elapsed_ms};
+use super::{Parts, elapsed_ms, target};
 use crate::identity::{bearer, is_own_key};
 use crate::ports::{Attempt, ProviderBody, ProviderRequest, ProviderResponse, SendFault, SendFaultKind};
 use crate::snapshot::{Capped, Provider, UpstreamAuth};
@@ -231,7 +231,7 @@ fn prepare(ticket: &mut Ticket, choice: &Choice, asked: &mut Asked) -> Result<(O
     let provider = &choice.provider;
     let mut headers = request_headers(&asked.headers);
     credential(ticket, provider, &asked.headers, &mut headers)?;
-    let uri = target(ticket, choice, asked)?;
+    let uri = target::uri(ticket, choice, asked)?;
     let (mut strip_usage, mut gone_out) = (false, None);
     let body: ProviderBody = match &mut asked.body {
         AskedBody::Empty => Empty::new().map_err(|never| match never {}).boxed_unsync(),
@@ -245,7 +245,8 @@ fn prepare(ticket: &mut Ticket, choice: &Choice, asked: &mut Asked) -> Result<(O
             } else {
                 bh_wire::edit::StoreMode::Preserve
             };
-            let edits = Edits { model: choice.model.as_deref(), include_usage: strip_usage, store };
+            let model = target::model_in_body(ticket, choice, &asked.entry);
+            let edits = Edits { model, include_usage: strip_usage, store };
             let (body, watch) = watched(apply(bytes, facts, edits));
             gone_out = Some(watch);
             body
@@ -317,54 +318,4 @@ fn no_credential() -> Refusal {
 /// First 12 hexadecimal digits of the key's SHA-256 (seed 002).
 fn fingerprint(key: &[u8]) -> String {
     bh_domain::evidence::hex::encode(&sha256(key)).chars().take(12).collect()
-}
-
-fn target(ticket: &Ticket, choice: &Choice, asked: &Asked) -> Result<Uri, Refusal> {
-    let provider = &choice.provider;
-    let model = choice.model(ticket.requested_model.as_deref()).unwrap_or_default();
-    let azure = provider.credential_style == ProviderAuth::ApiKey;
-    let path = match &asked.entry {
-        Entry::Proxy { rest, .. } => rest.clone(),
-        Entry::Native(endpoint) | Entry::Quickstart(endpoint) if azure => {
-            deployment_name(model)?;
-            format!("/openai/deployments/{model}{}", native_path(*endpoint).trim_start_matches("/v1"))
-        }
-        Entry::Native(endpoint) | Entry::Quickstart(endpoint) => native_path(*endpoint).to_owned(),
-    };
-    // A base URL with and without `/v1` means the same.
-    let base = if path.starts_with("/v1/") {
-        provider.base_url.strip_suffix("/v1").unwrap_or(&provider.base_url)
-    } else {
-        &provider.base_url
-    };
-    let mut query = asked.query.clone().unwrap_or_default();
-    if let Some(version) = provider.api_version.as_ref().filter(|_| !query.contains("api-version=")) {
-        let joint = if query.is_empty() { "" } else { "&" };
-        query = format!("{query}{joint}api-version={version}");
-    }
-    let mark = if query.is_empty() { "" } else { "?" };
-    let text = [base, &path, mark, &query].concat();
-    text.parse()
-        .map_err(|_| Refusal::new(Code::InvalidRequest, "The path or query cannot be forwarded as it is"))
-}
-
-/// On Azure the model becomes part of the path: nothing in it may read as path or query.
-fn deployment_name(model: &str) -> Result<(), Refusal> {
-    let plain = model.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if plain && !matches!(model, "" | "." | "..") {
-        return Ok(());
-    }
-    Err(Refusal::new(Code::ModelNotFound, format!("`{model}` cannot be the name of an Azure deployment")))
-}
-
-fn native_path(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::ChatCompletions => "/v1/chat/completions",
-        Endpoint::Completions => "/v1/completions",
-        Endpoint::Responses => "/v1/responses",
-        Endpoint::Embeddings => "/v1/embeddings",
-        Endpoint::Messages => "/v1/messages",
-        Endpoint::CountTokens => "/v1/messages/count_tokens",
-        Endpoint::Models | Endpoint::Other => "/v1/models",
-    }
 }

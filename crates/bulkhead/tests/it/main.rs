@@ -8,6 +8,7 @@
 
 mod audit_cli;
 mod auth;
+mod azure;
 mod bad_bodies;
 mod bad_input;
 mod budgets;
