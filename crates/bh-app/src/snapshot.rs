@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<Network>,
     /// Output tokens assumed for a call that names no maximum.
     pub default_output_tokens: u64,
+    /// Input tokens held for what a provider reads beyond the request: tools it runs, context it keeps.
+    pub remote_input_tokens: u64,
     /// The largest body read.
     pub body_bytes_max: u64,
     /// A body that pauses longer than this is given up.
