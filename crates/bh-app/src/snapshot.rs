@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub trusted_proxies: Vec<Network>,
     /// Output tokens assumed for a call that names no maximum.
     pub default_output_tokens: u64,
+    /// Input tokens held for what a provider reads beyond the request: tools it runs, context it keeps.
+    pub remote_input_tokens: u64,
     /// The largest body read.
     pub body_bytes_max: u64,
     /// A body that pauses longer than this is given up.
@@ -207,12 +209,24 @@ pub struct Provider {
     pub store_mode: StoreMode,
     /// Whether streamed chats are asked for usage.
     pub inject_stream_usage: bool,
+    /// What becomes of requests that cannot be metered, where a budget or a model rule is in force.
+    pub unmetered_paths: UnmeteredPaths,
     /// Retries of the same provider.
     pub retry: Retry,
     /// Time limits.
     pub timeouts: Timeouts,
     /// Whether it may live on a loopback or private address.
     pub private_network: bool,
+}
+
+/// What becomes of a request that makes something on a path whose price is not known beforehand, where its caller is
+/// under a budget or a model rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnmeteredPaths {
+    /// It is refused.
+    Refuse,
+    /// It passes, and is priced by the usage its answer reports, if any.
+    Allow,
 }
 
 /// A provider and the model asked of it.

@@ -35,6 +35,8 @@ pub enum Code {
     ModelNotFound,
     /// The caller may not use this model.
     ModelNotAllowed,
+    /// The path's price cannot be known beforehand, and a budget or a model rule applies.
+    UnmeteredPath,
     /// A daily or monthly budget does not hold this call.
     BudgetExceeded,
     /// The session's budget does not hold this call.
@@ -89,6 +91,7 @@ pub const TABLE: &[Row] = &[
     row(Code::ModelRequired, "model_required_for_policy_evaluation", 400, false),
     row(Code::ModelNotFound, "model_not_found", 404, false),
     row(Code::ModelNotAllowed, "model_not_allowed", 403, false),
+    row(Code::UnmeteredPath, "unmetered_path_not_allowed", 403, false),
     row(Code::BudgetExceeded, "budget_exceeded", 403, true),
     row(Code::SessionBudgetExceeded, "session_budget_exceeded", 403, false),
     row(Code::RateLimited, "rate_limited", 429, true),

@@ -4,7 +4,8 @@
 //! settled among processes.
 
 use bh_app::ports::{
-    BudgetStore, BudgetWindow, Figures, Grant, Holder, LeaseRequest, Settled, SpendQuery, StoreResult,
+    BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendQuery,
+    StoreResult,
 };
 use bh_domain::budget::Owner;
 use bh_domain::money::NanoUsd;
@@ -22,24 +23,35 @@ impl BudgetStore for SqlStore {
         self.run("lease budgets", move |db| async move { lease(&db, holder, requests).await })
     }
 
-    fn give_back(&self, holder: Holder, unspent: Vec<(BudgetWindow, NanoUsd)>) -> StoreResult<()> {
+    fn give_back(&self, holder: Holder, unspent: Vec<Change>) -> StoreResult<()> {
         self.run("give leased money back", move |db| async move {
             let mut tx = db.write().await?;
-            for (key, amount) in sorted(unspent) {
-                give_back(&mut tx, holder, &key, amount).await?;
+            for (key, id, amount) in sorted(unspent) {
+                give_back_once(&mut tx, holder, &key, id, amount).await?;
             }
             tx.commit().await
         })
     }
 
-    fn overdraw(&self, holder: Holder, over: Vec<(BudgetWindow, NanoUsd)>) -> StoreResult<()> {
+    fn overdraw(&self, holder: Holder, over: Vec<Change>) -> StoreResult<()> {
         self.run("record an overdraft", move |db| async move {
             let mut tx = db.write().await?;
-            for (key, amount) in sorted(over) {
+            for (key, id, amount) in sorted(over) {
                 let committed = lock(&mut tx, &key).await?;
-                set_committed(&mut tx, &key, committed + amount).await?;
-                add_lease(&mut tx, &key, holder, amount).await?;
+                if is_new(&mut tx, holder, id, amount).await? {
+                    set_committed(&mut tx, &key, committed + amount).await?;
+                    add_lease(&mut tx, &key, holder, amount).await?;
+                }
             }
+            tx.commit().await
+        })
+    }
+
+    fn forget_changes(&self, holder: Holder, before: ChangeId) -> StoreResult<()> {
+        self.run("forget changes of budgets", move |db| async move {
+            let mut tx = db.write().await?;
+            let args = vec![Nid::SYSTEM.into(), holder.into(), before.into()];
+            tx.execute(statements::FORGET_CHANGES, args).await?;
             tx.commit().await
         })
     }
@@ -122,6 +134,8 @@ impl BudgetStore for SqlStore {
                 give_back(&mut tx, holder, &key, NanoUsd::MAX).await?;
             }
             tx.execute(statements::DROP_LEASES, vec![holder.into()]).await?;
+            let every = vec![Nid::SYSTEM.into(), holder.into(), i64::MAX.into()];
+            tx.execute(statements::FORGET_CHANGES, every).await?;
             tx.execute(statements::DROP_HOLDER, vec![Nid::SYSTEM.into(), holder.into()]).await?;
             tx.commit().await
         })
@@ -147,6 +161,10 @@ async fn lease(db: &Db, holder: Holder, requests: Vec<LeaseRequest>) -> Outcome<
 
 async fn lease_one(tx: &mut Tx, holder: Holder, key: &WindowKey, request: &LeaseRequest) -> Outcome<Grant> {
     let mut committed = lock(tx, key).await?;
+    let change = vec![Nid::SYSTEM.into(), holder.into(), request.id.into()];
+    if let Some(made) = tx.fetch(statements::CHANGE, change).await?.first() {
+        return Ok(Grant { granted: made.nano(0)?, left: (request.cap - committed).max(NanoUsd::ZERO) });
+    }
     if request.first {
         committed = reconcile(tx, holder, key, committed).await?;
     }
@@ -161,6 +179,7 @@ async fn lease_one(tx: &mut Tx, holder: Holder, key: &WindowKey, request: &Lease
         return Ok(Grant { granted: NanoUsd::ZERO, left: NanoUsd::ZERO });
     }
     add_lease(tx, key, holder, take).await?;
+    is_new(tx, holder, request.id, take).await?;
     Ok(Grant { granted: take, left: request.cap - committed - take })
 }
 
@@ -183,6 +202,24 @@ async fn reconcile(tx: &mut Tx, holder: Holder, key: &WindowKey, committed: Nano
         add_lease(tx, key, holder, unleased).await?;
     }
     Ok(used.max(committed))
+}
+
+/// Whether a change has not been made before; from now on it has. To be asked under the lock of its window: whoever
+/// makes the same change at the same time waits there.
+async fn is_new(tx: &mut Tx, holder: Holder, id: ChangeId, granted: NanoUsd) -> Outcome<bool> {
+    let args = vec![Nid::SYSTEM.into(), holder.into(), id.into(), granted.into()];
+    Ok(tx.execute(statements::ADD_CHANGE, args).await? == 1)
+}
+
+async fn give_back_once(
+    tx: &mut Tx,
+    holder: Holder,
+    key: &WindowKey,
+    id: ChangeId,
+    amount: NanoUsd,
+) -> Outcome<()> {
+    lock(tx, key).await?;
+    if is_new(tx, holder, id, amount).await? { give_back(tx, holder, key, amount).await } else { Ok(()) }
 }
 
 /// Returns at most what the process has outstanding: more was never granted.
@@ -238,8 +275,8 @@ fn key(budget: BudgetWindow) -> WindowKey {
 }
 
 /// By window, in the order in which windows are locked.
-fn sorted(amounts: Vec<(BudgetWindow, NanoUsd)>) -> Vec<(WindowKey, NanoUsd)> {
-    let mut sorted: Vec<_> = amounts.into_iter().map(|(budget, amount)| (key(budget), amount)).collect();
+fn sorted(changes: Vec<Change>) -> Vec<(WindowKey, ChangeId, NanoUsd)> {
+    let mut sorted: Vec<_> = changes.into_iter().map(|c| (key(c.budget), c.id, c.amount)).collect();
     sorted.sort_unstable();
     sorted
 }

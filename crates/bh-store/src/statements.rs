@@ -151,6 +151,13 @@ statements! {
     ADD_LEASE = "INSERT INTO budget_leases (nid, budget, window_label, holder, granted_nano) \
         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (nid, budget, window_label, holder) \
         DO UPDATE SET granted_nano = budget_leases.granted_nano + excluded.granted_nano";
+    /// What a change that was made before has granted: `$2` its process, `$3` its id.
+    CHANGE = "SELECT granted_nano FROM budget_changes WHERE nid = $1 AND holder = $2 AND id = $3";
+    /// A change is made, once.
+    ADD_CHANGE = "INSERT INTO budget_changes (nid, holder, id, granted_nano) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (nid, holder, id) DO NOTHING";
+    /// The answers to changes of process `$2` before `$3` have been heard.
+    FORGET_CHANGES = "DELETE FROM budget_changes WHERE nid = $1 AND holder = $2 AND id < $3";
     /// A budget's leases, and whether their processes are dead (`$4` is the system's network id).
     LEASES = "SELECT l.holder, l.granted_nano, COALESCE(h.dead, 0) FROM budget_leases l \
         LEFT JOIN holders h ON h.nid = $4 AND h.holder = l.holder \

@@ -93,6 +93,13 @@ impl Endpoint {
         self.is_metered() || self == Self::CountTokens
     }
 
+    /// Whether a request makes something whose price nobody can tell beforehand (images, audio, uploads, batches, and
+    /// whatever a provider adds next). Reading and deleting make nothing.
+    #[must_use]
+    pub fn makes_unmetered(self, method: &Method) -> bool {
+        self == Self::Other && ![Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE].contains(method)
+    }
+
     /// Whether the endpoint can answer with a stream of events.
     #[must_use]
     pub fn can_stream(self) -> bool {
@@ -100,6 +107,30 @@ impl Endpoint {
             Self::ChatCompletions | Self::Completions | Self::Responses | Self::Messages => true,
             Self::Embeddings | Self::Models | Self::CountTokens | Self::Other => false,
         }
+    }
+}
+
+/// The deployment in a path like Azure's `/openai/deployments/{deployment}/chat/completions`, as its provider reads it.
+///
+/// # Errors
+/// [`AmbiguousPath`] when the path has no single reading, which two deployments have not either.
+pub fn deployment(path: &str) -> Result<Option<String>, AmbiguousPath> {
+    let path = path.split_once('?').map_or(path, |(before, _)| before);
+    let plain = decoded(path)?;
+    let segments: Vec<&str> = plain.trim_matches('/').split('/').collect();
+    let mut rest = segments.as_slice();
+    let mut found = None;
+    loop {
+        rest = match rest {
+            [word, name, after @ ..] if word.eq_ignore_ascii_case("deployments") => {
+                if found.replace((*name).to_owned()).is_some() {
+                    return Err(AmbiguousPath);
+                }
+                after
+            }
+            [word, after @ ..] if is_base(word) => after,
+            [] | [..] => return Ok(found),
+        };
     }
 }
 
@@ -196,6 +227,19 @@ mod tests {
         assert_eq!(Endpoint::classify(&Method::GET, "/v1/models/org%2Fname"), Ok(Endpoint::Models));
         assert_eq!(Endpoint::classify(&Method::GET, "/v1/chat/completions"), Ok(Endpoint::Other));
         assert_eq!(Endpoint::classify(&Method::DELETE, "/v1/models/m"), Ok(Endpoint::Other));
+    }
+
+    #[test]
+    fn a_deployment_is_told_by_the_path_alone() {
+        for (path, wanted) in [
+            ("/openai/deployments/gpt-4o/chat/completions?api-version=1", Ok(Some("gpt-4o".to_owned()))),
+            ("/OpenAI/Deployments/m/images/generations", Ok(Some("m".to_owned()))),
+            ("/openai/v1/chat/completions", Ok(None)),
+            ("/v1/files/deployments/m", Ok(None)),
+            ("/deployments/a/deployments/b/chat/completions", Err(AmbiguousPath)),
+        ] {
+            assert_eq!(deployment(path), wanted, "{path}");
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bh_app::snapshot::{
-    Caller, CallerSource, Capped, Caps, Limited, Provider, Retry, Tenant, Timeouts, UpstreamAuth,
+    Caller, CallerSource, Capped, Caps, Limited, Provider, Retry, Tenant, Timeouts, UnmeteredPaths,
+    UpstreamAuth,
 };
 use bh_config::schema::Quickstart;
 use bh_domain::money::NanoUsd;
@@ -86,6 +87,7 @@ pub(crate) fn provider(settings: &Quickstart) -> Provider {
         fallback: Vec::new(),
         store_mode: StoreMode::ForceIfAbsent,
         inject_stream_usage: true,
+        unmetered_paths: UnmeteredPaths::Refuse,
         retry: Retry { attempts: 0, initial: Duration::ZERO, max: Duration::ZERO },
         timeouts: TIMEOUTS,
         // The operator chose the address on their own machine.

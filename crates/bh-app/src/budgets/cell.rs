@@ -10,7 +10,7 @@ use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
 use parking_lot::Mutex;
 
-use crate::ports::{BudgetWindow, Grant, LeaseRequest};
+use crate::ports::{BudgetWindow, ChangeId, Grant, LeaseRequest};
 
 /// After the store has said "nothing left", it is not asked again for this long.
 const REFUSAL_HOLDS_NS: u64 = 100_000_000;
@@ -78,6 +78,8 @@ struct State {
     /// Leased under a higher cap than today's: goes back before more is leased.
     surplus: NanoUsd,
     touched_ns: u64,
+    /// A lease whose answer was lost: the store may have granted it.
+    unanswered: Option<LeaseRequest>,
 }
 
 /// A budget that does not hold an amount.
@@ -119,6 +121,7 @@ impl BudgetCell {
             left: None,
             surplus: NanoUsd::ZERO,
             touched_ns: 0,
+            unanswered: None,
         };
         let (refill, demand) = (tokio::sync::Mutex::new(()), AtomicI64::new(0));
         Self { nid, owner, period, clock, state: Mutex::new(state), refill, demand }
@@ -175,12 +178,21 @@ impl BudgetCell {
         (surplus > NanoUsd::ZERO).then(|| (self.budget(&state), surplus))
     }
 
-    /// The store did not take the surplus back: it is kept for the next attempt.
-    pub(super) fn keep_surplus(&self, budget: &BudgetWindow, surplus: NanoUsd) {
+    /// Keeps a lease that the store did not answer to, to be asked for again.
+    pub(super) fn keep(&self, request: LeaseRequest) {
+        self.state.lock().unanswered = Some(request);
+    }
+
+    /// Whether there is one.
+    pub(super) fn has_unanswered(&self) -> bool {
+        self.state.lock().unanswered.is_some()
+    }
+
+    /// The lease to ask for again, under the cap in force now. To be called in the turn to refill.
+    pub(super) fn take_unanswered(&self) -> Option<LeaseRequest> {
         let mut state = self.state.lock();
-        if *state.window == *budget.window {
-            state.surplus += surplus;
-        }
+        let request = state.unanswered.take()?;
+        Some(LeaseRequest { cap: state.cap, ..request })
     }
 
     fn budget(&self, state: &State) -> BudgetWindow {
@@ -207,6 +219,7 @@ impl BudgetCell {
         cap: NanoUsd,
         now: Timestamp,
         now_ns: u64,
+        begin: impl FnOnce() -> ChangeId,
     ) -> Result<Option<LeaseRequest>, Short> {
         let windows = self.clock.at(now);
         let mut state = self.state.lock();
@@ -223,7 +236,7 @@ impl BudgetCell {
         let demand = NanoUsd(self.demand.load(Ordering::Relaxed)).max(needed);
         let budget = self.budget(&state);
         let wanted = demand + block_size(amount, cap);
-        Ok(Some(LeaseRequest { budget, cap, needed, wanted, first: state.fresh }))
+        Ok(Some(LeaseRequest { id: begin(), budget, cap, needed, wanted, first: state.fresh }))
     }
 
     /// Takes the store's answer.
@@ -267,7 +280,7 @@ impl BudgetCell {
             return (None, false);
         }
         let idle = state.account.take_idle(NanoUsd::ZERO) + std::mem::take(&mut state.surplus);
-        let unused = state.account.held() == NanoUsd::ZERO;
+        let unused = state.account.held() == NanoUsd::ZERO && state.unanswered.is_none();
         ((idle > NanoUsd::ZERO).then(|| (self.budget(&state), idle)), unused)
     }
 

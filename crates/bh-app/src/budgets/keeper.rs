@@ -10,7 +10,8 @@ use bh_domain::tenant::Nid;
 use parking_lot::Mutex;
 
 use super::cell::{BudgetCell, Held, Short, ZoneClock};
-use crate::ports::{BudgetStore, BudgetWindow, Clock, Holder, StoreFault};
+use super::changes::{Changes, Direction};
+use crate::ports::{BudgetStore, BudgetWindow, Clock, Holder, LeaseRequest, StoreFault};
 use crate::snapshot::Capped;
 
 /// A call asks the store for more at most this often before it is refused; each round was a real chance.
@@ -25,6 +26,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     holder: Holder,
     cells: Mutex<HashMap<(Nid, Owner, Period), Arc<BudgetCell>>>,
+    changes: Changes,
 }
 
 impl std::fmt::Debug for BudgetKeeper {
@@ -45,7 +47,8 @@ pub enum NoBudget {
 impl BudgetKeeper {
     /// A keeper that leases as `holder`.
     pub fn new(store: Arc<dyn BudgetStore>, clock: Arc<dyn Clock>, holder: Holder) -> Self {
-        Self(Arc::new(Inner { store, clock, holder, cells: Mutex::default() }))
+        let (cells, changes) = (Mutex::default(), Changes::default());
+        Self(Arc::new(Inner { store, clock, holder, cells, changes }))
     }
 
     /// The process that holds the leases.
@@ -104,20 +107,42 @@ impl BudgetKeeper {
     }
 
     async fn lease(&self, Capped { cap, cell }: &Capped, amount: NanoUsd) -> Result<(), NoBudget> {
-        let Inner { store, clock, holder, .. } = &*self.0;
+        let Inner { clock, changes, .. } = &*self.0;
+        self.ask_again(cell).await.map_err(NoBudget::Fault)?;
         // What a lower cap has set free goes back first, or the store would count it against the new cap.
-        if let Some((budget, surplus)) = cell.take_surplus()
-            && let Err(fault) = store.give_back(*holder, vec![(budget.clone(), surplus)]).await
-        {
-            cell.keep_surplus(&budget, surplus);
-            return Err(NoBudget::Fault(fault));
+        if let Some((budget, surplus)) = cell.take_surplus() {
+            self.0.change(Direction::Back, budget, surplus);
+        }
+        if changes.goes_back(&cell.window(clock.now())) {
+            self.flush().await.map_err(NoBudget::Fault)?;
         }
         let (now, now_ns) = (clock.now(), clock.monotonic_ns());
-        let wish = cell.wish(amount, *cap, now, now_ns).map_err(NoBudget::Short)?;
+        let wish = cell.wish(amount, *cap, now, now_ns, || changes.begin()).map_err(NoBudget::Short)?;
         let Some(request) = wish else { return Ok(()) };
-        let grants = store.lease(*holder, vec![request.clone()]).await.map_err(NoBudget::Fault)?;
-        let Some(grant) = grants.first() else { return Ok(()) };
-        cell.take(&request, *grant, now, now_ns).map_err(NoBudget::Short)
+        self.ask(cell, request).await.map_err(NoBudget::Fault)?.map_err(NoBudget::Short)
+    }
+
+    /// Asks for a lease. Without an answer the request is kept: the store may have granted it.
+    async fn ask(&self, cell: &BudgetCell, request: LeaseRequest) -> Result<Result<(), Short>, StoreFault> {
+        let Inner { store, clock, holder, changes, .. } = &*self.0;
+        let (now, now_ns) = (clock.now(), clock.monotonic_ns());
+        match store.lease(*holder, vec![request.clone()]).await {
+            Err(fault) => {
+                cell.keep(request);
+                Err(fault)
+            }
+            Ok(grants) => {
+                changes.done([request.id]);
+                Ok(grants.first().map_or(Ok(()), |grant| cell.take(&request, *grant, now, now_ns)))
+            }
+        }
+    }
+
+    /// Asks once more for a lease whose answer was lost. To be called in the cell's turn to refill.
+    async fn ask_again(&self, cell: &BudgetCell) -> Result<(), StoreFault> {
+        let Some(request) = cell.take_unanswered() else { return Ok(()) };
+        // What it was short of then is no matter now: whoever needs money asks anew.
+        self.ask(cell, request).await.map(drop)
     }
 
     fn fetch_ahead(&self, capped: Capped, amount: NanoUsd) {
@@ -132,35 +157,76 @@ impl BudgetKeeper {
     }
 
     fn overdraw(&self, over: Vec<(BudgetWindow, NanoUsd)>) {
-        let inner = Arc::clone(&self.0);
+        for (budget, amount) in over {
+            self.0.change(Direction::Over, budget, amount);
+        }
+        let keeper = self.clone();
         tokio::spawn(async move {
-            if let Err(fault) = inner.store.overdraw(inner.holder, over).await {
-                tracing::warn!(error = &fault as &dyn std::error::Error, "could not record an overdraft");
+            if let Err(fault) = keeper.flush().await {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "an overdraft waits for the store");
             }
         });
     }
 
-    /// Gives idle money back to the store and forgets sessions that nobody uses. Run now and then.
+    /// Has the store make every change that waits. What it does not answer to waits on; made twice it is never.
+    async fn flush(&self) -> Result<(), StoreFault> {
+        let Inner { store, holder, changes, .. } = &*self.0;
+        let over = changes.pending(Direction::Over);
+        if !over.is_empty() {
+            store.overdraw(*holder, over.clone()).await?;
+            changes.done(over.iter().map(|change| change.id));
+        }
+        let back = changes.pending(Direction::Back);
+        if !back.is_empty() {
+            store.give_back(*holder, back.clone()).await?;
+            changes.done(back.iter().map(|change| change.id));
+        }
+        Ok(())
+    }
+
+    /// Gives idle money back to the store, repeats what it has not answered to, and forgets sessions that nobody uses.
+    /// Run now and then.
+    ///
+    /// # Errors
+    /// When the store does not answer; the next round does what this one could not.
     pub async fn sweep(&self) -> Result<(), StoreFault> {
         let now_ns = self.0.clock.monotonic_ns();
-        let mut unspent = Vec::new();
+        let (mut unspent, mut unanswered) = (Vec::new(), Vec::new());
+        let room = self.0.changes.has_room();
         self.0.cells.lock().retain(|(_, _, period), cell| {
-            let (idle, unused) = cell.take_idle(now_ns);
+            if cell.has_unanswered() {
+                unanswered.push(Arc::clone(cell));
+            }
+            let (idle, unused) = if room { cell.take_idle(now_ns) } else { (None, false) };
             unspent.extend(idle);
             let forgotten = unused && *period == Period::Session && Arc::strong_count(cell) == 1;
             !forgotten
         });
-        if unspent.is_empty() {
-            return Ok(());
+        for (budget, amount) in unspent {
+            self.0.change(Direction::Back, budget, amount);
         }
-        self.0.store.give_back(self.0.holder, unspent).await
+        for cell in unanswered {
+            let _turn = cell.refill.lock().await;
+            self.ask_again(&cell).await?;
+        }
+        self.flush().await?;
+        let Some(before) = self.0.changes.answered_before() else { return Ok(()) };
+        self.0.store.forget_changes(self.0.holder, before).await?;
+        self.0.changes.forgot(before);
+        Ok(())
     }
 }
 
 impl Inner {
+    fn change(&self, direction: Direction, budget: BudgetWindow, amount: NanoUsd) {
+        if !self.changes.add(direction, budget.clone(), amount) {
+            tracing::error!(?direction, ?budget, %amount, "too many changes of budgets wait for the store");
+        }
+    }
+
     fn shortage(&self, budgets: &[Capped], amount: NanoUsd) -> Short {
         let (now, now_ns) = (self.clock.now(), self.clock.monotonic_ns());
-        let first = budgets.iter().find_map(|b| b.cell.wish(amount, b.cap, now, now_ns).err());
+        let first = budgets.iter().find_map(|b| b.cell.wish(amount, b.cap, now, now_ns, || 0).err());
         let unsettled = Short {
             owner: Owner::Tenant,
             period: Period::Day,

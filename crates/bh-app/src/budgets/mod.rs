@@ -4,7 +4,11 @@
 //! the store in blocks before, so no call waits for the store until a budget runs short.
 
 mod cell;
+mod changes;
 mod keeper;
 
 pub use cell::{BudgetCell, Short, ZoneClock};
 pub use keeper::{BudgetKeeper, Hold, NoBudget, settle_all};
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,8 @@ pub(super) async fn admit(
             let output = output_bound(ticket, facts);
             let loose = input_by_bytes(facts);
             ticket.input_estimate = loose.div_ceil(BYTES_PER_TOKEN);
-            let amount = dearest(ticket, &choices, loose, output);
+            let remote = remote_bound(ticket, facts);
+            let amount = dearest(ticket, &choices, loose.saturating_add(remote), output);
             let roomy = budgets.iter().all(|b| b.cell.room(b.cap) >= amount.times(ROOMY_CALLS));
             let first = if roomy { parts.budgets.hold(budgets.clone(), amount).await.ok() } else { None };
             match first {
@@ -59,7 +60,8 @@ pub(super) async fn admit(
                     let exact =
                         input_by_tokens(parts, ticket, &choices, bytes.clone(), facts).await.unwrap_or(loose);
                     ticket.input_estimate = exact.min(ticket.input_estimate);
-                    let amount = dearest(ticket, &choices, exact.min(loose), output);
+                    let input = exact.min(loose).saturating_add(remote);
+                    let amount = dearest(ticket, &choices, input, output);
                     ticket.reserved = amount;
                     parts.budgets.hold(budgets.clone(), amount).await
                 }
@@ -93,6 +95,11 @@ fn output_bound(ticket: &Ticket, facts: &RequestFacts) -> u64 {
     facts
         .output_tokens_max()
         .unwrap_or_else(|| ticket.snapshot.default_output_tokens.saturating_mul(facts.choices))
+}
+
+/// What the provider may read beyond the request: results of tools it runs itself, and context it keeps.
+fn remote_bound(ticket: &Ticket, facts: &RequestFacts) -> u64 {
+    if facts.hosted_tools || facts.remote_context { ticket.snapshot.remote_input_tokens } else { 0 }
 }
 
 fn media_bound(facts: &RequestFacts) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use aws_lc_rs::digest::{Context as Hasher, SHA256};
 use bh_domain::refusal::{Code, Refusal};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
 
 use crate::ports::{CallerBodyBroken, ProviderBody};
@@ -24,6 +25,54 @@ fn finished(mut hasher: Hasher, rest: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(hasher.finish().as_ref());
     hash
+}
+
+/// A body of these bytes.
+pub(super) fn full(bytes: Bytes) -> ProviderBody {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Whether a request has begun to go out: a body is taken only once there is a connection for it.
+#[derive(Clone, Default)]
+pub(super) struct GoneOut(Arc<AtomicBool>);
+
+impl GoneOut {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A body of these bytes that tells when it is taken.
+pub(super) fn watched(bytes: Bytes) -> (ProviderBody, GoneOut) {
+    let gone_out = GoneOut::default();
+    let bytes = (!bytes.is_empty()).then_some(bytes);
+    (WatchedBody { bytes, gone_out: gone_out.clone() }.boxed_unsync(), gone_out)
+}
+
+struct WatchedBody {
+    bytes: Option<Bytes>,
+    gone_out: GoneOut,
+}
+
+impl Body for WatchedBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.gone_out.0.store(true, Ordering::Relaxed);
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
 }
 
 /// Reads a whole body.

@@ -7,15 +7,14 @@ use bh_domain::budget::{Owner, SESSION_WINDOW};
 use bh_domain::evidence::Draft;
 use bh_domain::evidence::record::{ContentHash, Execution, Explanation, RoutingDecision};
 use bh_domain::money::NanoUsd;
-use bh_domain::price::{PriceBasis, TokenCounts};
+use bh_domain::price::TokenCounts;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
-use bh_wire::family::Endpoint;
 use bytes::Bytes;
 
 use super::draft::{self, COST_MAX, believed, failover, invocation_type, tokens_of, words};
 use super::route::Choice;
-use super::ticket::Ticket;
+use super::ticket::{Lost, Ticket};
 use super::{Parts, elapsed_ms};
 use crate::budgets::settle_all;
 use crate::ports::{ContentRow, SpendDelta};
@@ -89,9 +88,9 @@ impl Closer {
         &self.0
     }
 
-    /// Puts a refusal on the record. What was held is released.
+    /// Puts a refusal on the record. What was held is released, but for what lost attempts may have cost.
     pub(super) async fn refused(&self, ticket: &mut Ticket, refusal: &Refusal) {
-        settle_all(std::mem::take(&mut ticket.holds), NanoUsd::ZERO);
+        settle_all(std::mem::take(&mut ticket.holds), ticket.lost());
         if refusal.code == Code::EvidenceUnavailable {
             // There is nothing to wait for: the record follows when the store is back.
             ticket.durability = Durability::Relaxed;
@@ -107,7 +106,7 @@ impl Closer {
         }
     }
 
-    fn submit_refusal(&self, ticket: &Ticket, refusal: &Refusal) -> Option<Receipt> {
+    fn submit_refusal(&self, ticket: &mut Ticket, refusal: &Refusal) -> Option<Receipt> {
         let attempted = !ticket.failed.is_empty();
         let mut draft = self.draft(ticket, invocation_type(ticket));
         let upstream = matches!(refusal.code, Code::UpstreamUnreachable | Code::UpstreamTimeout);
@@ -128,7 +127,19 @@ impl Closer {
         }];
         self.groups(ticket, &mut draft, "fail_closed");
         let tally = Tally { calls: attempted, denied: !upstream, failed: upstream };
-        let spend = spend(ticket, tally, &TokenCounts::default(), NanoUsd::ZERO);
+        // What the attempt that ended the call may have cost is told by the call's own record, and by no other.
+        let last = ticket.failed.last_mut().filter(|_| upstream);
+        let lost =
+            last.and_then(|last| Some((Arc::clone(&last.provider), last.model.clone(), last.lost.take()?)));
+        let spend = match lost {
+            Some((provider, model, lost)) => {
+                draft.execution.provider = provider.id.clone().into();
+                draft.execution.model_used = model.unwrap_or_default().into();
+                draft.execution.estimated_cost = Some(ticket.reserved.min(COST_MAX));
+                self.charge(ticket, &mut draft, tally, lost)
+            }
+            None => spend(ticket, tally, &TokenCounts::default(), NanoUsd::ZERO),
+        };
         self.0.metrics.call(&ticket.caller.tenant.id, "", if upstream { "failed" } else { "denied" });
         self.attempts(ticket);
         self.0.recorder.submit(Entry { draft, spend, contents: Vec::new() }, ticket.durability)
@@ -138,12 +149,8 @@ impl Closer {
     pub(super) fn finished(&self, ticket: &mut Ticket, outcome: Outcome) -> Option<Receipt> {
         let tokens = believed(outcome.tokens);
         let asked = outcome.choice.model(ticket.requested_model.as_deref()).unwrap_or_default().to_owned();
-        // Catalogues and counting cost nothing; what any other unmetered path costs is not known, and the record says so.
-        let free = matches!(ticket.endpoint, Endpoint::Models | Endpoint::CountTokens);
-        let (price, listed) = ticket.snapshot.prices.find(&outcome.choice.provider.id, &asked);
-        let basis = if listed || free { price.basis(&tokens) } else { PriceBasis::DefaultEstimate };
-        let cost = price.cost(&tokens).min(COST_MAX);
-        settle_all(std::mem::take(&mut ticket.holds), cost);
+        let (cost, basis) = ticket.priced(&outcome.choice.provider, &asked, &tokens);
+        settle_all(std::mem::take(&mut ticket.holds), cost + ticket.lost());
         let metrics = &self.0.metrics;
         metrics.call(&ticket.caller.tenant.id, &outcome.choice.provider.id, outcome.ending.status());
         ticket.caller.tenant.meter.used(&tokens, cost);
@@ -210,10 +217,25 @@ impl Closer {
             draft.execution.duration_ms = failed.duration_ms;
             draft.failover = Some(failover(ticket, "failed_attempt", number, failed));
             draft.retry_attempt = Some(number);
-            self.0
-                .recorder
-                .submit(Entry { draft, spend: Vec::new(), contents: Vec::new() }, Durability::Relaxed);
+            // The call is counted by its own record.
+            let tally = Tally { calls: false, denied: false, failed: false };
+            let spend =
+                failed.lost.map(|lost| self.charge(ticket, &mut draft, tally, lost)).unwrap_or_default();
+            self.0.recorder.submit(Entry { draft, spend, contents: Vec::new() }, Durability::Relaxed);
         }
+    }
+
+    /// Tells the loss in a record, and returns what it adds to the ledger.
+    fn charge(&self, ticket: &Ticket, draft: &mut Draft, tally: Tally, lost: Lost) -> Vec<SpendDelta> {
+        let Lost { tokens, cost, basis } = lost;
+        draft.execution.cost = cost;
+        draft.execution.cost_nano_usd = cost;
+        draft.execution.tokens = tokens_of(&tokens);
+        draft.execution.usage_estimated = true;
+        draft.execution.pricing_basis = basis.as_str().into();
+        draft.execution.pricing_known = basis.known();
+        ticket.caller.tenant.meter.used(&tokens, cost);
+        spend(ticket, tally, &tokens, cost)
     }
 
     /// Ties a call that had failed attempts to them.

@@ -156,6 +156,7 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::ProviderNotAllowed
         | Code::ModelNotFound
         | Code::ModelNotAllowed
+        | Code::UnmeteredPath
         | Code::ModelRequired => ("deny", codes::POLICY_DENIED_ROUTING),
         Code::UpstreamUnreachable | Code::UpstreamTimeout | Code::Internal | Code::EvidenceUnavailable => {
             ("error", codes::EXECUTION_FAILED)

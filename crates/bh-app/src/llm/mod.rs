@@ -5,6 +5,7 @@
 
 mod admit;
 mod answer;
+mod azure;
 mod body;
 mod catalog;
 mod close;
@@ -12,6 +13,7 @@ mod draft;
 mod read;
 mod route;
 mod send;
+mod target;
 mod ticket;
 
 use std::net::IpAddr;

@@ -8,7 +8,7 @@ use bh_wire::Family;
 use super::Entry;
 use super::read::Asked;
 use super::ticket::Ticket;
-use crate::snapshot::{Caller, Candidate, Provider, Snapshot};
+use crate::snapshot::{Caller, Candidate, Provider, Snapshot, UnmeteredPaths};
 
 /// One provider to try, and the model to ask of it.
 #[derive(Clone, Debug)]
@@ -96,7 +96,8 @@ fn for_model(snapshot: &Snapshot, family: Family, requested: Option<&str>) -> Re
 /// Whether a provider's own lists admit a model.
 pub(super) fn serves(provider: &Provider, model: &str) -> bool {
     let allowed = provider.allowed_models.is_empty() || provider.allowed_models.iter().any(|m| m == model);
-    allowed && !provider.blocked_models.iter().any(|m| m == model)
+    // Deployments are the same in any case, so what is blocked is blocked in any case.
+    allowed && !provider.blocked_models.iter().any(|m| m.eq_ignore_ascii_case(model))
 }
 
 fn chain(snapshot: &Snapshot, first: Vec<Pair>) -> Vec<Choice> {
@@ -130,6 +131,23 @@ fn permitted(ticket: &Ticket, choices: Vec<Choice>) -> Result<Vec<Choice>, Refus
     Ok(kept)
 }
 
+/// Where money or models are ruled, nothing passes whose price or model cannot be told, unless the provider's
+/// configuration says so.
+fn unmetered(ticket: &Ticket, provider: &Provider) -> Result<(), Refusal> {
+    let ruled = ticket.has_budget() || ticket.has_model_rule(provider);
+    match provider.unmetered_paths {
+        UnmeteredPaths::Refuse if ticket.unmetered && ruled => {
+            let message = format!(
+                "What this path costs is not known beforehand, and a budget or a model rule applies to this caller; \
+                 gateway.providers.{}.unmetered_paths: allow lets such requests pass",
+                provider.id
+            );
+            Err(Refusal::new(Code::UnmeteredPath, message))
+        }
+        UnmeteredPaths::Refuse | UnmeteredPaths::Allow => Ok(()),
+    }
+}
+
 fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
     let caller: &Caller = &ticket.caller;
     let provider = &choice.provider;
@@ -137,9 +155,8 @@ fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
         let message = format!("Caller not allowed for this provider: `{}`", provider.id);
         return Err(Refusal::new(Code::ProviderNotAllowed, message));
     }
-    let ruled =
-        [&caller.allowed_models, &caller.blocked_models, &provider.allowed_models, &provider.blocked_models];
-    if ruled.iter().all(|list| list.is_empty()) {
+    unmetered(ticket, provider)?;
+    if !ticket.has_model_rule(provider) {
         return Ok(());
     }
     let Some(model) = choice.model(ticket.requested_model.as_deref()) else {
@@ -154,7 +171,10 @@ fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
         };
     };
     let callers_own = caller.allowed_models.is_empty() || caller.allowed_models.iter().any(|m| m == model);
-    if callers_own && !caller.blocked_models.iter().any(|m| m == model) && serves(provider, model) {
+    if callers_own
+        && !caller.blocked_models.iter().any(|m| m.eq_ignore_ascii_case(model))
+        && serves(provider, model)
+    {
         return Ok(());
     }
     Err(Refusal::new(Code::ModelNotAllowed, format!("Model `{model}` is not allowed for this caller")))

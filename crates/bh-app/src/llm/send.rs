@@ -6,19 +6,18 @@ use std::time::Duration;
 use bh_domain::refusal::{Code, Refusal};
 use bh_wire::edit::{Edits, apply};
 use bh_wire::family::Endpoint;
-use bh_wire::headers::{ProviderAuth, request_headers};
-use bytes::Bytes;
+use bh_wire::headers::request_headers;
 use http::header::RETRY_AFTER;
-use http::{HeaderMap, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, Full};
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt, Empty};
 use secrecy::ExposeSecret;
 
 use super::admit::Admitted;
-use super::body::{Passing, sha256};
+use super::body::{GoneOut, Passing, sha256, watched};
 use super::read::{Asked, AskedBody};
 use super::route::Choice;
 use super::ticket::{FailedAttempt, Ticket};
-use super::{Entry, Parts, elapsed_ms};
+use super::{Parts, elapsed_ms, target};
 use crate::identity::{bearer, is_own_key};
 use crate::ports::{Attempt, ProviderBody, ProviderRequest, ProviderResponse, SendFault, SendFaultKind};
 use crate::snapshot::{Capped, Provider, UpstreamAuth};
@@ -43,7 +42,8 @@ enum Tried {
     Failed {
         class: &'static str,
         refusal: Refusal,
-        retry_after: Option<Duration>,
+        /// It went out: the provider may bill its input.
+        gone_out: bool,
     },
     /// An error answer of the provider that another attempt might avoid.
     Declined {
@@ -67,10 +67,16 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
                     last = Some((earlier, failed, strip));
                     continue 'choices;
                 }
+                let gone_out = matches!(failed, Tried::Failed { gone_out: true, .. });
+                let held = !gone_out || hold_for_loss(parts, ticket, &earlier, &budgets).await;
                 note(parts, ticket, &earlier, &failed);
+                if let (false, Tried::Failed { refusal, .. }) = (held, failed) {
+                    return Err(refusal);
+                }
             }
             let (mut outgoing, strip_usage) = prepare(ticket, &choice, &mut asked)?;
-            outgoing.attempt.header_timeout = outgoing.attempt.header_timeout.min(left(parts, deadline));
+            let limit = &mut outgoing.request.attempt.header_timeout;
+            *limit = (*limit).min(left(parts, deadline));
             ticket.asked_of = Some(choice.clone());
             let started = parts.clock.monotonic_ns();
             let tried = attempt(parts, outgoing).await;
@@ -89,10 +95,10 @@ pub(super) async fn send(parts: &Parts, ticket: &mut Ticket, admitted: Admitted)
         Some((choice, Tried::Declined { response, .. } | Tried::Answered(response), strip_usage)) => {
             Ok(Sent { choice, response, budgets, strip_usage, waited_ns })
         }
-        Some((choice, Tried::Failed { class, refusal, .. }, _)) => {
+        Some((choice, Tried::Failed { class, refusal, gone_out }, _)) => {
             let callers_own = ticket.passing.as_ref().and_then(Passing::refusal);
             if callers_own.is_none() && class != SendFaultKind::CallerBody.as_str() {
-                note_failed(parts, ticket, &choice, class, None);
+                note_failed(parts, ticket, &choice, class, gone_out);
             }
             Err(callers_own.unwrap_or(refusal))
         }
@@ -108,40 +114,52 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// An attempt that went out and died may have cost its input. Before the next one starts, that is held beside what the
+/// call holds for the answer. False when a budget does not hold it.
+async fn hold_for_loss(parts: &Parts, ticket: &mut Ticket, choice: &Choice, budgets: &[Capped]) -> bool {
+    let Some(lost) = ticket.loss(choice) else { return true };
+    let Ok(hold) = parts.budgets.hold(budgets.to_vec(), lost.cost).await else { return false };
+    ticket.reserved += hold.amount();
+    ticket.holds.push(hold);
+    true
+}
+
 fn note(parts: &Parts, ticket: &mut Ticket, choice: &Choice, tried: &Tried) {
     match tried {
         Tried::Answered(_) => {}
-        Tried::Failed { class, .. } => note_failed(parts, ticket, choice, class, None),
+        Tried::Failed { class, gone_out, .. } => note_failed(parts, ticket, choice, class, *gone_out),
         Tried::Declined { response, .. } => {
             let status = response.status.as_u16();
             let class = if status == 429 { "rate_limited" } else { "server_error" };
-            note_failed(parts, ticket, choice, class, Some(status));
+            let failed = failed_attempt(parts, ticket, choice, class);
+            ticket.failed.push(FailedAttempt { status: Some(status), ..failed });
         }
     }
 }
 
-fn note_failed(
-    parts: &Parts,
-    ticket: &mut Ticket,
-    choice: &Choice,
-    class: &'static str,
-    status: Option<u16>,
-) {
-    ticket.failed.push(FailedAttempt {
+fn note_failed(parts: &Parts, ticket: &mut Ticket, choice: &Choice, class: &'static str, gone_out: bool) {
+    let lost = if gone_out { ticket.loss(choice) } else { None };
+    let failed = failed_attempt(parts, ticket, choice, class);
+    ticket.failed.push(FailedAttempt { lost, ..failed });
+}
+
+fn failed_attempt(parts: &Parts, ticket: &Ticket, choice: &Choice, class: &'static str) -> FailedAttempt {
+    FailedAttempt {
         provider: Arc::clone(&choice.provider),
         model: choice.model(ticket.requested_model.as_deref()).map(str::to_owned),
         error_class: class,
-        status,
+        status: None,
         chain_position: choice.chain_position,
         at: parts.clock.now(),
         duration_ms: elapsed_ms(parts.clock.as_ref(), ticket.started_ns),
-    });
+        lost: None,
+    }
 }
 
 fn retry_after(tried: &Tried) -> Option<Duration> {
     match tried {
-        Tried::Answered(_) => None,
-        Tried::Failed { retry_after, .. } | Tried::Declined { retry_after, .. } => *retry_after,
+        Tried::Answered(_) | Tried::Failed { .. } => None,
+        Tried::Declined { retry_after, .. } => *retry_after,
     }
 }
 
@@ -163,14 +181,14 @@ async fn pause(parts: &Parts, choice: &Choice, retry: u32, floor: Option<Duratio
     true
 }
 
-async fn attempt(parts: &Parts, request: ProviderRequest) -> Tried {
-    match parts.upstream.send(request).await {
+async fn attempt(parts: &Parts, outgoing: Outgoing) -> Tried {
+    match parts.upstream.send(outgoing.request).await {
         Ok(response) if retryable(response.status) => {
             let retry_after = asked_pause(&response.headers);
             Tried::Declined { response, retry_after }
         }
         Ok(response) => Tried::Answered(response),
-        Err(fault) => failed(&fault),
+        Err(fault) => failed(&fault, outgoing.gone_out.is_some_and(|gone_out| gone_out.get())),
     }
 }
 
@@ -183,7 +201,7 @@ fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn failed(fault: &SendFault) -> Tried {
+fn failed(fault: &SendFault, body_taken: bool) -> Tried {
     tracing::warn!(error = fault as &dyn std::error::Error, "provider attempt failed");
     let (code, message) = match fault.kind {
         SendFaultKind::Timeout => (Code::UpstreamTimeout, "The provider did not answer in time"),
@@ -196,20 +214,25 @@ fn failed(fault: &SendFault) -> Tried {
         }
         SendFaultKind::CallerBody => (Code::InvalidRequest, "The request body broke off before its end"),
     };
-    Tried::Failed { class: fault.kind.as_str(), refusal: Refusal::new(code, message), retry_after: None }
+    let died = matches!(fault.kind, SendFaultKind::Timeout | SendFaultKind::Broken);
+    let refusal = Refusal::new(code, message);
+    Tried::Failed { class: fault.kind.as_str(), refusal, gone_out: died && body_taken }
+}
+
+/// One attempt's request.
+struct Outgoing {
+    request: ProviderRequest,
+    /// `None` for a body that is not metered.
+    gone_out: Option<GoneOut>,
 }
 
 /// Builds one attempt's request. The second value says whether the usage chunk must be stripped from the answer.
-fn prepare(
-    ticket: &mut Ticket,
-    choice: &Choice,
-    asked: &mut Asked,
-) -> Result<(ProviderRequest, bool), Refusal> {
+fn prepare(ticket: &mut Ticket, choice: &Choice, asked: &mut Asked) -> Result<(Outgoing, bool), Refusal> {
     let provider = &choice.provider;
     let mut headers = request_headers(&asked.headers);
     credential(ticket, provider, &asked.headers, &mut headers)?;
-    let uri = target(ticket, choice, asked)?;
-    let mut strip_usage = false;
+    let uri = target::uri(ticket, choice, asked)?;
+    let (mut strip_usage, mut gone_out) = (false, None);
     let body: ProviderBody = match &mut asked.body {
         AskedBody::Empty => Empty::new().map_err(|never| match never {}).boxed_unsync(),
         AskedBody::Read { bytes, facts } => {
@@ -222,8 +245,11 @@ fn prepare(
             } else {
                 bh_wire::edit::StoreMode::Preserve
             };
-            let edits = Edits { model: choice.model.as_deref(), include_usage: strip_usage, store };
-            full(apply(bytes, facts, edits))
+            let model = target::model_in_body(ticket, choice, &asked.entry);
+            let edits = Edits { model, include_usage: strip_usage, store };
+            let (body, watch) = watched(apply(bytes, facts, edits));
+            gone_out = Some(watch);
+            body
         }
         body @ AskedBody::Passing(_) => match std::mem::replace(body, AskedBody::Empty) {
             AskedBody::Passing(body) => body.boxed_unsync(),
@@ -237,11 +263,8 @@ fn prepare(
         header_timeout: provider.timeouts.header,
         private_network: provider.private_network,
     };
-    Ok((ProviderRequest { method: asked.method.clone(), uri, headers, body, attempt }, strip_usage))
-}
-
-fn full(bytes: Bytes) -> ProviderBody {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+    let request = ProviderRequest { method: asked.method.clone(), uri, headers, body, attempt };
+    Ok((Outgoing { request, gone_out }, strip_usage))
 }
 
 /// Puts the provider's credential on the request: ours, or in the quickstart the caller's own.
@@ -295,54 +318,4 @@ fn no_credential() -> Refusal {
 /// First 12 hexadecimal digits of the key's SHA-256 (seed 002).
 fn fingerprint(key: &[u8]) -> String {
     bh_domain::evidence::hex::encode(&sha256(key)).chars().take(12).collect()
-}
-
-fn target(ticket: &Ticket, choice: &Choice, asked: &Asked) -> Result<Uri, Refusal> {
-    let provider = &choice.provider;
-    let model = choice.model(ticket.requested_model.as_deref()).unwrap_or_default();
-    let azure = provider.credential_style == ProviderAuth::ApiKey;
-    let path = match &asked.entry {
-        Entry::Proxy { rest, .. } => rest.clone(),
-        Entry::Native(endpoint) | Entry::Quickstart(endpoint) if azure => {
-            deployment_name(model)?;
-            format!("/openai/deployments/{model}{}", native_path(*endpoint).trim_start_matches("/v1"))
-        }
-        Entry::Native(endpoint) | Entry::Quickstart(endpoint) => native_path(*endpoint).to_owned(),
-    };
-    // A base URL with and without `/v1` means the same.
-    let base = if path.starts_with("/v1/") {
-        provider.base_url.strip_suffix("/v1").unwrap_or(&provider.base_url)
-    } else {
-        &provider.base_url
-    };
-    let mut query = asked.query.clone().unwrap_or_default();
-    if let Some(version) = provider.api_version.as_ref().filter(|_| !query.contains("api-version=")) {
-        let joint = if query.is_empty() { "" } else { "&" };
-        query = format!("{query}{joint}api-version={version}");
-    }
-    let mark = if query.is_empty() { "" } else { "?" };
-    let text = [base, &path, mark, &query].concat();
-    text.parse()
-        .map_err(|_| Refusal::new(Code::InvalidRequest, "The path or query cannot be forwarded as it is"))
-}
-
-/// On Azure the model becomes part of the path: nothing in it may read as path or query.
-fn deployment_name(model: &str) -> Result<(), Refusal> {
-    let plain = model.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if plain && !matches!(model, "" | "." | "..") {
-        return Ok(());
-    }
-    Err(Refusal::new(Code::ModelNotFound, format!("`{model}` cannot be the name of an Azure deployment")))
-}
-
-fn native_path(endpoint: Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::ChatCompletions => "/v1/chat/completions",
-        Endpoint::Completions => "/v1/completions",
-        Endpoint::Responses => "/v1/responses",
-        Endpoint::Embeddings => "/v1/embeddings",
-        Endpoint::Messages => "/v1/messages",
-        Endpoint::CountTokens => "/v1/messages/count_tokens",
-        Endpoint::Models | Endpoint::Other => "/v1/models",
-    }
 }

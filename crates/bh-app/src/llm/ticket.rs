@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bh_domain::budget::Period;
 use bh_domain::money::NanoUsd;
-use bh_domain::price::TokenCounts;
+use bh_domain::price::{PriceBasis, TokenCounts};
 use bh_domain::refusal::Refusal;
 use bh_domain::time::Timestamp;
 use bh_wire::family::Endpoint;
@@ -12,6 +12,7 @@ use http::HeaderMap;
 
 use super::body::Passing;
 use super::close::{Closer, Ending, Outcome};
+use super::draft::COST_MAX;
 use super::route::Choice;
 use super::{Entry, Inbound, Parts};
 use crate::budgets::{Hold, NoBudget};
@@ -33,6 +34,16 @@ pub(crate) struct FailedAttempt {
     pub(crate) chain_position: u32,
     pub(crate) at: Timestamp,
     pub(crate) duration_ms: u64,
+    /// What it may have cost all the same: it went out and died without an answer.
+    pub(crate) lost: Option<Lost>,
+}
+
+/// The input of an attempt that went out and got no answer: a provider may bill it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lost {
+    pub(crate) tokens: TokenCounts,
+    pub(crate) cost: NanoUsd,
+    pub(crate) basis: PriceBasis,
 }
 
 /// The budget that decided against a call.
@@ -52,6 +63,8 @@ pub(crate) struct Ticket {
     pub(crate) correlation_id: String,
     pub(crate) session_id: Option<String>,
     pub(crate) endpoint: Endpoint,
+    /// It makes something whose price is not known beforehand.
+    pub(crate) unmetered: bool,
     pub(crate) at: Timestamp,
     pub(crate) started_ns: u64,
     pub(crate) durability: Durability,
@@ -98,6 +111,7 @@ impl Ticket {
             correlation_id,
             session_id,
             endpoint,
+            unmetered: endpoint.makes_unmetered(&inbound.method),
             at: parts.clock.now(),
             started_ns: inbound.started_ns,
             durability,
@@ -115,6 +129,52 @@ impl Ticket {
             prompt: None,
             budget: None,
         }
+    }
+
+    /// The price of tokens at a provider, and how it was found. `model` is what the provider is asked for.
+    pub(crate) fn priced(
+        &self,
+        provider: &Provider,
+        model: &str,
+        tokens: &TokenCounts,
+    ) -> (NanoUsd, PriceBasis) {
+        // Catalogues and counting cost nothing. An unmetered path is priced by what its answer tells; where that is
+        // nothing, its price stays unknown, and the record says so.
+        let free = matches!(self.endpoint, Endpoint::Models | Endpoint::CountTokens);
+        let told = !self.unmetered || *tokens != TokenCounts::default();
+        let (price, listed) = self.snapshot.prices.find(&provider.id, model);
+        let basis = if (listed && told) || free { price.basis(tokens) } else { PriceBasis::DefaultEstimate };
+        (price.cost(tokens).min(COST_MAX), basis)
+    }
+
+    /// What an attempt at `choice` that went out and died may have cost: its input, estimated.
+    pub(crate) fn loss(&self, choice: &Choice) -> Option<Lost> {
+        let tokens = TokenCounts { input: self.input_estimate, ..TokenCounts::default() };
+        let model = choice.model(self.requested_model.as_deref()).unwrap_or_default();
+        let (cost, basis) = self.priced(&choice.provider, model, &tokens);
+        self.endpoint.is_metered().then_some(Lost { tokens, cost, basis })
+    }
+
+    /// What failed attempts may have cost together.
+    pub(crate) fn lost(&self) -> NanoUsd {
+        self.failed.iter().filter_map(|failed| failed.lost).map(|lost| lost.cost).sum()
+    }
+
+    /// Whether a budget binds the caller: its own, its sessions', its tenant's or the organisation's.
+    pub(crate) fn has_budget(&self) -> bool {
+        !self.caller.budgets.is_empty() || self.caller.caps.session.is_some()
+    }
+
+    /// Whether calls to `provider` are judged by their model.
+    pub(crate) fn has_model_rule(&self, provider: &Provider) -> bool {
+        let caller = &self.caller;
+        let lists = [
+            &caller.allowed_models,
+            &caller.blocked_models,
+            &provider.allowed_models,
+            &provider.blocked_models,
+        ];
+        lists.iter().any(|list| !list.is_empty())
     }
 
     /// SHA-256 of what the client has sent.

@@ -9,7 +9,8 @@ pub use evidence::{
     Purge, RecordRow, StoredHead, StoredRecord,
 };
 pub use money::{
-    BudgetStore, BudgetWindow, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta, SpendQuery,
+    BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta,
+    SpendQuery,
 };
 pub use outside::{
     Attempt, CallerBodyBroken, Clock, Entropy, ProviderBody, ProviderRequest, ProviderResponse, SendFault,

@@ -29,9 +29,26 @@ pub struct BudgetWindow {
     pub window: String,
 }
 
+/// Names a change of a budget among those of one process, in the order in which they were begun. A change that is asked
+/// for again under its id, because its answer was lost, is made once.
+pub type ChangeId = u64;
+
+/// An amount by which what a process has leased is to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which change.
+    pub id: ChangeId,
+    /// Of which budget.
+    pub budget: BudgetWindow,
+    /// By how much; positive.
+    pub amount: NanoUsd,
+}
+
 /// A wish for part of a budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
+    /// Which change: asked for again, it gets the grant it had.
+    pub id: ChangeId,
     /// Which budget.
     pub budget: BudgetWindow,
     /// The cap, from the configuration in force.
@@ -117,9 +134,11 @@ pub trait BudgetStore: Send + Sync + 'static {
     /// Grants parts of budgets, durably, all in one transaction; each request is decided on its own.
     fn lease(&self, holder: Holder, requests: Vec<LeaseRequest>) -> StoreResult<Vec<Grant>>;
     /// Gives unspent money back.
-    fn give_back(&self, holder: Holder, unspent: Vec<(BudgetWindow, NanoUsd)>) -> StoreResult<()>;
+    fn give_back(&self, holder: Holder, unspent: Vec<Change>) -> StoreResult<()>;
     /// Records that a settled call cost more than was held: raises `committed` past the cap if it must.
-    fn overdraw(&self, holder: Holder, over: Vec<(BudgetWindow, NanoUsd)>) -> StoreResult<()>;
+    fn overdraw(&self, holder: Holder, over: Vec<Change>) -> StoreResult<()>;
+    /// The process has heard the answer to every change before this one: none of them will be asked for again.
+    fn forget_changes(&self, holder: Holder, before: ChangeId) -> StoreResult<()>;
     /// The state of budgets, in the order asked.
     fn figures(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<Figures>>;
     /// Sums over days of one tenant (`None` = all tenants, for a system scope).

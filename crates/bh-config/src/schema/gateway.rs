@@ -112,6 +112,10 @@ pub struct Provider {
     pub responses_store_mode: ResponsesStoreMode,
     /// Whether a streamed chat is asked for its usage when the client did not ask; the extra chunk is taken out again.
     pub inject_stream_usage: bool,
+    /// Requests that make something on a path whose price is not known beforehand (images, audio, files, batches),
+    /// from callers under a budget or a model rule. `refuse` answers 403; `allow` lets them pass, and what they cost is
+    /// counted only as far as the answer tells.
+    pub unmetered_paths: UnmeteredPaths,
     /// Azure OpenAI's `api-version`, added when the client sends none.
     #[schemars(example = &"2024-10-21")]
     pub api_version: Option<String>,
@@ -141,6 +145,7 @@ impl Default for Provider {
             fallback: Vec::new(),
             responses_store_mode: ResponsesStoreMode::Preserve,
             inject_stream_usage: true,
+            unmetered_paths: UnmeteredPaths::Refuse,
             api_version: None,
             retry: None,
             timeouts: ProviderTimeouts::default(),
@@ -324,6 +329,15 @@ words!(
         ForceIfAbsent,
         /// Sets `store: true`.
         ForceTrue,
+    }
+);
+words!(
+    /// What becomes of requests whose price is not known beforehand, where a budget or a model rule is in force.
+    UnmeteredPaths {
+        /// They are refused.
+        Refuse,
+        /// They pass.
+        Allow,
     }
 );
 

@@ -103,6 +103,10 @@ pub struct Budgets {
     /// Output tokens a reservation assumes when neither the request nor the price table says.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub default_output_tokens: u32,
+    /// Input tokens a reservation adds for what the provider reads beyond the request: results of tools it runs itself,
+    /// and context it keeps (`previous_response_id`). More than that is charged all the same, as an overdraft.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub remote_input_tokens: u32,
     /// Notices when a budget runs low.
     #[schemars(extend("x-comes-with" = COMPLIANCE))]
     pub alert: Option<BudgetAlert>,
@@ -114,6 +118,7 @@ impl Default for Budgets {
             timezone: TimeZoneName("UTC".to_owned()),
             organization: Budget::default(),
             default_output_tokens: 4_096,
+            remote_input_tokens: 16_384,
             alert: None,
         }
     }

@@ -1,10 +1,11 @@
 //! Leases, and the ledger.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bh_app::ports::{
-    Batch, BudgetStore as _, BudgetWindow, EvidenceStore as _, Figures, Grant, Holder, LeaseRequest, Settled,
-    SpendDelta, SpendQuery,
+    Batch, BudgetStore as _, BudgetWindow, Change, ChangeId, EvidenceStore as _, Figures, Grant, Holder,
+    LeaseRequest, Settled, SpendDelta, SpendQuery,
 };
 use bh_domain::budget::{Owner, SESSION_WINDOW};
 use bh_domain::money::NanoUsd;
@@ -22,9 +23,19 @@ fn window(owner: Owner, window: &str) -> BudgetWindow {
     BudgetWindow { nid: nid(1), owner, window: window.to_owned() }
 }
 
+/// A change's id that no other one of the test has.
+fn next_id() -> ChangeId {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn change(budget: BudgetWindow, amount: i64) -> Change {
+    Change { id: next_id(), budget, amount: NanoUsd(amount) }
+}
+
 fn wish(budget: BudgetWindow, cap: i64, needed: i64, wanted: i64) -> LeaseRequest {
     let (cap, needed, wanted) = (NanoUsd(cap), NanoUsd(needed), NanoUsd(wanted));
-    LeaseRequest { budget, cap, needed, wanted, first: false }
+    LeaseRequest { id: next_id(), budget, cap, needed, wanted, first: false }
 }
 
 fn granted(granted: i64, left: i64) -> Grant {
@@ -69,11 +80,35 @@ on_both_stores! {
         let p = holder(1);
         fixture.lease(p, wish(budget(), 100, 1, 100)).await;
         fixture.settle(p, vec![spent(nid(1), caller("web"), DAY, 30)]).await;
-        fixture.store.give_back(p, vec![(budget(), NanoUsd(20))]).await.unwrap();
+        fixture.store.give_back(p, vec![change(budget(), 20)]).await.unwrap();
         assert_eq!(fixture.figures(budget()).await, figures(30, 50, 0));
-        fixture.store.give_back(p, vec![(budget(), NanoUsd(1_000))]).await.unwrap();
+        fixture.store.give_back(p, vec![change(budget(), 1_000)]).await.unwrap();
         assert_eq!(fixture.figures(budget()).await, figures(30, 0, 0));
         assert_eq!(fixture.lease(holder(2), wish(budget(), 100, 1, 100)).await, granted(70, 0));
+    }
+
+    async fn a_change_that_is_asked_for_again_is_made_once(kind) {
+        let fixture = Fixture::new(kind).await;
+        let budget = || window(caller("web"), DAY);
+        let p = holder(1);
+        let lease = wish(budget(), 100, 10, 60);
+        for _ in 0..2 {
+            assert_eq!(fixture.lease(p, lease.clone()).await, granted(60, 40), "the same grant, not another one");
+        }
+        assert_eq!(fixture.figures(budget()).await, figures(0, 60, 0));
+        let (over, back) = (change(budget(), 5), change(budget(), 20));
+        for _ in 0..2 {
+            fixture.store.overdraw(p, vec![over.clone()]).await.unwrap();
+            fixture.store.give_back(p, vec![back.clone()]).await.unwrap();
+        }
+        assert_eq!(fixture.figures(budget()).await, figures(0, 45, 0));
+        assert_eq!(fixture.lease(holder(2), LeaseRequest { id: lease.id, ..wish(budget(), 100, 1, 100) }).await, granted(55, 0), "another process has ids of its own");
+        // Forgotten, it is a new one.
+        fixture.store.forget_changes(p, back.id).await.unwrap();
+        fixture.store.give_back(p, vec![back]).await.unwrap();
+        assert_eq!(fixture.figures(budget()).await, figures(0, 100, 0), "not forgotten yet");
+        fixture.store.overdraw(p, vec![over]).await.unwrap();
+        assert_eq!(fixture.figures(budget()).await, figures(0, 105, 0));
     }
 
     async fn an_overdraft_counts_against_everybody(kind) {
@@ -81,7 +116,7 @@ on_both_stores! {
         let budget = || window(caller("web"), DAY);
         let p = holder(1);
         fixture.lease(p, wish(budget(), 100, 1, 90)).await;
-        fixture.store.overdraw(p, vec![(budget(), NanoUsd(25))]).await.unwrap();
+        fixture.store.overdraw(p, vec![change(budget(), 25)]).await.unwrap();
         fixture.settle(p, vec![spent(nid(1), caller("web"), DAY, 115)]).await;
         assert_eq!(fixture.lease(holder(2), wish(budget(), 120, 1, 50)).await, granted(5, 0));
         assert_eq!(fixture.figures(budget()).await, figures(115, 5, 0));

@@ -126,6 +126,7 @@ pub(crate) async fn compile(
         tenant_header: http::HeaderName::from_static("x-tenant-id"),
         trusted_proxies: trusted.filter_map(|cidr| Network::parse(&cidr.to_string())).collect(),
         default_output_tokens: u64::from(config.budgets.default_output_tokens),
+        remote_input_tokens: u64::from(config.budgets.remote_input_tokens),
         body_bytes_max: config.server.body_bytes_max,
         body_idle_timeout: Duration::from_millis(config.server.body_idle_timeout_ms),
         tenants,

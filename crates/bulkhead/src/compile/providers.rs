@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bh_app::snapshot::{Candidate, Provider, Retry, Timeouts, UpstreamAuth};
+use bh_app::snapshot::{Candidate, Provider, Retry, Timeouts, UnmeteredPaths, UpstreamAuth};
 use bh_config::schema::{self, ApiFamily, ResponsesStoreMode, UpstreamAuthMode};
 use bh_wire::Family;
 use bh_wire::edit::StoreMode;
@@ -51,6 +51,10 @@ pub(super) fn provider(
             ResponsesStoreMode::ForceTrue => StoreMode::ForceTrue,
         },
         inject_stream_usage: configured.inject_stream_usage,
+        unmetered_paths: match configured.unmetered_paths {
+            schema::UnmeteredPaths::Refuse => UnmeteredPaths::Refuse,
+            schema::UnmeteredPaths::Allow => UnmeteredPaths::Allow,
+        },
         retry: retry(gateway, configured),
         timeouts: timeouts(gateway, configured),
         private_network: private,

@@ -34,7 +34,7 @@ pricing:
     anthropic: {{models: {{claude-haiku-4-5: {{input_per_1m: 0, output_per_1m: 1000}}}}}}
 gateway:
   providers:
-    openai: {{base_url: \"{url}\", api_key: sk-provider}}
+    openai: {{base_url: \"{url}\", api_key: sk-provider, unmetered_paths: allow}}
     anthropic: {{base_url: \"{url}\", api_key: sk-ant-provider}}
     dead: {{base_url: \"http://127.0.0.1:9\", api_family: openai, allow_private_network: true}}
     dead-anthropic: {{base_url: \"http://127.0.0.1:9\", api_family: anthropic, allow_private_network: true}}

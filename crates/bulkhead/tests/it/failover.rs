@@ -181,7 +181,8 @@ async fn nothing_is_tried_again_once_the_client_has_seen_a_byte() {
 
 #[tokio::test]
 async fn an_upload_is_sent_once() {
-    let chain = chain(Store::Sqlite, &format!("{RETRY}{FALLBACK}"), "{}").await;
+    let line = format!("{RETRY}{FALLBACK}, unmetered_paths: allow");
+    let chain = chain(Store::Sqlite, &line, "{}").await;
     chain.primary.then(down(503));
     let call = post(&chain.gateway, "/v1/proxy/openai/v1/files", &json!({"a": 1}));
     assert_eq!((call.send().await.status, chain.hits()), (503, [1, 0, 0]));
@@ -256,7 +257,10 @@ on_both_stores! {
             let error = json!({"message": message, "type": code, "param": null, "code": code});
             assert_eq!((answer.status, answer.json()), (status, json!({ "error": error })));
             let told = record(&gateway, request_id(&answer.headers)).await;
-            assert_eq!(outcome(&told), ("failed", Some(code), 0));
+            let went_out = id == "slow";
+            let (ending, reason, cost) = outcome(&told);
+            assert_eq!((ending, reason, cost > 0), ("failed", Some(code), went_out), "only what was sent may cost");
+            assert_eq!(told["execution"]["usage_estimated"] == true, went_out);
 
             let path = MESSAGES.replace("anthropic", &format!("{id}-claude"));
             let answer = post(&gateway, &path, &chat("claude")).send().await;

@@ -8,6 +8,7 @@
 
 mod audit_cli;
 mod auth;
+mod azure;
 mod bad_bodies;
 mod bad_input;
 mod budgets;
@@ -23,6 +24,7 @@ mod isolation;
 mod leaks;
 mod limits;
 mod llm_setup;
+mod lost_attempts;
 mod matrix;
 mod money;
 mod native;
@@ -35,3 +37,4 @@ mod sdks;
 mod store_faults;
 mod stream_costs;
 mod streaming;
+mod unmetered;

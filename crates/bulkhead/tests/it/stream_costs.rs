@@ -6,7 +6,7 @@ use bh_testkit::{Reply, Script, Usage, on_both_stores};
 use serde_json::json;
 
 use crate::llm_setup::{
-    CHAT, MESSAGES, PATIENCE, RESPONSES, chat, outcome, rig, rig_with, streamed, streamed_response,
+    CHAT, MESSAGES, PATIENCE, PRICES, RESPONSES, chat, outcome, rig, rig_with, streamed, streamed_response,
 };
 use crate::streaming::{assert_ended_by_us, spent, wires};
 
@@ -94,4 +94,30 @@ on_both_stores! {
             assert_eq!((&execution["pricing_known"], &execution["pricing_basis"]), (&json!(false), &json!("default_estimate")));
         }
     }
+}
+
+/// What a provider reads by itself is not in the request, so an allowance for it is held.
+#[tokio::test]
+async fn tools_of_the_provider_and_context_it_keeps_are_held_for_with_an_allowance() {
+    let more = format!("budgets: {{remote_input_tokens: 500000}}\n{PRICES}");
+    // A million tokens in cost two dollars: the allowance is one.
+    let rig = rig_with(bh_testkit::Store::Sqlite, "{max_daily_cost: 0.9}", &more).await;
+    let plain = json!({"model": "thinker", "max_output_tokens": 16, "input": "hi"});
+    assert_eq!(rig.post(RESPONSES, &plain).send().await.status, 200);
+    for (name, value) in
+        [("tools", json!([{"type": "web_search"}])), ("previous_response_id", json!("resp_1"))]
+    {
+        let mut body = plain.clone();
+        body[name] = value;
+        let answer = rig.post(RESPONSES, &body).send().await;
+        assert_eq!(
+            (answer.status, &answer.json()["error"]["code"]),
+            (403, &json!("budget_exceeded")),
+            "{name}"
+        );
+    }
+    let mut own = plain.clone();
+    own["tools"] = json!([{"type": "function", "name": "f", "parameters": {}}]);
+    assert_eq!(rig.post(RESPONSES, &own).send().await.status, 200);
+    assert_eq!(rig.provider.hits(), 2);
 }

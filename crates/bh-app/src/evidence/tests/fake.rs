@@ -242,11 +242,15 @@ impl BudgetStore for FakeStore {
         self.answer(|_| vec![none; requests.len()])
     }
 
-    fn give_back(&self, _: Holder, _: Vec<(BudgetWindow, bh_domain::money::NanoUsd)>) -> StoreResult<()> {
+    fn give_back(&self, _: Holder, _: Vec<Change>) -> StoreResult<()> {
         self.answer(|_| ())
     }
 
-    fn overdraw(&self, _: Holder, _: Vec<(BudgetWindow, bh_domain::money::NanoUsd)>) -> StoreResult<()> {
+    fn overdraw(&self, _: Holder, _: Vec<Change>) -> StoreResult<()> {
+        self.answer(|_| ())
+    }
+
+    fn forget_changes(&self, _: Holder, _: ChangeId) -> StoreResult<()> {
         self.answer(|_| ())
     }
 

@@ -247,6 +247,7 @@ pub(crate) fn snapshot() -> Snapshot {
         tenant_header: HeaderName::from_static("x-tenant-id"),
         trusted_proxies: Vec::new(),
         default_output_tokens: 1,
+        remote_input_tokens: 1,
         body_bytes_max: 1,
         body_idle_timeout: Duration::from_secs(1),
     }

@@ -27,7 +27,7 @@ impl AnswerBody {
         let (Watch::Stream(watcher), Some(call)) = (&self.watch, &mut self.call) else { return false };
         let ticket = call.ticket();
         let (usage, _) = watcher.progress().usage_or_estimate(ticket.input_estimate);
-        let (cost, held) = (self.brake.price.cost(&counts(usage)), ticket.reserved);
+        let (cost, held) = (self.brake.price.cost(&counts(usage)) + ticket.lost(), ticket.reserved);
         if cost.0 <= held.0 / 10 * 9 || self.brake.budgets.is_empty() {
             return false;
         }

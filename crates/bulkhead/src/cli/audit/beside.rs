@@ -5,12 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Appended, Batch, BudgetStore, BudgetWindow, Checkpoint, EvidenceFilter, EvidenceStore, Figures, Grant,
-    Holder, LeaseRequest, Purge, Settled, SpendQuery, StoreResult, StoredHead, StoredRecord, TenantRow,
-    TenantStore,
+    Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, EvidenceFilter, EvidenceStore,
+    Figures, Grant, Holder, LeaseRequest, Purge, Settled, SpendQuery, StoreResult, StoredHead, StoredRecord,
+    TenantRow, TenantStore,
 };
 use bh_config::Loaded;
-use bh_domain::money::NanoUsd;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 use bh_store::{Access, Options, SqlStore};
@@ -124,12 +123,16 @@ impl BudgetStore for ReadBeside {
         self.0.lease(holder, requests)
     }
 
-    fn give_back(&self, holder: Holder, unspent: Vec<(BudgetWindow, NanoUsd)>) -> StoreResult<()> {
+    fn give_back(&self, holder: Holder, unspent: Vec<Change>) -> StoreResult<()> {
         self.0.give_back(holder, unspent)
     }
 
-    fn overdraw(&self, holder: Holder, over: Vec<(BudgetWindow, NanoUsd)>) -> StoreResult<()> {
+    fn overdraw(&self, holder: Holder, over: Vec<Change>) -> StoreResult<()> {
         self.0.overdraw(holder, over)
+    }
+
+    fn forget_changes(&self, holder: Holder, before: ChangeId) -> StoreResult<()> {
+        self.0.forget_changes(holder, before)
     }
 
     fn figures(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<Figures>> {
