@@ -14,8 +14,10 @@ use crate::ports::{BudgetWindow, ChangeId, Grant, LeaseRequest};
 
 /// After the store has said "nothing left", it is not asked again for this long.
 const REFUSAL_HOLDS_NS: u64 = 100_000_000;
-/// Money that no call has touched for this long goes back to the store.
+/// Money that no call has touched for this long goes back to the store when others may need it.
 const IDLE_AFTER_NS: u64 = 30_000_000_000;
+/// And after this long when the store has plenty: a key that comes back now and then need not lease each time.
+const RESTING_AFTER_NS: u64 = 900_000_000_000;
 /// A block is fetched ahead when fewer calls than this fit into what is left.
 const LOW_WATER_CALLS: i64 = 16;
 
@@ -171,6 +173,11 @@ impl BudgetCell {
         Held::Yes { window: Arc::clone(&state.window), low }
     }
 
+    /// Whether `amount` is not there.
+    pub(super) fn lacks(&self, amount: NanoUsd) -> bool {
+        self.state.lock().account.missing(amount) > NanoUsd::ZERO
+    }
+
     /// What a lower cap than before has set free, to go back to the store.
     pub(super) fn take_surplus(&self) -> Option<(BudgetWindow, NanoUsd)> {
         let mut state = self.state.lock();
@@ -224,6 +231,7 @@ impl BudgetCell {
         let windows = self.clock.at(now);
         let mut state = self.state.lock();
         state.enter(self.label(&windows));
+        state.bind(cap);
         let needed = state.account.missing(amount);
         if needed == NanoUsd::ZERO {
             return Ok(None);
@@ -276,7 +284,9 @@ impl BudgetCell {
     /// Money nobody has touched for a while, to be given back. Returns whether the cell is wholly unused.
     pub(super) fn take_idle(&self, now_ns: u64) -> (Option<(BudgetWindow, NanoUsd)>, bool) {
         let mut state = self.state.lock();
-        if now_ns.saturating_sub(state.touched_ns) < IDLE_AFTER_NS {
+        let wanted_elsewhere = self.period == Period::Session || state.is_scarce();
+        let limit = if wanted_elsewhere { IDLE_AFTER_NS } else { RESTING_AFTER_NS };
+        if now_ns.saturating_sub(state.touched_ns) < limit {
             return (None, false);
         }
         let idle = state.account.take_idle(NanoUsd::ZERO) + std::mem::take(&mut state.surplus);
@@ -313,6 +323,11 @@ impl State {
         if cap < before {
             self.surplus += self.account.take_idle(NanoUsd::ZERO);
         }
+    }
+
+    /// Whether the store had less than half of the cap left when it was last asked.
+    fn is_scarce(&self) -> bool {
+        self.left.is_none_or(|left| left < NanoUsd(self.cap.0 / 2))
     }
 
     fn runs_low(&self, amount: NanoUsd, now_ns: u64) -> bool {

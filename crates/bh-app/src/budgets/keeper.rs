@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::cell::{BudgetCell, Held, Short, ZoneClock};
 use super::changes::{Changes, Direction};
+use super::desk::Desk;
 use crate::ports::{BudgetStore, BudgetWindow, Clock, Holder, LeaseRequest, StoreFault};
 use crate::snapshot::Capped;
 
@@ -27,6 +28,7 @@ struct Inner {
     holder: Holder,
     cells: Mutex<HashMap<(Nid, Owner, Period), Arc<BudgetCell>>>,
     changes: Changes,
+    desk: Desk,
 }
 
 impl std::fmt::Debug for BudgetKeeper {
@@ -47,8 +49,8 @@ pub enum NoBudget {
 impl BudgetKeeper {
     /// A keeper that leases as `holder`.
     pub fn new(store: Arc<dyn BudgetStore>, clock: Arc<dyn Clock>, holder: Holder) -> Self {
-        let (cells, changes) = (Mutex::default(), Changes::default());
-        Self(Arc::new(Inner { store, clock, holder, cells, changes }))
+        let (cells, changes, desk) = (Mutex::default(), Changes::default(), Desk::default());
+        Self(Arc::new(Inner { store, clock, holder, cells, changes, desk }))
     }
 
     /// The process that holds the leases.
@@ -79,7 +81,7 @@ impl BudgetKeeper {
                 Some(short) => {
                     // Given back before waiting, so that two calls never wait for what the other one holds.
                     hold.release();
-                    self.refill_to_the_end(budgets[short].clone(), amount).await?;
+                    self.refill_all(&budgets[short..], amount).await?;
                 }
             }
         }
@@ -97,13 +99,22 @@ impl BudgetKeeper {
         outcome
     }
 
-    /// The same on a task of its own: a client that hangs up must not lose what the store grants meanwhile.
-    async fn refill_to_the_end(&self, capped: Capped, amount: NanoUsd) -> Result<(), NoBudget> {
-        let keeper = self.clone();
-        let refilled = tokio::spawn(async move { keeper.refill(&capped, amount).await }).await;
-        refilled.unwrap_or_else(|end| {
-            Err(NoBudget::Fault(StoreFault { step: "lease budgets", cause: Box::new(end) }))
-        })
+    /// The same for every one of `budgets` that is short of `amount`, all at once: they share a transaction. On tasks of
+    /// their own: a client that hangs up must not lose what the store grants meanwhile.
+    async fn refill_all(&self, budgets: &[Capped], amount: NanoUsd) -> Result<(), NoBudget> {
+        let short = budgets.iter().filter(|capped| capped.cell.lacks(amount));
+        let refills: Vec<_> = short
+            .map(|capped| {
+                let (keeper, capped) = (self.clone(), capped.clone());
+                tokio::spawn(async move { keeper.refill(&capped, amount).await })
+            })
+            .collect();
+        for refill in refills {
+            refill.await.unwrap_or_else(|end| {
+                Err(NoBudget::Fault(StoreFault { step: "lease budgets", cause: Box::new(end) }))
+            })?;
+        }
+        Ok(())
     }
 
     async fn lease(&self, Capped { cap, cell }: &Capped, amount: NanoUsd) -> Result<(), NoBudget> {
@@ -124,16 +135,16 @@ impl BudgetKeeper {
 
     /// Asks for a lease. Without an answer the request is kept: the store may have granted it.
     async fn ask(&self, cell: &BudgetCell, request: LeaseRequest) -> Result<Result<(), Short>, StoreFault> {
-        let Inner { store, clock, holder, changes, .. } = &*self.0;
+        let Inner { store, clock, holder, changes, desk, .. } = &*self.0;
         let (now, now_ns) = (clock.now(), clock.monotonic_ns());
-        match store.lease(*holder, vec![request.clone()]).await {
+        match desk.lease(store.as_ref(), *holder, request.clone()).await {
             Err(fault) => {
                 cell.keep(request);
                 Err(fault)
             }
-            Ok(grants) => {
+            Ok(grant) => {
                 changes.done([request.id]);
-                Ok(grants.first().map_or(Ok(()), |grant| cell.take(&request, *grant, now, now_ns)))
+                Ok(cell.take(&request, grant, now, now_ns))
             }
         }
     }

@@ -5,6 +5,7 @@
 
 mod cell;
 mod changes;
+mod desk;
 mod keeper;
 
 pub use cell::{BudgetCell, Short, ZoneClock};

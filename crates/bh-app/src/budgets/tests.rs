@@ -34,6 +34,8 @@ struct Books {
     committed: NanoUsd,
     changes: BTreeMap<ChangeId, NanoUsd>,
     faults: VecDeque<Fault>,
+    /// How many leases were asked for at once, each time.
+    asked: Vec<usize>,
 }
 
 #[derive(Default)]
@@ -60,13 +62,17 @@ impl FaultyStore {
             None => Some(work(&mut books)),
         };
         let lost = || StoreFault { step: "answer", cause: "the connection broke".into() };
-        Box::pin(async move { answer.ok_or_else(lost) })
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            answer.ok_or_else(lost)
+        })
     }
 }
 
 impl BudgetStore for FaultyStore {
     fn lease(&self, _: Holder, requests: Vec<LeaseRequest>) -> StoreResult<Vec<Grant>> {
         self.answer(|books| {
+            books.asked.push(requests.len());
             let one = |request: &LeaseRequest| {
                 let room = request.cap - books.committed;
                 let wanted = if room < request.needed { NanoUsd::ZERO } else { request.wanted.min(room) };
@@ -167,7 +173,11 @@ impl House {
 
     /// Lets so much time pass that money nobody touches is idle, and sweeps.
     async fn sweep_later(&self) -> Result<(), StoreFault> {
-        self.clock.0.fetch_add(60_000_000_000, Ordering::Relaxed);
+        self.sweep_after(1_000).await
+    }
+
+    async fn sweep_after(&self, seconds: u64) -> Result<(), StoreFault> {
+        self.clock.0.fetch_add(seconds * 1_000_000_000, Ordering::Relaxed);
         self.keeper.sweep().await
     }
 }
@@ -243,4 +253,43 @@ async fn what_a_lower_cap_sets_free_is_given_back_once_even_if_the_answer_is_los
         house.sweep_later().await.unwrap();
         assert_eq!(house.store.committed(), NanoUsd(1_501_000));
     }
+}
+
+#[tokio::test]
+async fn idle_money_goes_back_soon_only_when_others_may_need_it() {
+    let house = House::new();
+    house.hold(NanoUsd(1_000)).await.unwrap().settle(NanoUsd(400));
+    house.sweep_after(60).await.unwrap();
+    assert!(house.store.committed() > NanoUsd(400), "the store has plenty: the key may come back");
+    house.sweep_after(900).await.unwrap();
+    assert_eq!(house.store.committed(), NanoUsd(400));
+
+    let scarce = House::new();
+    scarce.hold(NanoUsd(60_000_000)).await.unwrap().settle(NanoUsd(400));
+    scarce.sweep_after(60).await.unwrap();
+    assert_eq!(scarce.store.committed(), NanoUsd(400));
+}
+
+#[tokio::test]
+async fn leases_asked_for_at_the_same_time_share_a_transaction() {
+    let house = House::new();
+    let zone = Arc::new(ZoneClock::new(TimeZone::UTC, house.clock.now()));
+    let capped = |name: String, period| {
+        let cell = house.keeper.cell(Nid::SYSTEM, Owner::Caller(name), period, &zone);
+        // The double keeps one book for all.
+        Capped { cap: NanoUsd(100_000_000_000), cell }
+    };
+    let calls: Vec<_> = (0..20)
+        .map(|number| {
+            let budgets = [Period::Day, Period::Month].map(|period| capped(format!("app-{number}"), period));
+            let keeper = house.keeper.clone();
+            tokio::spawn(async move { keeper.hold(budgets.to_vec(), NanoUsd(10)).await.map(drop) })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let asked = house.store.0.lock().asked.clone();
+    assert_eq!(asked.iter().sum::<usize>(), 40, "{asked:?}");
+    assert!(asked.len() <= 4, "{asked:?}");
 }
