@@ -1,12 +1,12 @@
 //! Rate-limit headers: seed 001's `X-RateLimit-*`, the IETF draft's `RateLimit` and `RateLimit-Policy`
 //! (draft-ietf-httpapi-ratelimit-headers), and `Retry-After`.
 
-use std::fmt::Write as _;
-
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// The longest policy name written, in characters.
 const NAME_CHARS_MAX: usize = 64;
+/// About what one limit takes in a header.
+const MEMBER_CHARS: usize = 40;
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -36,14 +36,12 @@ pub fn write_limits(limits: &[RateLimit<'_>], now_epoch_s: u64, headers: &mut He
     headers.insert(LIMIT, HeaderValue::from(tightest.limit));
     headers.insert(REMAINING, HeaderValue::from(tightest.remaining));
     headers.insert(RESET, HeaderValue::from(now_epoch_s.saturating_add(tightest.reset_after_s)));
-    let (mut state, mut policy) = (String::new(), String::new());
+    let room = limits.len() * MEMBER_CHARS;
+    let (mut state, mut policy) = (String::with_capacity(room), String::with_capacity(room));
     for limit in limits {
-        let comma = if state.is_empty() { "" } else { ", " };
-        let name = structured(limit.name);
-        let RateLimit { limit: quota, remaining, window_s, reset_after_s, .. } = limit;
-        // Writing to a String can't fail.
-        let _ = write!(state, "{comma}{name};r={remaining};t={reset_after_s}");
-        let _ = write!(policy, "{comma}{name};q={quota};w={window_s}");
+        let RateLimit { name, limit: quota, remaining, window_s, reset_after_s } = *limit;
+        member(&mut state, name, [(";r=", remaining), (";t=", reset_after_s)]);
+        member(&mut policy, name, [(";q=", quota), (";w=", window_s)]);
     }
     for (name, value) in [(IETF, state), (IETF_POLICY, policy)] {
         if let Ok(value) = HeaderValue::try_from(value) {
@@ -57,18 +55,30 @@ pub fn write_retry_after(seconds: u64, headers: &mut HeaderMap) {
     headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
 }
 
-/// A string of RFC 9651: quoted, ASCII, with backslashes before quotes and backslashes.
-fn structured(name: &str) -> String {
-    let mut quoted = String::from("\"");
+/// Adds a member to a list of RFC 9651: a string with two integer parameters. By hand, because every answer has them.
+fn member(list: &mut String, name: &str, parameters: [(&str, u64); 2]) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    quote(list, name);
+    let mut digits = itoa::Buffer::new();
+    for (key, value) in parameters {
+        list.push_str(key);
+        list.push_str(digits.format(value));
+    }
+}
+
+/// Adds a string of RFC 9651: quoted, ASCII, with backslashes before quotes and backslashes.
+fn quote(list: &mut String, name: &str) {
+    list.push('"');
     for c in name.chars().take(NAME_CHARS_MAX) {
         match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            ' '..='~' => quoted.push(c),
-            _ => quoted.push('?'),
+            '"' | '\\' => list.extend(['\\', c]),
+            ' '..='~' => list.push(c),
+            _ => list.push('?'),
         }
     }
-    quoted.push('"');
-    quoted
+    list.push('"');
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::ports::{Appended, Batch, ContentRow, EvidenceStore, Holder, SpendDelt
 use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
-const LINGER: Duration = Duration::from_millis(3);
+const LINGER: Duration = Duration::from_millis(4);
 /// How often the writer lets other tasks go first while they keep bringing records.
 const GATHER_ROUNDS_MAX: usize = 64;
 /// Records of one transaction.
