@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::RawPathParams;
 use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
 use bh_app::identity::Principal;
@@ -153,8 +152,4 @@ pub(crate) fn invalid(name: &str, value: &str, wanted: &str) -> Refusal {
         Code::InvalidRequest,
         format!("The query parameter `{name}` is `{value}`; it must be {wanted}"),
     )
-}
-
-pub(crate) fn path_params(raw: &RawPathParams) -> Vec<(String, String)> {
-    raw.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -12,6 +12,5 @@ mod serve;
 mod status;
 
 pub use ask::Doors;
-pub use axum::Router;
-pub use matrix::{Family, Handler, MATRIX, Row, metrics_router, router};
+pub use matrix::{Family, Handler, MATRIX, Router, Row, metrics_router, router};
 pub use serve::{Drained, ListenerLimits, serve};

@@ -1,24 +1,23 @@
 //! The LLM data plane's door: requests in, metered answers out, errors in the provider family's own words.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
 use bh_app::llm::{self as story, Answered, Inbound, ModelEntry, Refused};
 use bh_domain::refusal::Refusal;
 use bh_wire::Family;
 use bh_wire::family::Endpoint;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::json;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::ask::Doors;
 use crate::matrix::{self, Row};
 use crate::respond::{self, Dialect, REQUEST_ID};
 
 const OVERHEAD: HeaderName = HeaderName::from_static("x-bulkhead-overhead-us");
+const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("x-bulkhead-request-id");
 /// Anthropic's SDKs read the request id from this header.
 const ANTHROPIC_REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const SESSION: HeaderName = HeaderName::from_static("x-bulkhead-session-id");
@@ -58,29 +57,35 @@ pub(crate) fn new_request_id() -> String {
     id
 }
 
-/// Serves one request of the data plane.
-pub(crate) async fn answer(
-    doors: Arc<Doors>,
-    entry: Entry,
-    path: Vec<(String, String)>,
-    request: Request,
-) -> Response {
+/// Serves one call.
+pub(crate) async fn answer(doors: &Doors, entry: Entry, request: Request<Body>, peer: IpAddr) -> Response {
     let started_ns = doors.clock.monotonic_ns();
-    let request_id = new_request_id();
-    let peer = peer_of(&request);
-    let outcome = match entry {
-        Entry::Models => models(&doors, &path, &request, peer),
+    let entry = match entry {
         Entry::Proxy => {
             let (provider, rest) = proxied(request.uri().path());
-            call(&doors, story::Entry::Proxy { provider, rest }, request, peer, &request_id, started_ns).await
+            story::Entry::Proxy { provider, rest }
         }
-        Entry::Native(endpoint) => {
-            call(&doors, story::Entry::Native(endpoint), request, peer, &request_id, started_ns).await
-        }
-        Entry::Quickstart(endpoint) => {
-            call(&doors, story::Entry::Quickstart(endpoint), request, peer, &request_id, started_ns).await
-        }
+        Entry::Native(endpoint) => story::Entry::Native(endpoint),
+        Entry::Quickstart(endpoint) => story::Entry::Quickstart(endpoint),
+        Entry::Models => return models(doors, &[], &request, peer),
     };
+    let request_id = new_request_id();
+    let outcome = call(doors, entry, request, peer, &request_id, started_ns).await;
+    told(doors, outcome, request_id)
+}
+
+/// Lists the models a caller may ask for, or one of them.
+pub(crate) fn models(
+    doors: &Doors,
+    path: &[(String, String)],
+    request: &Request<Body>,
+    peer: IpAddr,
+) -> Response {
+    told(doors, listed(doors, path, request, peer), new_request_id())
+}
+
+/// The answer with its ids, whatever it is.
+fn told(doors: &Doors, outcome: Result<Response, Refused>, request_id: String) -> Response {
     let mut response = outcome.unwrap_or_else(|refused| {
         doors.metrics.refusal(refused.refusal.code.as_str());
         let dialect = Dialect::Llm(refused.family);
@@ -93,14 +98,9 @@ pub(crate) async fn answer(
         // A provider's own id is worth more to its support than ours, and ours is in evidence beside it.
         headers.entry(ANTHROPIC_REQUEST_ID).or_insert_with(|| value.clone());
         headers.entry(REQUEST_ID).or_insert_with(|| value.clone());
-        headers.insert("x-bulkhead-request-id", value);
+        headers.insert(OWN_REQUEST_ID, value);
     }
     response
-}
-
-fn peer_of(request: &Request) -> IpAddr {
-    let connected = request.extensions().get::<ConnectInfo<SocketAddr>>();
-    connected.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip())
 }
 
 /// Splits `/v1/proxy/{provider}/{rest}` without decoding the rest: it goes to the provider as the client wrote it.
@@ -113,7 +113,7 @@ fn proxied(path: &str) -> (String, String) {
 async fn call(
     doors: &Doors,
     entry: story::Entry,
-    request: Request,
+    request: Request<Body>,
     peer: IpAddr,
     request_id: &str,
     started_ns: u64,
@@ -149,10 +149,10 @@ fn echo_session(response: &mut Response, session_id: Option<&str>) {
     }
 }
 
-fn models(
+fn listed(
     doors: &Doors,
     path: &[(String, String)],
-    request: &Request,
+    request: &Request<Body>,
     peer: IpAddr,
 ) -> Result<Response, Refused> {
     let family =

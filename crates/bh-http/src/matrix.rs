@@ -3,20 +3,21 @@
 //! A row whose function comes with a later release still authenticates first and only then answers 501, so that the
 //! matrix holds for every family today.
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{RawPathParams, Request, State};
 use axum::response::Response;
-use axum::routing::{MethodFilter, MethodRouter, on};
 use bh_app::identity::{Access, authenticate};
 use bh_domain::refusal::{Code, Refusal};
 use bh_wire::family::Endpoint;
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{ALLOW, CONTENT_LENGTH};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body::Body as _;
+use percent_encoding::percent_decode_str;
 
-use crate::ask::{Ask, Doors, path_params};
+use crate::ask::{Ask, Doors};
 use crate::respond::{self, Dialect, REQUEST_ID};
 use crate::{costs, evidence, health, llm, secrets, status};
 
@@ -31,6 +32,9 @@ impl std::fmt::Debug for Handler {
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response, Refusal>> + Send>>;
+
+/// What `*` stands for: TRACE and CONNECT would echo or tunnel, and methods nobody has heard of stay outside.
+const EVERY_METHOD: &str = "GET POST PUT PATCH DELETE OPTIONS HEAD";
 
 /// What answers a row.
 #[derive(Clone, Copy)]
@@ -56,7 +60,7 @@ impl std::fmt::Debug for Family {
 /// One row: methods, path, who may, and what answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// HTTP methods, separated by spaces; `*` = every method.
+    /// HTTP methods, separated by spaces; `*` = every usual one.
     pub methods: &'static str,
     /// Path with `{parameters}`.
     pub path: &'static str,
@@ -153,56 +157,92 @@ pub const MATRIX: &[Row] = &[
     row("GET", "/api/v1/metrics/stream", Admin, DASHBOARDS),
 ];
 
+const METRICS: Row = row("GET", "/metrics", Open, now!(health::metrics));
+
 /// Builds the router of the main listener. With `quickstart`, the host root belongs to the quickstart (seed 002).
 pub fn router(doors: Arc<Doors>, quickstart: bool, metrics_here: bool) -> Router {
-    let mut router = Router::new();
-    for row in MATRIX {
-        if let Some(answer) = if quickstart { llm::under_quickstart(row) } else { Some(row.answer) } {
-            router = router.route(row.path, route(Arc::clone(&doors), Row { answer, ..*row }));
-        }
-    }
-    if metrics_here {
-        router = router.route("/metrics", route(Arc::clone(&doors), METRICS));
-    }
-    router.fallback(unknown).with_state(doors)
+    let answered = |row: &Row| if quickstart { llm::under_quickstart(row) } else { Some(row.answer) };
+    let rows = MATRIX.iter().filter_map(|row| Some(Row { answer: answered(row)?, ..*row }));
+    Router::new(doors, rows.chain(metrics_here.then_some(METRICS)))
 }
-
-const METRICS: Row = row("GET", "/metrics", Open, now!(health::metrics));
 
 /// The router of a metrics listener of its own.
 pub fn metrics_router(doors: Arc<Doors>) -> Router {
-    let metrics = route(Arc::clone(&doors), METRICS);
-    Router::new().route("/metrics", metrics).fallback(unknown).with_state(doors)
+    Router::new(doors, [METRICS])
 }
 
-fn route(doors: Arc<Doors>, row: Row) -> MethodRouter<Arc<Doors>> {
-    let handler =
-        move |params: RawPathParams, request: Request| answer(Arc::clone(&doors), row, params, request);
-    let filter = methods(row.methods);
-    on(filter, handler).fallback(wrong_method)
+/// Answers requests by the rows of the matrix.
+#[derive(Clone)]
+pub struct Router(Arc<Routes>);
+
+struct Routes {
+    doors: Arc<Doors>,
+    rows: matchit::Router<Row>,
 }
 
-fn methods(list: &str) -> MethodFilter {
-    let all = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"];
-    let wanted = list.split(' ').flat_map(|name| if name == "*" { all.to_vec() } else { vec![name] });
-    let filters = wanted.filter_map(|name| Method::from_bytes(name.as_bytes()).ok()?.try_into().ok());
-    filters.reduce(MethodFilter::or).unwrap_or(MethodFilter::GET)
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Router").finish_non_exhaustive()
+    }
 }
 
-async fn answer(doors: Arc<Doors>, row: Row, params: RawPathParams, request: Request) -> Response {
-    match row.answer {
-        Llm(entry) => llm::answer(doors, entry, path_params(&params), request).await,
-        Family::Control(Handler(handler)) => control(doors, row.access, params, request, handler).await,
-        Later(with) => {
-            let handler: fn(Ask) -> Answering = |_| Box::pin(async { Err(not_yet()) });
-            let mut response = control(doors, row.access, params, request, handler).await;
-            if response.status() == StatusCode::NOT_IMPLEMENTED {
-                // A constant of ours: always a valid header value.
-                response.headers_mut().insert("x-bulkhead-arrives-with", HeaderValue::from_static(with));
+impl Router {
+    fn new(doors: Arc<Doors>, matrix: impl IntoIterator<Item = Row>) -> Self {
+        let mut rows = matchit::Router::new();
+        for row in matrix {
+            // A test inserts every row; at run time a row in another's way could only be left out.
+            if let Err(conflict) = rows.insert(row.path, row) {
+                tracing::error!(path = row.path, %conflict, "two rows of the matrix take the same path");
             }
-            response
+        }
+        Self(Arc::new(Routes { doors, rows }))
+    }
+
+    /// Answers one request. Whatever goes wrong is an answer too.
+    pub(crate) async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
+        let Routes { doors, rows } = &*self.0;
+        let Ok(found) = rows.at(request.uri().path()) else {
+            return plain_refusal(doors, &Refusal::new(Code::NotFound, "No such route"));
+        };
+        let row = *found.value;
+        if !row.takes(request.method()) {
+            return wrong_method(doors, &row);
+        }
+        match row.answer {
+            Llm(llm::Entry::Models) => match path_params(&found.params) {
+                Ok(path) => llm::models(doors, &path, &request, peer),
+                Err(refusal) => plain_refusal(doors, &refusal),
+            },
+            Llm(entry) => llm::answer(doors, entry, request, peer).await,
+            Family::Control(_) | Later(_) => {
+                let path = path_params(&found.params);
+                let head = request.method() == Method::HEAD;
+                let response = control(Arc::clone(doors), row, path, request).await;
+                if head { without_body(response) } else { response }
+            }
         }
     }
+}
+
+impl Row {
+    /// The methods this row answers; what answers GET answers HEAD.
+    fn accepted(&self) -> impl Iterator<Item = &'static str> {
+        let own = if self.methods == "*" { EVERY_METHOD } else { self.methods };
+        let head = own.split(' ').any(|method| method == "GET") && !own.ends_with("HEAD");
+        own.split(' ').chain(head.then_some("HEAD"))
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        self.accepted().any(|accepted| accepted == method.as_str())
+    }
+}
+
+/// The answer to HEAD: all that GET would have said about its body, without the body.
+fn without_body(mut response: Response) -> Response {
+    if let Some(length) = response.body().size_hint().exact() {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response.map(|_| Body::empty())
 }
 
 fn not_yet() -> Refusal {
@@ -214,49 +254,80 @@ fn not_yet() -> Refusal {
 
 async fn control(
     doors: Arc<Doors>,
-    access: Access,
-    params: RawPathParams,
-    request: Request,
-    handler: fn(Ask) -> Answering,
+    row: Row,
+    path: Result<Vec<(String, String)>, Refusal>,
+    request: Request<Body>,
 ) -> Response {
     let request_id = llm::new_request_id();
     let now = doors.clock.now();
     let (parts, body) = request.into_parts();
     let snapshot = doors.live.load_full();
     let metrics = Arc::clone(&doors.metrics);
-    let outcome = match authenticate(&snapshot, access, &parts.headers) {
-        Err(refusal) => Err(refusal),
-        Ok(principal) => {
-            let path = path_params(&params);
-            handler(Ask { doors, snapshot, principal, parts, path, body }).await
+    let outcome = match (authenticate(&snapshot, row.access, &parts.headers), path) {
+        (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
+        (Ok(principal), Ok(path)) => {
+            let ask = Ask { doors, snapshot, principal, parts, path, body };
+            match row.answer {
+                Family::Control(Handler(handler)) => handler(ask).await,
+                Later(_) | Llm(_) => Err(not_yet()),
+            }
         }
     };
     let mut response = outcome.unwrap_or_else(|refusal| {
         metrics.refusal(refusal.code.as_str());
         respond::refusal(&refusal, Dialect::Control, &request_id, now)
     });
+    let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert(REQUEST_ID, value);
+        headers.insert(REQUEST_ID, value);
+    }
+    if let (StatusCode::NOT_IMPLEMENTED, Later(with)) = (response.status(), row.answer) {
+        // A constant of ours: always a valid header value.
+        response.headers_mut().insert("x-bulkhead-arrives-with", HeaderValue::from_static(with));
     }
     response
 }
 
-async fn unknown(State(doors): State<Arc<Doors>>) -> Response {
-    let refusal = Refusal::new(Code::NotFound, "No such route");
-    plain_refusal(&doors, &refusal)
-}
-
-async fn wrong_method(State(doors): State<Arc<Doors>>) -> Response {
+fn wrong_method(doors: &Doors, row: &Row) -> Response {
     let refusal = Refusal::new(Code::MethodNotAllowed, "This route does not take this method");
-    plain_refusal(&doors, &refusal)
+    let mut response = plain_refusal(doors, &refusal);
+    let allowed = row.accepted().collect::<Vec<_>>().join(", ");
+    if let Ok(allowed) = HeaderValue::try_from(allowed) {
+        response.headers_mut().insert(ALLOW, allowed);
+    }
+    response
 }
 
 fn plain_refusal(doors: &Doors, refusal: &Refusal) -> Response {
     let request_id = llm::new_request_id();
-    let mut response: Response<Body> =
-        respond::refusal(refusal, Dialect::Control, &request_id, doors.clock.now());
+    let mut response: Response = respond::refusal(refusal, Dialect::Control, &request_id, doors.clock.now());
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// The path's parameters, percent-decoded.
+fn path_params(found: &matchit::Params<'_, '_>) -> Result<Vec<(String, String)>, Refusal> {
+    let decoded = |(name, raw): (&str, &str)| {
+        let value = percent_decode_str(raw).decode_utf8().map_err(|_| {
+            Refusal::new(Code::InvalidRequest, format!("The `{name}` in the path is not UTF-8"))
+        })?;
+        Ok((name.to_owned(), value.into_owned()))
+    };
+    found.iter().map(decoded).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_row_stands_in_the_way_of_another() {
+        let mut rows = matchit::Router::new();
+        for row in MATRIX.iter().chain([&METRICS]) {
+            rows.insert(row.path, row.methods).unwrap_or_else(|conflict| panic!("{}: {conflict}", row.path));
+        }
+        assert_eq!(rows.at("/v1/proxy/openai/v1/models").map(|found| *found.value), Ok("*"));
+    }
 }

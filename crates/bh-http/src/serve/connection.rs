@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -20,7 +18,6 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use tower_service::Service;
 
 use super::activity::{Activity, Due, Version};
 use super::body::{PROGRESS, Progress, TrackedBody};
@@ -28,6 +25,7 @@ use super::socket::{Opening, Socket};
 use super::stall::StallTimer;
 use super::tasks::Tasks;
 use super::{ListenerLimits, stopped};
+use crate::matrix::Router;
 
 const HTTP2_STREAMS_MAX: u32 = 256;
 /// How often a silent HTTP/2 peer is asked whether it still lives.
@@ -110,7 +108,7 @@ impl Acceptor {
             // The call begins with its head, not when its task first runs.
             let (call, router) = (calls.begin(), router.clone());
             async move {
-                let answer = answer(router, request, peer).await;
+                let answer = router.answer(request.map(Body::new), peer.ip()).await;
                 Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, call)))
             }
         });
@@ -164,15 +162,6 @@ impl Acceptor {
 
     fn due(&self, activity: &Activity) -> Due {
         activity.due(Instant::now(), self.limits.header_timeout, self.limits.idle_timeout)
-    }
-}
-
-async fn answer(mut router: Router, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-    let mut request = request.map(Body::new);
-    request.extensions_mut().insert(ConnectInfo(peer));
-    match router.call(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }
 

@@ -10,10 +10,10 @@ mod tasks;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
+use crate::matrix::Router;
 use connection::Acceptor;
 use tasks::Tasks;
 
