@@ -16,7 +16,7 @@ use bh_domain::refusal::{Code, Refusal};
 use bh_wire::family::Endpoint;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::ask::{Ask, Doors, path_params};
+use crate::ask::{Ask, Doors, path_params, without_nul};
 use crate::respond::{self, Dialect, REQUEST_ID};
 use crate::{costs, evidence, health, llm, secrets, status};
 
@@ -224,7 +224,8 @@ async fn control(
     let (parts, body) = request.into_parts();
     let snapshot = doors.live.load_full();
     let metrics = Arc::clone(&doors.metrics);
-    let outcome = match authenticate(&snapshot, access, &parts.headers) {
+    let known = authenticate(&snapshot, access, &parts.headers);
+    let outcome = match known.and_then(|principal| without_nul(&parts.uri).map(|()| principal)) {
         Err(refusal) => Err(refusal),
         Ok(principal) => {
             let path = path_params(&params);

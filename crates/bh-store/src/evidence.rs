@@ -10,7 +10,10 @@ use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
 use crate::db::{Db, EVERYWHERE, Row, Value};
-use crate::{SqlStore, append, purge, reaches, records, statements};
+use crate::{SqlStore, append, now, purge, reaches, records, statements};
+
+/// The fact that a probe writes: when there was one last, in milliseconds since 1970.
+const PROBED: &str = "evidence_probed_ms";
 
 impl EvidenceStore for SqlStore {
     fn heads(&self, nids: Vec<Nid>) -> StoreResult<HashMap<Nid, StoredHead>> {
@@ -28,6 +31,18 @@ impl EvidenceStore for SqlStore {
 
     fn append(&self, batch: Arc<Batch>) -> StoreResult<Appended> {
         self.run("append evidence", |db| async move { append::append(&db, &batch).await })
+    }
+
+    fn probe(&self) -> StoreResult<()> {
+        self.run("write beside the evidence", |db| async move {
+            let mut tx = db.write().await?;
+            tx.execute(
+                statements::PROBE,
+                vec![Nid::SYSTEM.into(), PROBED.into(), now().0.to_string().into()],
+            )
+            .await?;
+            tx.commit().await
+        })
     }
 
     fn records(&self, scope: Scope, filter: EvidenceFilter) -> StoreResult<Vec<StoredRecord>> {

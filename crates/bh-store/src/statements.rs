@@ -76,6 +76,9 @@ statements! {
     TENANTS_EVERYWHERE = "SELECT nid, id FROM tenants ORDER BY id";
     /// A fact about the installation, kept once.
     REMEMBER = "INSERT INTO meta (nid, name, value) VALUES ($1, $2, $3) ON CONFLICT (nid, name) DO NOTHING";
+    /// A fact about the installation that changes.
+    PROBE = "INSERT INTO meta (nid, name, value) VALUES ($1, $2, $3) \
+        ON CONFLICT (nid, name) DO UPDATE SET value = excluded.value";
     /// What is kept under a name.
     RECALL = "SELECT value FROM meta WHERE nid = $1 AND name = $2";
 

@@ -203,6 +203,8 @@ pub trait EvidenceStore: Send + Sync + 'static {
     fn heads_everywhere(&self, scope: Scope) -> StoreResult<HashMap<Nid, StoredHead>>;
     /// Makes a batch durable, whole or not at all. Appending the same batch twice is `Stale`, never double.
     fn append(&self, batch: Arc<Batch>) -> StoreResult<Appended>;
+    /// A durable write beside the evidence: whether the store takes writes at all.
+    fn probe(&self) -> StoreResult<()>;
     /// Records that match, in order of (instant, nid, seq), newest first unless asked otherwise.
     fn records(&self, scope: Scope, filter: EvidenceFilter) -> StoreResult<Vec<StoredRecord>>;
     /// One record by id.

@@ -48,6 +48,10 @@ impl EvidenceStore for ReadBeside {
         self.0.append(batch)
     }
 
+    fn probe(&self) -> StoreResult<()> {
+        self.0.probe()
+    }
+
     fn records(&self, scope: Scope, filter: EvidenceFilter) -> StoreResult<Vec<StoredRecord>> {
         self.0.records(scope, filter)
     }
