@@ -212,6 +212,11 @@ impl OpenCall {
         self.closer.parts().clock.as_ref()
     }
 
+    /// What ended the call, if it is dropped now.
+    pub(crate) fn dropped(&self) -> Ending {
+        self.closer.parts().dropped()
+    }
+
     /// Holds more money, for a stream that costs more than was held.
     pub(crate) fn hold_more(
         &self,
@@ -258,7 +263,7 @@ impl Drop for OpenCall {
             estimated: metered,
             output_hash: EMPTY_SHA256,
             ttft_ms: None,
-            ending: Ending::ClientGone,
+            ending: self.dropped(),
             answer: None,
         };
         drop(self.closer.finished(&mut self.ticket, outcome));
