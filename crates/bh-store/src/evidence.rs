@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Appended, Batch, Checkpoint, EvidenceFilter, EvidenceStore, Purge, StoreResult, StoredHead, StoredRecord,
+    Appended, Batch, Checkpoint, Columns, EvidenceFilter, EvidenceStore, Purge, StoreResult, StoredHead,
+    StoredRecord,
 };
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
@@ -167,6 +168,13 @@ fn record(row: &Row) -> Result<StoredRecord, sqlx::Error> {
         id: row.text(3)?,
         leaf_hash: row.hash(4)?,
         record: row.optional_text(5)?,
+        columns: Columns {
+            caller: row.text(6)?,
+            invocation_type: row.text(7)?,
+            allowed: row.int(8)? != 0,
+            model: row.text(9)?,
+            session_id: row.optional_text(10)?,
+        },
     })
 }
 

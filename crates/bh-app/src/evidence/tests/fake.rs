@@ -82,6 +82,13 @@ fn stored(row: &Row) -> StoredRecord {
         id: row.id.clone(),
         leaf_hash: row.leaf_hash,
         record: record.clone(),
+        columns: Columns {
+            caller: row.caller.clone(),
+            invocation_type: row.invocation_type.clone(),
+            allowed: row.allowed,
+            model: row.model.clone(),
+            session_id: row.session_id.clone(),
+        },
     }
 }
 
@@ -335,6 +342,14 @@ impl TenantStore for FakeStore {
 
     fn remember(&self, _: &'static str, value: String) -> StoreResult<String> {
         self.answer(|_| value)
+    }
+
+    fn claim(&self, _: &'static str, _: Holder, _: Timestamp, _: Timestamp) -> StoreResult<bool> {
+        self.answer(|_| true)
+    }
+
+    fn forget_dead(&self, _: String, _: Timestamp) -> StoreResult<u64> {
+        self.answer(|_| 0)
     }
 
     fn ping(&self) -> StoreResult<()> {

@@ -117,6 +117,20 @@ impl TenantStore for ReadBeside {
         self.0.remember(name, value)
     }
 
+    fn claim(
+        &self,
+        job: &'static str,
+        holder: Holder,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> StoreResult<bool> {
+        self.0.claim(job, holder, now, until)
+    }
+
+    fn forget_dead(&self, day: String, seen: Timestamp) -> StoreResult<u64> {
+        self.0.forget_dead(day, seen)
+    }
+
     fn ping(&self) -> StoreResult<()> {
         self.0.ping()
     }
