@@ -160,11 +160,6 @@ impl Ticket {
         self.failed.iter().filter_map(|failed| failed.lost).map(|lost| lost.cost).sum()
     }
 
-    /// Whether a budget binds the caller: its own, its sessions', its tenant's or the organisation's.
-    pub(crate) fn has_budget(&self) -> bool {
-        !self.caller.budgets.is_empty() || self.caller.caps.session.is_some()
-    }
-
     /// Whether calls to `provider` are judged by their model.
     pub(crate) fn has_model_rule(&self, provider: &Provider) -> bool {
         let caller = &self.caller;
