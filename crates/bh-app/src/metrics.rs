@@ -84,6 +84,8 @@ pub struct Metrics {
     pub evidence_failures: Counter,
     /// Evidence records given up while degraded.
     pub evidence_dropped: Counter,
+    /// Records that could never be written, and have a plain one in their place.
+    pub evidence_replaced: Counter,
     /// 1 while evidence can be written.
     pub evidence_healthy: Gauge,
     /// Configuration loads that succeeded.
@@ -111,6 +113,7 @@ impl Metrics {
             evidence_records: Counter::default(),
             evidence_failures: Counter::default(),
             evidence_dropped: Counter::default(),
+            evidence_replaced: Counter::default(),
             evidence_healthy: Gauge::default(),
             config_loads: Counter::default(),
             config_rejections: Counter::default(),
@@ -146,6 +149,11 @@ impl Metrics {
             "evidence_dropped",
             "Evidence records given up while degraded",
             self.evidence_dropped.clone(),
+        );
+        r.register(
+            "evidence_replaced",
+            "Evidence records that the store refused and a plain one stands in for",
+            self.evidence_replaced.clone(),
         );
         r.register("evidence_healthy", "1 while evidence can be written", self.evidence_healthy.clone());
         r.register("config_loads", "Configuration loads that succeeded", self.config_loads.clone());

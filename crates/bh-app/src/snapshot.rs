@@ -144,6 +144,9 @@ pub struct Caller {
     pub caps: Caps,
     /// Every day and month budget a call of its must fit: its own, the tenant's, the organisation's.
     pub budgets: Vec<Capped>,
+    /// Whether somebody chose one of its caps: its own, its tenant's, the organisation's, or a default that the
+    /// configuration writes. The built-in default caps are nobody's choice.
+    pub capped_by_choice: bool,
     /// Models it may use; empty = all.
     pub allowed_models: Vec<String>,
     /// Models it may not use.
@@ -219,8 +222,8 @@ pub struct Provider {
     pub private_network: bool,
 }
 
-/// What becomes of a request that makes something on a path whose price is not known beforehand, where its caller is
-/// under a budget or a model rule.
+/// What becomes of a request that makes something on a path whose price is not known beforehand, where somebody set a
+/// budget or a model rule for its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnmeteredPaths {
     /// It is refused.

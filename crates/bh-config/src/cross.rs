@@ -12,6 +12,8 @@ use crate::yaml::node::Node;
 const BACKOFF_MAX_S: u64 = 30;
 /// The largest `credentials.clock_skew` (Talos dossier §8.2).
 const CLOCK_SKEW_MAX_S: u64 = 600;
+/// The longest name of a caller or a model.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Everything wrong between settings.
 pub(crate) fn check(config: &Config, tree: &Node) -> Vec<Finding> {
@@ -124,6 +126,7 @@ impl<'c> Cross<'c> {
                 let message = format!("the name `{}` is taken by gateway.callers[{first}]", caller.name);
                 self.say(&format!("{path}.name"), message);
             }
+            self.recordable(&caller.name, &format!("{path}.name"));
             self.caller_identity(caller, &path);
             for (at, provider) in caller.allowed_providers.iter().enumerate() {
                 self.known_provider(gateway, provider, &format!("{path}.allowed_providers[{at}]"));
@@ -135,6 +138,14 @@ impl<'c> Cross<'c> {
         for (at, provider) in allowed.iter().enumerate() {
             let path = format!("gateway.organization_policy.constraints.allowed_providers[{at}]");
             self.known_provider(gateway, provider, &path);
+        }
+    }
+
+    /// A name that every record of a call repeats, in a column that a store keeps an index of.
+    fn recordable(&mut self, name: &str, path: &str) {
+        if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            let message = format!("at most {NAME_BYTES_MAX} bytes, and no control character: it is recorded");
+            self.say(path, message);
         }
     }
 
@@ -167,7 +178,9 @@ impl<'c> Cross<'c> {
                 self.say(&path, "needs `base_url`");
             }
             for (at, candidate) in provider.fallback.iter().enumerate() {
-                self.fallback(gateway, provider.family(id), candidate, &format!("{path}.fallback[{at}]"));
+                let path = format!("{path}.fallback[{at}]");
+                self.fallback(gateway, provider.family(id), candidate, &path);
+                self.recordable(candidate.model.as_deref().unwrap_or_default(), &format!("{path}.model"));
             }
             if let Some(retry) = &provider.retry {
                 self.retry(retry, &format!("{path}.retry"));
@@ -224,6 +237,7 @@ impl<'c> Cross<'c> {
             }
             for candidate in candidates {
                 self.known_provider(gateway, &candidate.provider, &place.to_string());
+                self.recordable(candidate.model.as_deref().unwrap_or_default(), &place.to_string());
             }
         }
     }

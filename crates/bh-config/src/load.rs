@@ -79,7 +79,7 @@ pub struct Loaded {
     pub config: Config,
     /// Prices: the built-in table, the file of `pricing.file`, and what stands under `pricing`.
     pub prices: Prices,
-    /// Where each value came from. Only `explain` needs it; a server drops it after the start.
+    /// Where each value came from. `explain` tells it, and compiling asks what was chosen; a server drops it then.
     pub origins: Origins,
     /// What is accepted but not active yet.
     pub inactive: Vec<Inactive>,
@@ -103,6 +103,12 @@ impl std::fmt::Debug for Origins {
 }
 
 impl Origins {
+    /// Whether the file or a variable gives this setting: keys from the top, none of them in a list.
+    #[must_use]
+    pub fn wrote(&self, keys: &[&str]) -> bool {
+        self.tree.at(&Path::of_keys(keys)).is_some_and(|node| !node.is_null())
+    }
+
     /// The name of the file or variable behind an origin.
     pub(crate) fn source(&self, origin: Origin) -> String {
         name_source(origin, &self.file, &self.vars)

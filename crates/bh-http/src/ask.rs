@@ -15,6 +15,7 @@ use bh_app::snapshot::{Live, Snapshot};
 use bh_app::status::StatusReads;
 use bh_domain::refusal::{Code, Refusal};
 use bytes::Bytes;
+use http::Uri;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
@@ -53,6 +54,11 @@ impl std::fmt::Debug for Doors {
 
 /// The largest body of a control-plane request.
 const CONTROL_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// How a NUL character is written in a URL. The accept loop lets none through as it is.
+const NUL_IN_URL: &str = "%00";
+/// How a NUL character is written in JSON, which has no other way.
+const NUL_IN_JSON: &[u8] = br"\u0000";
 
 /// One authenticated control-plane request.
 #[derive(Debug)]
@@ -102,6 +108,9 @@ impl Ask {
     /// Reads the body as JSON; an empty body is an empty object.
     pub(crate) async fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Refusal> {
         let bytes = self.bytes().await?;
+        if bytes.windows(NUL_IN_JSON.len()).any(|part| part == NUL_IN_JSON) {
+            return Err(nul("body"));
+        }
         let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
         serde_json::from_slice(text).map_err(|error| {
             Refusal::new(Code::InvalidRequest, format!("The body is not as expected: {error}"))
@@ -152,4 +161,16 @@ pub(crate) fn invalid(name: &str, value: &str, wanted: &str) -> Refusal {
         Code::InvalidRequest,
         format!("The query parameter `{name}` is `{value}`; it must be {wanted}"),
     )
+}
+
+/// No name holds a NUL character, and PostgreSQL takes none in a parameter: a question with one is refused before it
+/// gets there.
+pub(crate) fn without_nul(uri: &Uri) -> Result<(), Refusal> {
+    let found = uri.path_and_query().is_some_and(|text| text.as_str().contains(NUL_IN_URL));
+    if found { Err(nul("URL")) } else { Ok(()) }
+}
+
+fn nul(place: &str) -> Refusal {
+    let message = format!("The {place} holds a NUL character, which no name here has: leave it out");
+    Refusal::new(Code::InvalidRequest, message)
 }

@@ -17,7 +17,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::Body as _;
 use percent_encoding::percent_decode_str;
 
-use crate::ask::{Ask, Doors};
+use crate::ask::{Ask, Doors, without_nul};
 use crate::respond::{self, Dialect, REQUEST_ID};
 use crate::{costs, evidence, health, llm, secrets, status};
 
@@ -263,6 +263,7 @@ async fn control(
     let (parts, body) = request.into_parts();
     let snapshot = doors.live.load_full();
     let metrics = Arc::clone(&doors.metrics);
+    let path = without_nul(&parts.uri).and(path);
     let outcome = match (authenticate(&snapshot, row.access, &parts.headers), path) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         (Ok(principal), Ok(path)) => {

@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Appended, Batch, Checkpoint, EvidenceFilter, EvidenceStore, Purge, StoreResult, StoredHead, StoredRecord,
+    Appended, Batch, Checkpoint, Columns, EvidenceFilter, EvidenceStore, Purge, StoreResult, StoredHead,
+    StoredRecord,
 };
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
 use crate::db::{Db, EVERYWHERE, Row, Value};
-use crate::{SqlStore, append, purge, reaches, records, statements};
+use crate::{SqlStore, append, now, purge, reaches, records, statements};
+
+/// The fact that a probe writes: when there was one last, in milliseconds since 1970.
+const PROBED: &str = "evidence_probed_ms";
 
 impl EvidenceStore for SqlStore {
     fn heads(&self, nids: Vec<Nid>) -> StoreResult<HashMap<Nid, StoredHead>> {
@@ -28,6 +32,18 @@ impl EvidenceStore for SqlStore {
 
     fn append(&self, batch: Arc<Batch>) -> StoreResult<Appended> {
         self.run("append evidence", |db| async move { append::append(&db, &batch).await })
+    }
+
+    fn probe(&self) -> StoreResult<()> {
+        self.run("write beside the evidence", |db| async move {
+            let mut tx = db.write().await?;
+            tx.execute(
+                statements::PROBE,
+                vec![Nid::SYSTEM.into(), PROBED.into(), now().0.to_string().into()],
+            )
+            .await?;
+            tx.commit().await
+        })
     }
 
     fn records(&self, scope: Scope, filter: EvidenceFilter) -> StoreResult<Vec<StoredRecord>> {
@@ -152,6 +168,13 @@ fn record(row: &Row) -> Result<StoredRecord, sqlx::Error> {
         id: row.text(3)?,
         leaf_hash: row.hash(4)?,
         record: row.optional_text(5)?,
+        columns: Columns {
+            caller: row.text(6)?,
+            invocation_type: row.text(7)?,
+            allowed: row.int(8)? != 0,
+            model: row.text(9)?,
+            session_id: row.optional_text(10)?,
+        },
     })
 }
 

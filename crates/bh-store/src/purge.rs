@@ -1,4 +1,4 @@
-//! Retention: content goes, hash and position stay, so that the tree remains provable.
+//! Retention: content goes, hash and position stay, so that the tree remains provable. And what dead processes leave.
 
 use bh_app::ports::Purge;
 use bh_domain::tenant::Nid;
@@ -6,6 +6,9 @@ use bh_domain::time::Timestamp;
 
 use crate::db::{Db, Tx, Value};
 use crate::{now, statements};
+
+/// Characters of `2026-11`, the month of a day.
+const MONTH_CHARS: usize = 7;
 
 /// The records of one round.
 struct Picked {
@@ -38,6 +41,19 @@ pub(crate) async fn purge(
     tx.execute(statements::SET_RETENTION, vec![nid.into(), picked.last_at.into()]).await?;
     tx.commit().await?;
     Ok(Some(Purge { nid, removed, first_seq: picked.first_seq, last_seq: picked.last_seq }))
+}
+
+/// Removes leases of windows that are over, and dead processes with all that they leave. A process that was taken for
+/// dead may come back and ask for a change again, which is why its rows are kept for as long as `seen` says.
+pub(crate) async fn forget_dead(db: &Db, day: &str, seen: Timestamp) -> Result<u64, sqlx::Error> {
+    let month = day.get(..MONTH_CHARS).unwrap_or_default();
+    let dead = || -> Vec<Value> { vec![Nid::SYSTEM.into(), seen.into()] };
+    let mut tx = db.write().await?;
+    let leases = tx.execute(statements::FORGET_LEASES, vec![day.into(), month.into()]).await?;
+    let changes = tx.execute(statements::FORGET_CHANGES_OF_DEAD, dead()).await?;
+    let processes = tx.execute(statements::FORGET_DEAD, dead()).await?;
+    tx.commit().await?;
+    Ok(leases + changes + processes)
 }
 
 async fn pick(

@@ -26,7 +26,7 @@ macro_rules! bulk_statements {
 macro_rules! list {
     ($place:literal, $order:literal) => {
         concat!(
-            "SELECT nid, seq, at_ms, id, leaf_hash, record FROM evidence WHERE ",
+            "SELECT nid, seq, at_ms, id, leaf_hash, record, caller, invocation_type, allowed, model, session_id FROM evidence WHERE ",
             $place,
             " AND (caller = $1 OR $1 IS NULL) AND (model = $2 OR $2 IS NULL)",
             " AND (invocation_type = $3 OR $3 IS NULL) AND (allowed = $4 OR $4 IS NULL) ORDER BY ",
@@ -76,6 +76,14 @@ statements! {
     TENANTS_EVERYWHERE = "SELECT nid, id FROM tenants ORDER BY id";
     /// A fact about the installation, kept once.
     REMEMBER = "INSERT INTO meta (nid, name, value) VALUES ($1, $2, $3) ON CONFLICT (nid, name) DO NOTHING";
+    /// A fact about the installation that changes.
+    PROBE = "INSERT INTO meta (nid, name, value) VALUES ($1, $2, $3) \
+        ON CONFLICT (nid, name) DO UPDATE SET value = excluded.value";
+    /// Takes job `$2`, unless it is taken beyond instant `$4` by another process than `$5`. The value is the instant
+    /// until which it is taken, in twenty digits, a slash, and the process.
+    CLAIM = "INSERT INTO meta (nid, name, value) VALUES ($1, $2, $3) ON CONFLICT (nid, name) \
+        DO UPDATE SET value = excluded.value \
+        WHERE CAST(substr(meta.value, 1, 20) AS BIGINT) < $4 OR substr(meta.value, 22) = $5";
     /// What is kept under a name.
     RECALL = "SELECT value FROM meta WHERE nid = $1 AND name = $2";
 
@@ -101,10 +109,10 @@ statements! {
         "at_ms, nid, seq"
     );
     /// A record by id: `$2` tenant or `*`.
-    RECORD = "SELECT nid, seq, at_ms, id, leaf_hash, record FROM evidence \
+    RECORD = "SELECT nid, seq, at_ms, id, leaf_hash, record, caller, invocation_type, allowed, model, session_id FROM evidence \
         WHERE id = $1 AND (nid = $2 OR $2 = '*') ORDER BY nid LIMIT 1";
     /// Part of a tenant's chain.
-    CHAIN = "SELECT nid, seq, at_ms, id, leaf_hash, record FROM evidence \
+    CHAIN = "SELECT nid, seq, at_ms, id, leaf_hash, record, caller, invocation_type, allowed, model, session_id FROM evidence \
         WHERE nid = $1 AND seq >= $2 AND seq <= $3 ORDER BY seq LIMIT $4";
     /// Leaf hashes of part of a tenant's chain.
     LEAF_HASHES = "SELECT leaf_hash FROM evidence WHERE nid = $1 AND seq >= $2 AND seq <= $3 ORDER BY seq";
@@ -184,6 +192,16 @@ statements! {
         ON CONFLICT (nid, holder) DO UPDATE SET seen_ms = excluded.seen_ms, dead = 0";
     /// Processes other than `$2` that were last seen before `$3` are dead.
     BURY = "UPDATE holders SET dead = 1 WHERE nid = $1 AND holder <> $2 AND seen_ms < $3 AND dead = 0";
+
+    /// Removes leases in days before `$1` and months before `$2`. A session has no end.
+    FORGET_LEASES = "DELETE FROM budget_leases WHERE window_label <> 'session' \
+        AND ((length(window_label) = 10 AND window_label < $1) OR (length(window_label) = 7 AND window_label < $2))";
+    /// Removes the changes of processes that are dead and were last seen before `$2`.
+    FORGET_CHANGES_OF_DEAD = "DELETE FROM budget_changes WHERE nid = $1 AND holder IN (SELECT holder FROM holders \
+        WHERE nid = $1 AND dead = 1 AND seen_ms > 0 AND seen_ms < $2)";
+    /// Removes those processes, unless they have a lease: what they did not settle of it still counts.
+    FORGET_DEAD = "DELETE FROM holders WHERE nid = $1 AND dead = 1 AND seen_ms > 0 AND seen_ms < $2 \
+        AND NOT EXISTS (SELECT 1 FROM budget_leases l WHERE l.holder = holders.holder)";
 
     /// Sums of one owner over windows `$3..=$4`.
     LEDGER_OF_OWNER = concat!(

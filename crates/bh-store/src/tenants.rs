@@ -1,10 +1,14 @@
 //! [`TenantStore`] on SQL.
 
-use bh_app::ports::{StoreResult, TenantRow, TenantStore};
+use bh_app::ports::{Holder, StoreResult, TenantRow, TenantStore};
 use bh_domain::tenant::{Nid, Scope, TenantId};
+use bh_domain::time::Timestamp;
 
-use crate::db::{Row, Value};
-use crate::{SqlStore, migrate, now, statements};
+use crate::db::{Row, Value, uuid_text};
+use crate::{SqlStore, migrate, now, purge, statements};
+
+/// Digits of the instant until which a job is claimed; its process follows after a slash (`statements::CLAIM`).
+const CLAIM_DIGITS: usize = 20;
 
 /// A database whose schema is not ours any more: another program has migrated it meanwhile.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +54,27 @@ impl TenantStore for SqlStore {
             tx.commit().await?;
             Ok(kept)
         })
+    }
+
+    fn claim(
+        &self,
+        job: &'static str,
+        holder: Holder,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> StoreResult<bool> {
+        self.run("claim a job", move |db| async move {
+            let value = format!("{:0width$}/{}", until.0, uuid_text(holder.0), width = CLAIM_DIGITS);
+            let mut tx = db.write().await?;
+            let args = vec![Nid::SYSTEM.into(), job.into(), value.into(), now.into(), holder.into()];
+            let taken = tx.execute(statements::CLAIM, args).await? == 1;
+            tx.commit().await?;
+            Ok(taken)
+        })
+    }
+
+    fn forget_dead(&self, day: String, seen: Timestamp) -> StoreResult<u64> {
+        self.run("forget dead processes", move |db| async move { purge::forget_dead(&db, &day, seen).await })
     }
 
     fn ping(&self) -> StoreResult<()> {

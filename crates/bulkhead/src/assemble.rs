@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bh_adapters::{HttpUpstream, PublicTokenizers};
@@ -158,6 +159,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         clock: Arc::clone(&clock),
         entropy: Arc::new(SystemEntropy),
         metrics: Arc::clone(&metrics),
+        cutting: AtomicBool::new(false),
     });
     let retention = loaded.config.evidence.retention_days.map(|days| {
         Retention::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live), days)

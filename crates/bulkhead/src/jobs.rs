@@ -7,15 +7,26 @@ use bh_app::budgets::BudgetKeeper;
 use bh_app::evidence::retention::Retention;
 use bh_app::ports::{Clock, Holder, Store};
 use bh_app::recorder::{Checkpointer, Recorder};
-use bh_domain::time::SECOND_MS;
+use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
-const RETENTION_EVERY: Duration = Duration::from_secs(3_600);
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
+/// What one process of an installation does for all of them.
+const HOUSEKEEPING: &str = "housekeeping";
+/// A process that has begun housekeeping and dies keeps the others from it for so long.
+const CLAIM: Duration = Duration::from_secs(60);
+const CLAIM_RENEW_EVERY: Duration = Duration::from_secs(20);
+/// Leases of windows that ended so long ago, and processes that died so long ago, are of no more use: the longest
+/// window is a month, and no call or process comes back after that.
+const DEAD_KEPT_MS: i64 = 40 * DAY_MS;
 /// A process that has not been seen for this long is dead; what it had leased counts as unsettled.
 const DEAD_AFTER_MS: i64 = 30 * SECOND_MS;
+
+/// Characters of `2026-11-21` at the start of an instant.
+const DAY_CHARS: usize = 10;
 
 /// Everything the jobs work on.
 #[derive(Clone)]
@@ -50,13 +61,7 @@ impl Jobs {
             let jobs = jobs.clone();
             async move { jobs.checkpoint().await }
         }));
-        let jobs = self.clone();
-        tasks.spawn(async move { jobs.retain().await });
-        let jobs = self.clone();
-        tasks.spawn(every(RETENTION_EVERY, stop.clone(), move || {
-            let jobs = jobs.clone();
-            async move { jobs.retain().await }
-        }));
+        tasks.spawn(self.clone().housekeeping(stop.clone()));
         tasks
     }
 
@@ -88,6 +93,61 @@ impl Jobs {
     pub(crate) async fn checkpoint(&self) {
         if let Err(fault) = self.checkpointer.round().await {
             tracing::warn!(error = &fault as &dyn std::error::Error, "checkpoints were not kept");
+        }
+    }
+
+    /// Housekeeping from the start on, every hour; sooner while another process has it.
+    async fn housekeeping(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let pause = if self.housekeep().await { HOUSEKEEPING_EVERY } else { CLAIM };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stopped(&mut stop) => return,
+            }
+        }
+    }
+
+    /// Does what one process is to do at a time; returns false when another one has it.
+    async fn housekeep(&self) -> bool {
+        if !self.claim(CLAIM).await {
+            tracing::info!("another replica does the housekeeping");
+            return false;
+        }
+        let mut work = std::pin::pin!(async {
+            self.forget_dead().await;
+            self.retain().await;
+        });
+        loop {
+            tokio::select! {
+                () = &mut work => break,
+                () = tokio::time::sleep(CLAIM_RENEW_EVERY) => drop(self.claim(CLAIM).await),
+            }
+        }
+        let let_go = self.store.claim(HOUSEKEEPING, self.holder, self.clock.now(), Timestamp(0)).await;
+        if let Err(fault) = let_go {
+            tracing::warn!(error = &fault as &dyn std::error::Error, "housekeeping was not let go");
+        }
+        true
+    }
+
+    async fn claim(&self, period: Duration) -> bool {
+        let now = self.clock.now();
+        let until = now.plus_ms(i64::try_from(period.as_millis()).unwrap_or(i64::MAX));
+        self.store.claim(HOUSEKEEPING, self.holder, now, until).await.unwrap_or_else(|fault| {
+            tracing::warn!(error = &fault as &dyn std::error::Error, "housekeeping was not claimed");
+            false
+        })
+    }
+
+    async fn forget_dead(&self) {
+        let before = self.clock.now().plus_ms(-DEAD_KEPT_MS);
+        let day = before.rfc3339().get(..DAY_CHARS).unwrap_or_default().to_owned();
+        match self.store.forget_dead(day, before).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "old leases and dead processes forgotten"),
+            Err(fault) => {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "old leases were not forgotten")
+            }
         }
     }
 

@@ -62,6 +62,7 @@ pub(crate) fn caller(
         rate,
         caps: caps(),
         budgets,
+        capped_by_choice: true,
         allowed_models: models,
         blocked_models: Vec::new(),
         allowed_providers: Vec::new(),

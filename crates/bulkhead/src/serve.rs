@@ -149,11 +149,11 @@ impl Run {
             let router = metrics_router(Arc::clone(&doors));
             let stopping = stopping.clone();
             tasks.spawn(async move {
-                bh_http::serve(listener, router, limits, stopping).await;
+                bh_http::serve(listener, router, limits, stopping, || ()).await;
             });
         }
         // Calls that are cut off have been dropped when this returns, and so have queued their records.
-        let drained = bh_http::serve(listener, router, limits, stopping).await;
+        let drained = bh_http::serve(listener, router, limits, stopping, || doors.llm.cut_off()).await;
         let settled = match drained {
             Drained::Whole => true,
             Drained::Cut => {

@@ -34,7 +34,7 @@ pub use list::{Found, PAGE_RECORDS_MAX, Page, TIMELINE_RECORDS_MAX};
 pub use reach::Reach;
 pub use trace::{TRACE_SCAN_MAX, Trace};
 pub use tree::{SignedTree, TreeDamage};
-pub use verify::{Checks, Verdict};
+pub use verify::{Checks, Verdict, differing_column};
 pub use view::{IndexEntry, Tombstone};
 
 /// A document on its way out, piece by piece. A fault in the middle ends it early: what came so far is no document.

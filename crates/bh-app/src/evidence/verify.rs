@@ -7,7 +7,7 @@ use bh_domain::evidence::reading::Reading;
 use bh_domain::evidence::{GENESIS_HASH, Hash, Record};
 use bh_domain::tenant::{Nid, Scope};
 
-use crate::ports::{EvidenceFilter, Position, StoredRecord};
+use crate::ports::{Columns, StoredRecord};
 
 use super::view::parsed;
 use super::{EvidenceReads, Reach, ReadFault, SignedTree, retention};
@@ -58,6 +58,46 @@ impl Verdict {
     }
 }
 
+/// What the row says differently from the record in it.
+fn row_finding(stored: &StoredRecord, reading: &Reading<'_>) -> Option<String> {
+    let text = stored.record.as_deref().unwrap_or_default();
+    let Some(record) = parsed(stored) else { return Some("the stored text is no whole record".to_owned()) };
+    let differs = [
+        ("id", reading.id != stored.id),
+        ("tenant", reading.nid != stored.nid.to_string()),
+        ("position", reading.seq != stored.seq),
+        ("leaf hash", reading.leaf_hash != stored.leaf_hash),
+    ];
+    let what = differs.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what);
+    if let Some(what) = what.or_else(|| differing(stored, &record)) {
+        return Some(format!("the stored {what} is not the one in the record"));
+    }
+    let canonical = parse_strict(text.as_bytes()).is_ok_and(|value| canonical(&value) == text);
+    (!canonical).then(|| "the stored text is not in canonical form".to_owned())
+}
+
+/// Which of the columns that lists go by is not what the record in the row says. `None` also where there is no whole
+/// record to compare with.
+#[must_use]
+pub fn differing_column(stored: &StoredRecord) -> Option<&'static str> {
+    differing(stored, &parsed(stored)?)
+}
+
+fn differing(stored: &StoredRecord, record: &Record) -> Option<&'static str> {
+    let (draft, columns) = (&record.draft, &stored.columns);
+    let Columns { caller, invocation_type, allowed, model, session_id } = columns;
+    let same = [
+        ("instant", draft.timestamp == stored.at),
+        ("id", draft.id == stored.id),
+        ("caller", draft.agent_id == *caller),
+        ("model", draft.execution.model_used == *model),
+        ("invocation type", draft.invocation_type == *invocation_type),
+        ("decision", draft.policy_decision.allowed == *allowed),
+        ("session", draft.session_id.as_deref() == session_id.as_deref()),
+    ];
+    same.into_iter().find(|(_, same)| !same).map(|(column, _)| column)
+}
+
 /// What is wrong, check by check: a check without a finding has passed.
 #[derive(Debug, Default)]
 struct Findings(Vec<String>);
@@ -93,7 +133,7 @@ impl EvidenceReads {
             }
         };
         let row = match &reading {
-            Some(reading) => self.row_finding(&scope, &stored, reading).await?,
+            Some(reading) => row_finding(&stored, reading),
             None if stored.record.is_none() => self.unaccounted(&scope, &stored).await?,
             None => Some("the row cannot be compared with a text that is no record".to_owned()),
         };
@@ -107,62 +147,6 @@ impl EvidenceReads {
         let checks = Checks { signature, row, chain, inclusion };
         let StoredRecord { id, nid, seq, .. } = stored;
         Ok(Some(Verdict { id, nid, seq, purged, checks, leaf_hash, tree, proof, reasons: findings.0 }))
-    }
-
-    /// What the row says differently from the record in it.
-    async fn row_finding(
-        &self,
-        scope: &Scope,
-        stored: &StoredRecord,
-        reading: &Reading<'_>,
-    ) -> Result<Option<String>, ReadFault> {
-        let differs = |what: &str| Ok(Some(format!("the stored {what} is not the one in the record")));
-        let text = stored.record.as_deref().unwrap_or_default();
-        let Some(record) = parsed(stored) else {
-            return Ok(Some("the stored text is no whole record".to_owned()));
-        };
-        if reading.id != stored.id {
-            return differs("id");
-        }
-        if reading.nid != stored.nid.to_string() {
-            return differs("tenant");
-        }
-        if reading.seq != stored.seq {
-            return differs("position");
-        }
-        if record.draft.timestamp != stored.at {
-            return differs("instant");
-        }
-        if reading.leaf_hash != stored.leaf_hash {
-            return differs("leaf hash");
-        }
-        if !parse_strict(text.as_bytes()).is_ok_and(|value| canonical(&value) == text) {
-            return Ok(Some("the stored text is not in canonical form".to_owned()));
-        }
-        if self.listed(scope, stored, &record).await? {
-            Ok(None)
-        } else {
-            differs("caller, model, session or decision")
-        }
-    }
-
-    /// Whether lists find the record by what it says: the columns they go by are part of the row, not of the record.
-    async fn listed(&self, scope: &Scope, stored: &StoredRecord, record: &Record) -> Result<bool, ReadFault> {
-        let draft = &record.draft;
-        let filter = EvidenceFilter {
-            caller: Some(draft.agent_id.to_string()),
-            from: Some(stored.at),
-            to: Some(stored.at.plus_ms(1)),
-            allowed: Some(draft.policy_decision.allowed),
-            model: Some(draft.execution.model_used.to_string()),
-            invocation_type: Some(draft.invocation_type.to_string()),
-            session_id: draft.session_id.as_ref().map(ToString::to_string),
-            after: Some(Position { at: stored.at, nid: stored.nid, seq: stored.seq.saturating_sub(1) }),
-            oldest_first: true,
-            limit: 1,
-        };
-        let found = self.store.records(scope.clone(), filter).await?;
-        Ok(found.first().is_some_and(|found| found.seq == stored.seq))
     }
 
     /// A record without content is a tombstone only if retention says that it went that far.

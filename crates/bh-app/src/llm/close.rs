@@ -49,6 +49,8 @@ pub(super) enum Ending {
     ProviderIdle,
     /// The client hung up.
     ClientGone,
+    /// The gateway stopped, and could not wait for the end.
+    GatewayStopped,
     /// The money ran out on the way.
     Braked,
 }
@@ -59,7 +61,7 @@ impl Ending {
             Self::Completed => "completed",
             Self::ProviderError | Self::ProviderBroke | Self::ProviderIdle => "failed",
             Self::ClientGone => "client_disconnected",
-            Self::Braked => "stopped",
+            Self::GatewayStopped | Self::Braked => "stopped",
         }
     }
 
@@ -70,6 +72,7 @@ impl Ending {
             Self::ProviderBroke => Some("provider_stream_broke"),
             Self::ProviderIdle => Some("provider_stream_idle"),
             Self::ClientGone => Some("client_disconnected"),
+            Self::GatewayStopped => Some("gateway_stopped"),
             Self::Braked => Some("budget_exhausted_mid_stream"),
         }
     }

@@ -18,6 +18,7 @@ mod ticket;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bh_domain::limit::RateVerdict;
 use bh_domain::refusal::{Code, Refusal};
@@ -35,7 +36,7 @@ use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, ProviderBody, Tokenizer, Upstream};
 use crate::recorder::Recorder;
 use crate::snapshot::{Caller, Live, Snapshot};
-use close::Closer;
+use close::{Closer, Ending};
 use send::Sent;
 use ticket::{OpenCall, Ticket};
 
@@ -126,6 +127,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Whether the gateway is cutting off what has not ended in time (false at first).
+    pub cutting: AtomicBool,
 }
 
 impl std::fmt::Debug for Parts {
@@ -137,6 +140,13 @@ impl std::fmt::Debug for Parts {
 impl std::fmt::Debug for LlmStory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LlmStory").finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    /// What ended a call that is dropped before its end.
+    fn dropped(&self) -> Ending {
+        if self.cutting.load(Ordering::Acquire) { Ending::GatewayStopped } else { Ending::ClientGone }
     }
 }
 
@@ -189,6 +199,11 @@ impl LlmStory {
         let admitted = admit::admit(parts, ticket, asked, plan).await?;
         let sent = send::send(parts, ticket, admitted).await?;
         Ok((sent, rate))
+    }
+
+    /// From now on a call that is dropped was cut off by the gateway's own stop, and not left by its client.
+    pub fn cut_off(&self) {
+        self.0.cutting.store(true, Ordering::Release);
     }
 
     /// The models a caller may ask for (`/v1/models`).

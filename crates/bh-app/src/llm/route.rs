@@ -131,14 +131,14 @@ fn permitted(ticket: &Ticket, choices: Vec<Choice>) -> Result<Vec<Choice>, Refus
     Ok(kept)
 }
 
-/// Where money or models are ruled, nothing passes whose price or model cannot be told, unless the provider's
+/// Where somebody rules money or models, nothing passes whose price or model cannot be told, unless the provider's
 /// configuration says so.
 fn unmetered(ticket: &Ticket, provider: &Provider) -> Result<(), Refusal> {
-    let ruled = ticket.has_budget() || ticket.has_model_rule(provider);
+    let ruled = ticket.caller.capped_by_choice || ticket.has_model_rule(provider);
     match provider.unmetered_paths {
         UnmeteredPaths::Refuse if ticket.unmetered && ruled => {
             let message = format!(
-                "What this path costs is not known beforehand, and a budget or a model rule applies to this caller; \
+                "What this path costs is not known beforehand, and a budget or a model rule is set for this caller; \
                  gateway.providers.{}.unmetered_paths: allow lets such requests pass",
                 provider.id
             );

@@ -160,11 +160,6 @@ impl Ticket {
         self.failed.iter().filter_map(|failed| failed.lost).map(|lost| lost.cost).sum()
     }
 
-    /// Whether a budget binds the caller: its own, its sessions', its tenant's or the organisation's.
-    pub(crate) fn has_budget(&self) -> bool {
-        !self.caller.budgets.is_empty() || self.caller.caps.session.is_some()
-    }
-
     /// Whether calls to `provider` are judged by their model.
     pub(crate) fn has_model_rule(&self, provider: &Provider) -> bool {
         let caller = &self.caller;
@@ -210,6 +205,11 @@ impl OpenCall {
     /// The clocks.
     pub(crate) fn clock(&self) -> &dyn Clock {
         self.closer.parts().clock.as_ref()
+    }
+
+    /// What ended the call, if it is dropped now.
+    pub(crate) fn dropped(&self) -> Ending {
+        self.closer.parts().dropped()
     }
 
     /// Holds more money, for a stream that costs more than was held.
@@ -258,7 +258,7 @@ impl Drop for OpenCall {
             estimated: metered,
             output_hash: EMPTY_SHA256,
             ttft_ms: None,
-            ending: Ending::ClientGone,
+            ending: self.dropped(),
             answer: None,
         };
         drop(self.closer.finished(&mut self.ticket, outcome));

@@ -178,6 +178,23 @@ pub struct StoredRecord {
     pub leaf_hash: [u8; 32],
     /// Canonical JSON; `None` once retention has removed it.
     pub record: Option<String>,
+    /// What lists filter by, as stored beside it.
+    pub columns: Columns,
+}
+
+/// The columns of a record's row that lists filter by. They are copies of what the record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    /// Caller name.
+    pub caller: String,
+    /// Kind of decision.
+    pub invocation_type: String,
+    /// Allowed or denied.
+    pub allowed: bool,
+    /// The model that served the call.
+    pub model: String,
+    /// Session.
+    pub session_id: Option<String>,
 }
 
 /// What one round of retention did for one tenant.
@@ -203,6 +220,8 @@ pub trait EvidenceStore: Send + Sync + 'static {
     fn heads_everywhere(&self, scope: Scope) -> StoreResult<HashMap<Nid, StoredHead>>;
     /// Makes a batch durable, whole or not at all. Appending the same batch twice is `Stale`, never double.
     fn append(&self, batch: Arc<Batch>) -> StoreResult<Appended>;
+    /// A durable write beside the evidence: whether the store takes writes at all.
+    fn probe(&self) -> StoreResult<()>;
     /// Records that match, in order of (instant, nid, seq), newest first unless asked otherwise.
     fn records(&self, scope: Scope, filter: EvidenceFilter) -> StoreResult<Vec<StoredRecord>>;
     /// One record by id.

@@ -5,8 +5,8 @@ mod money;
 mod outside;
 
 pub use evidence::{
-    Appended, Batch, Checkpoint, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow, Position,
-    Purge, RecordRow, StoredHead, StoredRecord,
+    Appended, Batch, Checkpoint, Columns, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow,
+    Position, Purge, RecordRow, StoredHead, StoredRecord,
 };
 pub use money::{
     BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 
-use super::{BoxFuture, StoreResult};
+use super::{BoxFuture, Holder, StoreResult};
 
 /// A tenant as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,14 @@ pub trait TenantStore: Send + Sync + 'static {
     fn tenants_everywhere(&self, scope: Scope) -> StoreResult<Vec<TenantRow>>;
     /// A fact about the installation, kept once: writes `value` if there is none, and returns what is stored.
     fn remember(&self, name: &'static str, value: String) -> StoreResult<String>;
+    /// Takes a job that only one process of an installation is to do at a time, from `now` until an instant; returns
+    /// false while another process has it. Taken again it is kept for longer; until [`Timestamp`] 0, it is let go.
+    fn claim(&self, job: &'static str, holder: Holder, now: Timestamp, until: Timestamp)
+    -> StoreResult<bool>;
+    /// Removes what nothing reads any more: leases in days before `day` (`2026-11-21`) and in months before its month,
+    /// changes of dead processes that were last seen before `seen`, and those processes that have no lease left.
+    /// Returns the number of rows.
+    fn forget_dead(&self, day: String, seen: Timestamp) -> StoreResult<u64>;
     /// Whether the database answers and its schema is the expected one.
     fn ping(&self) -> StoreResult<()>;
 }

@@ -53,19 +53,24 @@ impl Sealer {
         Ok(())
     }
 
-    /// Seals every entry on top of the heads, in order.
-    pub(super) fn seal(&mut self, holder: Holder, pending: &[Pending]) -> Result<Arc<Batch>, StoreFault> {
+    /// Seals every entry on top of the heads, in order. One that has no exact form is replaced first, for good.
+    pub(super) fn seal(&mut self, holder: Holder, pending: &mut [Pending]) -> Result<Arc<Batch>, StoreFault> {
         self.next.clear();
         let mut batch = Batch { holder, ..Batch::default() };
         let mut spend: HashMap<(Nid, Owner, String), SpendDelta> = HashMap::new();
-        for entry in pending.iter().map(|pending| &pending.entry) {
+        for entry in pending.iter_mut().map(|pending| &mut pending.entry) {
             let nid = entry.draft.nid;
             let head = self
                 .next
                 .entry(nid)
                 .or_insert_with(|| self.heads.get(&nid).cloned().unwrap_or_else(ChainHead::default));
-            let sealed =
-                seal(&entry.draft, head, &self.key).map_err(|cause| fault("seal a record", cause))?;
+            let sealed = match seal(&entry.draft, head, &self.key) {
+                Ok(sealed) => sealed,
+                Err(cause) => {
+                    entry.make_sealable(&cause);
+                    seal(&entry.draft, head, &self.key).map_err(|cause| fault("seal a record", cause))?
+                }
+            };
             let nodes = head.advance(&sealed);
             let rows =
                 nodes.into_iter().map(|n| NodeRow { nid, level: n.level, index: n.index, hash: n.hash });

@@ -1,4 +1,4 @@
-//! The queue in front of the writer, and the writer's loop.
+//! The queue in front of the writer.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use std::time::Duration;
 use bh_domain::evidence::record::Durability as Recorded;
 use bh_domain::evidence::{Draft, HmacKey};
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::{Nid, Scope};
+use bh_domain::tenant::Nid;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::batch::Sealer;
 use crate::metrics::Metrics;
-use crate::ports::{Appended, Batch, ContentRow, EvidenceStore, Holder, SpendDelta, StoreFault};
+use crate::ports::{ContentRow, EvidenceStore, Holder, SpendDelta};
 use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
@@ -27,13 +27,11 @@ const BATCH_RECORDS_MAX: usize = 256;
 const PENDING_MAX: usize = 65_536;
 /// Note on a record whose call went on while evidence could not be written (`evidence.on_failure: degrade`).
 const DEGRADED: &str = "evidence_degraded";
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long the end of an answer waits for its record before it is given up.
 const RECEIPT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// One decision to be recorded, with the money that becomes durable together with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Entry {
     /// The record, before it has a place in the chain.
     pub draft: Draft,
@@ -76,37 +74,37 @@ pub struct RecorderOptions {
 
 /// The way into the evidence log.
 #[derive(Clone)]
-pub struct Recorder(Arc<Inner>);
+pub struct Recorder(pub(super) Arc<Inner>);
 
-struct Inner {
-    store: Arc<dyn EvidenceStore>,
-    metrics: Arc<Metrics>,
-    on_failure: OnFailure,
-    holder: Holder,
-    queue: Mutex<Queue>,
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn EvidenceStore>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) on_failure: OnFailure,
+    pub(super) holder: Holder,
+    pub(super) queue: Mutex<Queue>,
     /// Set when the queue stops being empty.
     filled: Notify,
     /// Set when somebody waits for durability, which ends the linger.
     urgent: Notify,
-    pending: AtomicUsize,
+    pub(super) pending: AtomicUsize,
     healthy: AtomicBool,
-    sealer: tokio::sync::Mutex<Sealer>,
+    pub(super) sealer: tokio::sync::Mutex<Sealer>,
 }
 
 #[derive(Default)]
-struct Queue {
-    waiting: Vec<Pending>,
-    strict: usize,
+pub(super) struct Queue {
+    pub(super) waiting: Vec<Pending>,
+    pub(super) strict: usize,
 }
 
 pub(super) struct Pending {
     pub(super) entry: Entry,
-    done: Option<oneshot::Sender<()>>,
+    pub(super) done: Option<oneshot::Sender<()>>,
 }
 
 impl Pending {
     /// Lets the call go on before its record is durable; the record says so.
-    fn degrade(&mut self) {
+    pub(super) fn degrade(&mut self) {
         let Some(done) = self.done.take() else { return };
         self.entry.draft.durability = Recorded::Relaxed;
         self.entry.draft.gateway_annotations.push(DEGRADED.into());
@@ -278,70 +276,5 @@ impl Recorder {
         };
         queue.strict -= taken.iter().filter(|pending| pending.done.is_some()).count();
         taken
-    }
-
-    /// Makes one batch durable, however long it takes.
-    async fn write(&self, mut pending: Vec<Pending>) {
-        let inner = &self.0;
-        let mut backoff = RETRY_FIRST;
-        let mut sealer = inner.sealer.lock().await;
-        loop {
-            match self.try_write(&mut sealer, &pending).await {
-                Ok(true) => break,
-                Ok(false) => tracing::debug!("another replica moved a chain on; sealing again"),
-                Err(fault) => {
-                    tracing::error!(error = &fault as &dyn std::error::Error, "evidence was not written");
-                    inner.metrics.evidence_failures.inc();
-                    self.set_healthy(false);
-                    if inner.on_failure == OnFailure::Degrade {
-                        self.let_go_on(&mut pending);
-                    }
-                    tokio::time::sleep(backoff).await;
-                    backoff = (backoff * 2).min(RETRY_MAX);
-                }
-            }
-        }
-        drop(sealer);
-        self.set_healthy(true);
-        let count = pending.len();
-        inner.metrics.evidence_records.inc_by(count as u64);
-        for waiter in pending.into_iter().filter_map(|pending| pending.done) {
-            // A client that hung up no longer waits.
-            let _gone = waiter.send(());
-        }
-        let left = inner.pending.fetch_sub(count, Ordering::AcqRel) - count;
-        inner.metrics.evidence_pending.set(i64::try_from(left).unwrap_or(i64::MAX));
-    }
-
-    /// Nobody waits for a store that cannot be written: not those of this batch, and not those behind it.
-    fn let_go_on(&self, batch: &mut [Pending]) {
-        let mut queue = self.0.queue.lock();
-        batch.iter_mut().chain(&mut queue.waiting).for_each(Pending::degrade);
-        queue.strict = 0;
-    }
-
-    async fn try_write(&self, sealer: &mut Sealer, pending: &[Pending]) -> Result<bool, StoreFault> {
-        sealer.load_heads(self.0.store.as_ref(), pending).await?;
-        let batch: Arc<Batch> = sealer.seal(self.0.holder, pending)?;
-        match self.0.store.append(Arc::clone(&batch)).await? {
-            Appended::Durable => {
-                sealer.commit();
-                Ok(true)
-            }
-            Appended::Stale(nids) => {
-                let landed = self.landed(&batch).await?;
-                let all: Vec<Nid> = batch.heads.iter().map(|head| head.nid).collect();
-                sealer.forget(if landed { &all } else { &nids });
-                Ok(landed)
-            }
-        }
-    }
-
-    /// Whether this very batch is durable already: its commit succeeded, but the answer to it was lost. A batch lands
-    /// whole or not at all, so one of its records tells.
-    async fn landed(&self, batch: &Batch) -> Result<bool, StoreFault> {
-        let Some(first) = batch.records.first() else { return Ok(false) };
-        let found = self.0.store.record(Scope::tenant(first.nid), first.id.clone()).await?;
-        Ok(found.is_some())
     }
 }

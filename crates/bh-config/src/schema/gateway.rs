@@ -113,8 +113,8 @@ pub struct Provider {
     /// Whether a streamed chat is asked for its usage when the client did not ask; the extra chunk is taken out again.
     pub inject_stream_usage: bool,
     /// Requests that make something on a path whose price is not known beforehand (images, audio, files, batches),
-    /// from callers under a budget or a model rule. `refuse` answers 403; `allow` lets them pass, and what they cost is
-    /// counted only as far as the answer tells.
+    /// from callers for whom somebody set a budget or a model rule; the built-in default caps alone let them pass.
+    /// `refuse` answers 403; `allow` lets them pass, and what they cost is counted only as far as the answer tells.
     pub unmetered_paths: UnmeteredPaths,
     /// Azure OpenAI's `api-version`, added when the client sends none.
     #[schemars(example = &"2024-10-21")]

@@ -79,6 +79,31 @@ models: {fast: gpt-4o, slow: nobody/gpt}
 }
 
 #[test]
+fn a_name_that_no_store_could_record_is_refused() {
+    let long = "x".repeat(257);
+    let yaml = format!(
+        "gateway:
+  providers:
+    openai: {{fallback: [{{provider: openai, model: \"a\\0b\"}}]}}
+  callers:
+    - {{name: \"a\\0b\", api_key: k1}}
+    - {{name: {long}, api_key: k2}}
+models: {{fast: \"openai/a\\tb\"}}
+"
+    );
+    let refused = "at most 256 bytes, and no control character: it is recorded";
+    assert_eq!(
+        refusals(&yaml),
+        [
+            format!("bulkhead.yaml:3:51: gateway.providers.openai.fallback[0].model: {refused}"),
+            format!("bulkhead.yaml:5:14: gateway.callers[0].name: {refused}"),
+            format!("bulkhead.yaml:6:14: gateway.callers[1].name: {refused}"),
+            format!("bulkhead.yaml:7:16: models.fast: {refused}"),
+        ]
+    );
+}
+
+#[test]
 fn a_missing_variable_is_named_with_its_line() {
     let yaml = "gateway:\n  providers:\n    openai: {api_key: \"${env:NOT_SET}\"}\n";
     let line =

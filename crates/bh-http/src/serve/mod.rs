@@ -53,11 +53,13 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 const CUT_MAX: Duration = Duration::from_secs(5);
 
 /// Serves `router` until `stop` turns true, then lets what runs finish, up to the drain limit, and cuts off the rest.
+/// `on_cut` is called right before that, so that those calls can say what ended them.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: ListenerLimits,
     mut stop: watch::Receiver<bool>,
+    on_cut: impl FnOnce(),
 ) -> Drained {
     let tasks = Tasks::new();
     let acceptor = Acceptor::new(router, limits, tasks.clone(), stop.clone());
@@ -89,6 +91,7 @@ pub async fn serve(
     if tokio::time::timeout(limits.drain_timeout, tasks.finished()).await.is_ok() {
         return Drained::Whole;
     }
+    on_cut();
     match tokio::time::timeout(CUT_MAX, tasks.cut()).await {
         Ok(()) => Drained::Cut,
         Err(_) => Drained::Stuck,

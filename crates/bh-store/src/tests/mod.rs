@@ -4,6 +4,7 @@ mod budgets;
 mod durability;
 mod evidence;
 mod fixture;
+mod housekeeping;
 mod opening;
 mod plans;
 mod tenants;

@@ -25,6 +25,8 @@ pub(super) struct Build<'a> {
     pub(super) tenants: &'a HashMap<TenantId, Arc<Tenant>>,
     /// Days and months of the organisation's budget.
     pub(super) organization: Option<&'a Arc<ZoneClock>>,
+    /// Whether `gateway.default_policy` is given a cap.
+    pub(super) writes_default_caps: bool,
 }
 
 impl Build<'_> {
@@ -81,13 +83,15 @@ impl Build<'_> {
     ) -> Result<Arc<Caller>, CompileFault> {
         let tenant = self.tenant(tenant)?;
         let gateway = self.config.gateway.clone().unwrap_or_default();
-        let caps = self.caps(&gateway, &schema::PolicyOverrides::default());
+        let overrides = schema::PolicyOverrides::default();
+        let caps = self.caps(&gateway, &overrides);
         Ok(Arc::new(Caller {
             name: name.to_owned(),
             tenant: Arc::clone(tenant),
             team: None,
             rate: self.runtime.limited(tenant.nid, name, gateway.rate_limits.per_caller_requests_per_min),
             budgets: self.budgets(name, tenant, caps),
+            capped_by_choice: self.capped_by_choice(&gateway, &overrides, tenant),
             caps: Caps { session: caps.session.or(tenant.caps.session), ..caps },
             allowed_models: gateway.default_policy.allowed_models.clone(),
             blocked_models: gateway.default_policy.blocked_models.clone(),
@@ -118,6 +122,7 @@ impl Build<'_> {
             team: configured.team.clone(),
             rate: self.runtime.limited(tenant.nid, &configured.name, per_minute),
             budgets: self.budgets(&configured.name, tenant, caps),
+            capped_by_choice: self.capped_by_choice(gateway, overrides, tenant),
             caps: Caps { session: least(caps.session, tenant.caps.session), ..caps },
             allowed_models: narrowed(allowed, constraints.map(|c| c.allowed_models.as_slice())),
             blocked_models: blocked,
@@ -160,6 +165,27 @@ impl Build<'_> {
             monthly: least(amount(monthly), amount(constraints.and_then(|c| c.max_monthly_cost.as_ref()))),
             session: least(amount(session), amount(constraints.and_then(|c| c.max_session_cost.as_ref()))),
         }
+    }
+
+    /// Whether any cap of a caller was chosen by somebody, rather than built in.
+    fn capped_by_choice(
+        &self,
+        gateway: &schema::Gateway,
+        overrides: &schema::PolicyOverrides,
+        tenant: &Tenant,
+    ) -> bool {
+        let organization = gateway.organization_policy.as_ref();
+        let defaults = organization.map(|policy| &policy.defaults);
+        let constraints = organization.map(|policy| &policy.constraints);
+        let own = [&overrides.max_daily_cost, &overrides.max_monthly_cost, &overrides.max_session_cost];
+        let defaults = defaults.map(|d| [&d.daily_cost, &d.monthly_cost, &d.session_cost]);
+        let ceilings = constraints.map(|c| [&c.max_daily_cost, &c.max_monthly_cost, &c.max_session_cost]);
+        let mut caps =
+            own.into_iter().chain(defaults.into_iter().flatten()).chain(ceilings.into_iter().flatten());
+        self.writes_default_caps
+            || caps.any(Option::is_some)
+            || tenant.caps != Caps::default()
+            || self.organization.is_some()
     }
 
     fn budgets(&self, name: &str, tenant: &Tenant, caps: Caps) -> Vec<Capped> {

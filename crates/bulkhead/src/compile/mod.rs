@@ -106,7 +106,13 @@ pub(crate) async fn compile(
     let nids = tenant_rows(config, store, mode).await?;
     let organization = organization_clock(config, runtime, now)?;
     let tenants = tenants(config, runtime, &nids, now)?;
-    let build = Build { config, runtime, tenants: &tenants, organization: organization.as_ref() };
+    let build = Build {
+        config,
+        runtime,
+        tenants: &tenants,
+        organization: organization.as_ref(),
+        writes_default_caps: writes_default_caps(loaded),
+    };
     let gateway = config.gateway.as_ref().filter(|gateway| gateway.enabled);
     let trusted = config.server.trusted_proxy_cidrs.iter();
     let trusted = trusted.chain(gateway.iter().flat_map(|gateway| &gateway.trusted_proxy_cidrs));
@@ -131,6 +137,12 @@ pub(crate) async fn compile(
         body_idle_timeout: Duration::from_millis(config.server.body_idle_timeout_ms),
         tenants,
     })
+}
+
+/// Whether the configuration gives callers default caps of its own, be they those that are built in.
+fn writes_default_caps(loaded: &Loaded) -> bool {
+    let caps = ["max_daily_cost", "max_monthly_cost", "max_session_cost"];
+    caps.into_iter().any(|cap| loaded.origins.wrote(&["gateway", "default_policy", cap]))
 }
 
 fn global_requests_per_minute(gateway: Option<&schema::Gateway>, mode: Mode) -> Option<u32> {

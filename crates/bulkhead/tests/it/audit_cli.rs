@@ -170,6 +170,26 @@ on_both_stores! {
     }
 
     /// Proves: TALON-09
+    async fn a_column_that_says_other_than_its_record_is_named(store) {
+        let scene = Scene::new(store).await;
+        let ids = scene.ids();
+        for (change, back, column) in [
+            ("caller = 'x'", "caller = 'acme-app'", "caller"),
+            ("model = 'x' || model", "model = substr(model, 2)", "model"),
+            ("allowed = 1 - allowed", "allowed = 1 - allowed", "decision"),
+            ("at_ms = at_ms + 1", "at_ms = at_ms - 1", "instant"),
+            ("session_id = 'x'", "session_id = 'tour'", "session"),
+        ] {
+            scene.tamper(&format!("UPDATE evidence SET {change} WHERE id = '{}'", ids[1]));
+            let run = scene.gateway.cli(&["audit", "verify", "--all"]);
+            let told = format!("tenant acme: record at seq 2, id {}: the stored {column} is not the one in the record", ids[1]);
+            assert!(run.code == Some(1) && run.stderr.contains(&told), "{run}");
+            scene.tamper(&format!("UPDATE evidence SET {back} WHERE id = '{}'", ids[1]));
+            assert!(scene.gateway.cli(&["audit", "verify", "--all"]).ok(), "{column} is put back");
+        }
+    }
+
+    /// Proves: TALON-09
     async fn an_edited_row_is_named_by_every_way_to_verify(store) {
         let scene = Scene::new(store).await;
         let ids = scene.ids();

@@ -17,7 +17,7 @@ pub(crate) fn chat() -> Value {
 pub(crate) fn gateway_yaml(provider: &FakeProvider, callers: &str) -> String {
     let url = provider.url();
     format!(
-        "gateway:\n  providers:\n    openai: {{base_url: \"{url}\", api_key: {PROVIDER_KEY}, unmetered_paths: allow}}\n  callers:\n{callers}"
+        "gateway:\n  providers:\n    openai: {{base_url: \"{url}\", api_key: {PROVIDER_KEY}}}\n  callers:\n{callers}"
     )
 }
 

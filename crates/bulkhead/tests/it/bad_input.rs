@@ -282,7 +282,11 @@ async fn unusual_methods_are_forwarded_or_refused_but_never_misread() {
     let refused = Call::new("DELETE", under.gateway.at("/v1/status")).bearer(KEY).send().await;
     assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")), "{}", refused.text());
     let head = Call::new("HEAD", under.gateway.at("/v1/status")).bearer(KEY).send().await;
-    assert_eq!((head.status, head.text().as_str()), (200, ""), "what GET answers, HEAD answers without a body");
+    assert_eq!(
+        (head.status, head.text().as_str()),
+        (200, ""),
+        "what GET answers, HEAD answers without a body"
+    );
     let mut tunnel = under.raw("CONNECT example.com:443 HTTP/1.1", "\r\n").await;
     let answer = tunnel.read_for(QUIET).await;
     assert!(answer.starts_with("HTTP/1.1 4") || answer.is_empty(), "{answer}");

@@ -115,11 +115,15 @@ async fn a_call_may_take_longer_than_a_connection_may_be_idle() {
     assert_eq!(http2.send(&rig.post(CHAT, &chat("thinker"))).await.status, 200);
 }
 
+/// Status and reason of a call whose client no longer reads, and of one that the gateway's stop ended.
+const LEFT: (&str, &str) = ("client_disconnected", "client_disconnected");
+const CUT_OFF: (&str, &str) = ("stopped", "gateway_stopped");
+
 /// The call of these headers is over, paid for, and holds nothing.
-async fn was_settled(rig: &Rig, headers: &Headers) -> Value {
+async fn was_settled(rig: &Rig, headers: &Headers, ended: (&str, &str)) -> Value {
     let record = rig.record(headers).await;
     let (status, reason, cost) = outcome(&record);
-    assert_eq!((status, reason), ("client_disconnected", Some("client_disconnected")), "{record}");
+    assert_eq!((status, reason), (ended.0, Some(ended.1)), "{record}");
     assert!(cost > 0, "what was used is paid for");
     record
 }
@@ -131,7 +135,7 @@ on_both_stores! {
         rig.provider.then(long_stream(6_000));
         let unread = rig.post(CHAT, &streamed("thinker")).stream().await;
         assert!(rig.provider.sees_a_hang_up(PATIENCE).await, "the provider's call ends");
-        was_settled(&rig, &unread.headers).await;
+        was_settled(&rig, &unread.headers, LEFT).await;
         comes_to_rest(&rig.gateway).await;
         drop(unread);
     }
@@ -143,7 +147,7 @@ on_both_stores! {
         rig.provider.then(long_stream(40));
         let mut unread = http2.stream(&rig.post(CHAT, &streamed("thinker"))).await.unwrap();
         assert!(rig.provider.sees_a_hang_up(PATIENCE).await, "the provider's call ends");
-        was_settled(&rig, &unread.headers).await;
+        was_settled(&rig, &unread.headers, LEFT).await;
         comes_to_rest(&rig.gateway).await;
         let ended = loop {
             match unread.next().await {
@@ -180,11 +184,12 @@ on_both_stores! {
 
         let mut settled = NanoUsd::ZERO;
         for headers in [&first.headers, &second.headers] {
-            settled += amount(&was_settled(&rig, headers).await["execution"]["cost"]);
+            settled += amount(&was_settled(&rig, headers, CUT_OFF).await["execution"]["cost"]);
         }
         let list = rig.call("GET", "/v1/evidence").send().await.json();
         let entries = list["entries"].as_array().unwrap();
         assert_eq!(entries.len(), 3, "{list}");
+        assert!(entries.iter().all(|entry| entry["status"] == "stopped"), "{list}");
         let all: NanoUsd = entries.iter().map(|entry| amount(&entry["cost"])).sum();
         assert!(all > settled, "the call that was not answered has sent its input");
         let spent = Day { settled: all, leased: NanoUsd::ZERO, unsettled: NanoUsd::ZERO };

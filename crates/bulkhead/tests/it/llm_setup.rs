@@ -32,7 +32,7 @@ pricing:
 /// The providers of [`rig`], as the inner lines of `gateway.providers`.
 pub(crate) fn providers(url: &str) -> String {
     format!(
-        "    openai: {{base_url: \"{url}\", api_key: {OPENAI_KEY}, unmetered_paths: allow}}
+        "    openai: {{base_url: \"{url}\", api_key: {OPENAI_KEY}}}
     anthropic: {{base_url: \"{url}\", api_key: {ANTHROPIC_KEY}}}
     azure: {{base_url: \"{url}\", api_key: {AZURE_KEY}, api_family: azure_openai, api_version: \"2024-10-21\"}}
 "

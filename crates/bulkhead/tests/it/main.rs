@@ -38,3 +38,4 @@ mod store_faults;
 mod stream_costs;
 mod streaming;
 mod unmetered;
+mod unwritable;

@@ -1,9 +1,9 @@
 //! Retention: content older than its days goes, and what is left of it still proves that nothing else went.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bh_domain::money::NanoUsd;
-use bh_testkit::{Call, FakeProvider, Gateway, Store, on_both_stores};
+use bh_testkit::{Call, Database, FakeProvider, Gateway, Postgres, Store, on_both_stores};
 use serde_json::{Value, json};
 
 use crate::money::{APP, CENT, WEB, call, config, day, entries, gateway, provider, read, tamper};
@@ -93,4 +93,60 @@ on_both_stores! {
         let verdict = Call::get(gateway.at(&format!("/v1/evidence/{young}/verify"))).bearer(APP).send().await;
         assert_eq!(verdict.json()["valid"], json!(false), "{}", verdict.text());
     }
+}
+
+/// Housekeeping as another replica has it: until this instant, in milliseconds since 1970.
+fn claimed_by_another_replica(database: &Database, until_ms: u64) {
+    let _none = database.sql(&format!(
+        "INSERT INTO meta (nid, name, value) VALUES ('{nil}', 'housekeeping', '{until_ms:020}/{other}') \
+         ON CONFLICT (nid, name) DO UPDATE SET value = excluded.value",
+        nil = uuid::Uuid::nil(),
+        other = uuid::Uuid::max(),
+    ));
+}
+
+#[tokio::test]
+async fn of_several_replicas_one_at_a_time_removes_old_content() {
+    let server = Postgres::private();
+    let database = server.fresh_database();
+    let provider = provider();
+    let store = format!(
+        "store: {{url: \"{}\"}}\nsecrets: {{master_key: a-master-key-that-replicas-share-01, \
+         evidence_key: an-evidence-key-that-replicas-share, signing_key: {signing}}}\n",
+        database.url(),
+        signing = "5a".repeat(32),
+    );
+    let mut first = gateway(&config(&provider, NO_POLICIES, &store)).start().await;
+    for _ in 0..3 {
+        assert_eq!(call(&first, APP).send().await.status, 200);
+    }
+    assert!(first.terminate().await, "{}", first.output());
+    let _none = database.sql(&format!("UPDATE evidence SET at_ms = at_ms - {TEN_DAYS_MS} WHERE seq <= 2"));
+    let far = 1_000 * 1_000 * TEN_DAYS_MS;
+    claimed_by_another_replica(&database, far);
+
+    let keeping = config(&provider, NO_POLICIES, &format!("{store}{KEPT_A_WEEK}"));
+    first.rewrite_config(&keeping);
+    first.restart().await;
+    let mut second = gateway(&keeping).start().await;
+    for replica in [&first, &second] {
+        let told = replica.prints("another replica does the housekeeping", RUNS_WITHIN).await;
+        assert!(told, "{}", replica.output());
+    }
+    let emptied = || database.sql("SELECT count(*) FROM evidence WHERE purged_ms IS NOT NULL");
+    assert_eq!(emptied(), "0", "neither does what another one has taken");
+
+    // That one has died: its claim runs out, and one of the two takes over.
+    claimed_by_another_replica(&database, 1);
+    for replica in [&mut first, &mut second] {
+        assert!(replica.terminate().await, "{}", replica.output());
+        replica.restart().await;
+    }
+    let deadline = Instant::now() + RUNS_WITHIN;
+    while emptied() != "2" || verified(&first) != [tenant("acme", 4, 2, true)] {
+        assert!(Instant::now() < deadline, "{} {:?}", emptied(), verified(&first));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let told = [&first, &second].map(|replica| replica.output().matches("old evidence emptied").count());
+    assert_eq!(told.iter().sum::<usize>(), 1, "{told:?}");
 }

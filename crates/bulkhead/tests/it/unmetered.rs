@@ -14,9 +14,6 @@ fn image(model: &str) -> Value {
     json!({"model": model, "prompt": "a bulkhead"})
 }
 
-/// Callers have caps by default; here they have none but their own.
-const NO_CAPS: &str = "  default_policy: {max_daily_cost: null, max_monthly_cost: null}\n";
-
 /// A gateway that says nothing of unmetered paths.
 async fn rig(store: Store, policy: &str, more: &str) -> Rig {
     with(store, "", policy, more).await
@@ -30,7 +27,7 @@ async fn allowing(policy: &str) -> Rig {
 async fn with(store: Store, line: &str, policy: &str, more: &str) -> Rig {
     let provider = FakeProvider::start();
     let settings = format!("base_url: \"{}\", api_key: k{line}", provider.url());
-    let providers = format!("    openai: {{{settings}}}\n    anthropic: {{{settings}}}\n{NO_CAPS}");
+    let providers = format!("    openai: {{{settings}}}\n    anthropic: {{{settings}}}\n");
     Rig { gateway: binary().store(store).config(&config(&providers, policy, more)).start().await, provider }
 }
 
@@ -57,6 +54,8 @@ on_both_stores! {
             ("{}", "tenants: [{id: acme, budgets: {monthly: 9}}]\n"),
             ("{}", "budgets: {organization: {daily: 9}}\n"),
             ("{max_session_cost: 1}", ""),
+            ("{}", "  organization_policy: {constraints: {max_daily_cost: 1}}\n"),
+            ("{}", "  default_policy: {max_daily_cost: 100}\n"),
         ] {
             let rig = rig(store, policy, more).await;
             assert_eq!(rig.post(IMAGES, &image("m")).send().await.status, 403, "{policy} {more}");
@@ -74,8 +73,12 @@ async fn a_model_rule_closes_them_and_without_any_rule_they_are_open() {
         assert_eq!(answer.status, 403, "{method}: {}", answer.text());
     }
     assert_eq!(ruled.provider.hits(), 0);
+    // The default caps, which nobody has chosen, are no rule.
     let free = rig(Store::Sqlite, "{}", "").await;
-    assert_eq!(free.post(IMAGES, &image("gpt-image-1")).send().await.status, 200);
+    let passed = free.post(IMAGES, &image("gpt-image-1")).send().await;
+    assert_eq!(passed.status, 200);
+    let record = free.record(&passed.headers).await;
+    assert_eq!(record["execution"]["pricing_known"], json!(false), "{record}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -30,11 +30,20 @@ pub(crate) struct Rows {
     pub(crate) figures: HashMap<(Nid, Owner, String), Figures>,
 }
 
+/// Whether a store refuses a record for what it contains.
+pub(crate) type Refuses = fn(&RecordRow) -> bool;
+
 /// Counts rows that reads return, so that a test can bound them.
 #[derive(Default)]
 pub(crate) struct FakeStore {
     pub(crate) rows: Mutex<Rows>,
     pub(crate) rows_read: AtomicU64,
+    /// Takes no write at all.
+    pub(crate) down: AtomicBool,
+    /// Records that the store refuses for what they contain.
+    pub(crate) refuses: Mutex<Option<Refuses>>,
+    /// How many records each batch that it was given had.
+    pub(crate) batches: Mutex<Vec<usize>>,
 }
 
 impl FakeStore {
@@ -42,6 +51,10 @@ impl FakeStore {
     pub(crate) fn edit(&self, id: &str, edit: impl FnOnce(&mut Row)) {
         let mut rows = self.rows.lock();
         edit(rows.records.iter_mut().find(|row| row.row.id == id).unwrap());
+    }
+
+    fn fault<T: Send + 'static>(&self, step: &'static str) -> StoreResult<T> {
+        Box::pin(async move { Err(StoreFault { step, cause: "the store does not take it".into() }) })
     }
 
     fn answer<T: Send + 'static>(&self, read: impl FnOnce(&mut Rows) -> T) -> StoreResult<T> {
@@ -69,6 +82,13 @@ fn stored(row: &Row) -> StoredRecord {
         id: row.id.clone(),
         leaf_hash: row.leaf_hash,
         record: record.clone(),
+        columns: Columns {
+            caller: row.caller.clone(),
+            invocation_type: row.invocation_type.clone(),
+            allowed: row.allowed,
+            model: row.model.clone(),
+            session_id: row.session_id.clone(),
+        },
     }
 }
 
@@ -95,6 +115,13 @@ impl EvidenceStore for FakeStore {
     }
 
     fn append(&self, batch: Arc<Batch>) -> StoreResult<Appended> {
+        self.batches.lock().push(batch.records.len());
+        let refuses = *self.refuses.lock();
+        if self.down.load(Ordering::Relaxed)
+            || refuses.is_some_and(|refuses| batch.records.iter().any(refuses))
+        {
+            return self.fault("append evidence");
+        }
         self.answer(|rows| {
             for head in &batch.heads {
                 let HeadUpdate { nid, to_seq, leaf_hash, frontier, .. } = head.clone();
@@ -106,6 +133,10 @@ impl EvidenceStore for FakeStore {
             rows.spend.extend(batch.spend.iter().cloned());
             Appended::Durable
         })
+    }
+
+    fn probe(&self) -> StoreResult<()> {
+        if self.down.load(Ordering::Relaxed) { self.fault("probe") } else { self.answer(|_| ()) }
     }
 
     fn records(&self, scope: Scope, filter: EvidenceFilter) -> StoreResult<Vec<StoredRecord>> {
@@ -311,6 +342,14 @@ impl TenantStore for FakeStore {
 
     fn remember(&self, _: &'static str, value: String) -> StoreResult<String> {
         self.answer(|_| value)
+    }
+
+    fn claim(&self, _: &'static str, _: Holder, _: Timestamp, _: Timestamp) -> StoreResult<bool> {
+        self.answer(|_| true)
+    }
+
+    fn forget_dead(&self, _: String, _: Timestamp) -> StoreResult<u64> {
+        self.answer(|_| 0)
     }
 
     fn ping(&self) -> StoreResult<()> {

@@ -198,6 +198,7 @@ pub(crate) fn caller(name: &str, tenant: &Arc<Tenant>, caps: Caps) -> Arc<Caller
         rate: None,
         caps,
         budgets: Vec::new(),
+        capped_by_choice: caps != Caps::default(),
         allowed_models: Vec::new(),
         blocked_models: Vec::new(),
         allowed_providers: Vec::new(),

@@ -82,16 +82,15 @@ async fn a_flipped_byte_anywhere_in_the_record_is_found() {
 
 #[tokio::test]
 async fn every_edited_column_is_found_and_named() {
-    let column = "the stored caller, model, session or decision is not the one in the record";
     type Edit = fn(&mut Row);
     let cases: [(Edit, &str); 9] = [
         (|row| row.row.at.0 += 1, "the stored instant is not the one in the record"),
         (|row| row.row.leaf_hash[0] ^= 1, "the stored leaf hash is not the one in the record"),
-        (|row| row.row.caller.push('x'), column),
-        (|row| row.row.model.clear(), column),
-        (|row| row.row.allowed ^= true, column),
-        (|row| row.row.invocation_type.push('x'), column),
-        (|row| row.row.session_id = None, column),
+        (|row| row.row.caller.push('x'), "the stored caller is not the one in the record"),
+        (|row| row.row.model.clear(), "the stored model is not the one in the record"),
+        (|row| row.row.allowed ^= true, "the stored decision is not the one in the record"),
+        (|row| row.row.invocation_type.push('x'), "the stored invocation type is not the one in the record"),
+        (|row| row.row.session_id = None, "the stored session is not the one in the record"),
         (
             |row| row.record = row.record.take().map(|text| text.replacen(':', ": ", 1)),
             "the stored text is not in canonical form",

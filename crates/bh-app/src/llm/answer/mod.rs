@@ -320,9 +320,11 @@ impl AnswerBody {
             let (code, status) = match ending {
                 Ending::Braked => ("budget_exceeded", 403),
                 Ending::ProviderIdle => ("upstream_timeout", 504),
-                Ending::Completed | Ending::ProviderError | Ending::ProviderBroke | Ending::ClientGone => {
-                    ("upstream_unreachable", 502)
-                }
+                Ending::Completed
+                | Ending::ProviderError
+                | Ending::ProviderBroke
+                | Ending::ClientGone
+                | Ending::GatewayStopped => ("upstream_unreachable", 502),
             };
             let error = ErrorBody { code, status, message, request_id, ..ErrorBody::default() };
             let event = watcher.error_event(&error);
@@ -404,8 +406,10 @@ impl AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        // Still open: the client hung up. What was used is paid for; nobody waits for the receipt.
-        drop(self.close(Ending::ClientGone));
+        // Still open: the client hung up, or the gateway stops. What was used is paid for; nobody waits for the receipt.
+        if let Some(ending) = self.call.as_ref().map(OpenCall::dropped) {
+            drop(self.close(ending));
+        }
     }
 }
 

@@ -48,6 +48,10 @@ impl EvidenceStore for ReadBeside {
         self.0.append(batch)
     }
 
+    fn probe(&self) -> StoreResult<()> {
+        self.0.probe()
+    }
+
     fn records(&self, scope: Scope, filter: EvidenceFilter) -> StoreResult<Vec<StoredRecord>> {
         self.0.records(scope, filter)
     }
@@ -111,6 +115,20 @@ impl TenantStore for ReadBeside {
 
     fn remember(&self, name: &'static str, value: String) -> StoreResult<String> {
         self.0.remember(name, value)
+    }
+
+    fn claim(
+        &self,
+        job: &'static str,
+        holder: Holder,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> StoreResult<bool> {
+        self.0.claim(job, holder, now, until)
+    }
+
+    fn forget_dead(&self, day: String, seen: Timestamp) -> StoreResult<u64> {
+        self.0.forget_dead(day, seen)
     }
 
     fn ping(&self) -> StoreResult<()> {

@@ -1,5 +1,6 @@
 //! Walking a tenant's whole chain: is each record what was signed, linked to the one before it, and none missing?
 
+use bh_app::evidence::differing_column;
 use bh_app::ports::{StoredHead, StoredRecord};
 use bh_domain::evidence::checkpoint::{Checkpoint, CheckpointError};
 use bh_domain::evidence::export::{BadRecord, Fault};
@@ -25,6 +26,8 @@ pub(super) enum ChainFault {
     Checkpoint(#[from] CheckpointError),
     #[error("the stored head of the chain is not the one of its records")]
     Head,
+    #[error("record at seq {seq}, id {id}: the stored {column} is not the one in the record")]
+    Row { seq: u64, id: String, column: &'static str },
     #[error("the content of record {id} is gone, and no record of retention accounts for it")]
     Unaccounted { id: String },
 }
@@ -75,6 +78,8 @@ impl ChainWalk {
         }
         if stored.record.is_none() {
             self.count_tombstone(stored);
+        } else if let Some(column) = differing_column(stored) {
+            return Err(ChainFault::Row { seq: stored.seq, id: stored.id.clone(), column });
         }
         self.head.seq = stored.seq;
         self.head.leaf_hash = stored.leaf_hash;

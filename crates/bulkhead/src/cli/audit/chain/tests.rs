@@ -2,6 +2,8 @@ use bh_domain::evidence::checkpoint::origin;
 use bh_domain::evidence::{Draft, seal};
 use bh_domain::tenant::Nid;
 
+use bh_app::ports::Columns;
+
 use super::*;
 
 const GOLDEN: &str = include_str!("../../../../../bh-domain/src/evidence/record/golden.json");
@@ -28,6 +30,13 @@ fn chain() -> (Vec<StoredRecord>, StoredHead) {
             id: draft.id.to_string(),
             leaf_hash: sealed.leaf_hash,
             record: Some(sealed.canonical),
+            columns: Columns {
+                caller: draft.agent_id.to_string(),
+                invocation_type: draft.invocation_type.to_string(),
+                allowed: draft.policy_decision.allowed,
+                model: draft.execution.model_used.to_string(),
+                session_id: draft.session_id.as_ref().map(ToString::to_string),
+            },
         });
     }
     let ChainHead { seq, leaf_hash, frontier } = head;
@@ -92,6 +101,17 @@ fn a_record_that_was_changed_swapped_or_forged_is_named() {
         damaged.starts_with("record at index 4, id gw_000000000005, seq 5: it cannot be read"),
         "{damaged}"
     );
+    for (change, column) in [
+        ((|rows| rows[3].columns.caller.push('x')) as fn(&mut Vec<StoredRecord>), "caller"),
+        (|rows| rows[3].columns.model.push('x'), "model"),
+        (|rows| rows[3].columns.invocation_type.push('x'), "invocation type"),
+        (|rows| rows[3].columns.allowed ^= true, "decision"),
+        (|rows| rows[3].columns.session_id = Some("x".to_owned()), "session"),
+        (|rows| rows[3].at = rows[3].at.plus_ms(1), "instant"),
+    ] {
+        let told = "record at seq 4, id gw_000000000004: the stored";
+        assert_eq!(after(change), format!("{told} {column} is not the one in the record"));
+    }
     let foreign = after(|rows| rows[3].nid = Nid::SYSTEM);
     assert!(
         foreign.starts_with("record at index 3, id gw_000000000004, seq 4: it belongs to tenant"),
