@@ -79,12 +79,22 @@ pub struct Loaded {
     pub config: Config,
     /// Prices: the built-in table, the file of `pricing.file`, and what stands under `pricing`.
     pub prices: Prices,
-    /// Where each value came from. Only `explain` needs it; a server drops it after the start.
+    /// Where each value came from. Only `explain` needs it; a server lets go of it ([`Loaded::without_origins`]).
     pub origins: Origins,
     /// What is accepted but not active yet.
     pub inactive: Vec<Inactive>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Lets go of what only `explain` needs: with many tenants it is larger than all the rest.
+    #[must_use]
+    pub fn without_origins(self) -> Self {
+        let Origins { file, vars, .. } = self.origins;
+        let origins = Origins { tree: Node::empty_map(Origin::Default), covered: Vec::new(), file, vars };
+        Self { origins, ..self }
+    }
 }
 
 /// Where each value came from.

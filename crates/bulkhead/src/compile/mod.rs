@@ -2,6 +2,7 @@
 
 mod callers;
 mod providers;
+mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -113,7 +114,7 @@ pub(crate) async fn compile(
     Ok(Snapshot {
         generation,
         hasher: runtime.hasher.clone(),
-        version: version_of(loaded),
+        version: version::of(loaded),
         organization_clock: organization.clone(),
         keyring: build.keyring()?,
         providers: providers(gateway)?,
@@ -139,13 +140,6 @@ fn global_requests_per_minute(gateway: Option<&schema::Gateway>, mode: Mode) -> 
         Mode::Configured => configured,
         Mode::Quickstart { .. } => configured.or(Some(quickstart::GLOBAL_REQUESTS_PER_MINUTE)),
     }
-}
-
-/// A short name for what is in force, the same on every replica with the same settings.
-fn version_of(loaded: &Loaded) -> String {
-    let shown = loaded.show();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, shown.as_bytes());
-    bh_domain::evidence::hex::encode(digest.as_ref()).chars().take(12).collect()
 }
 
 fn tenant_ids(config: &Config, mode: Mode) -> BTreeSet<String> {
