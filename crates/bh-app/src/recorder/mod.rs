@@ -6,6 +6,10 @@
 mod batch;
 mod checkpoints;
 mod queue;
+mod receipt;
+#[cfg(test)]
+mod tests;
 
 pub use checkpoints::Checkpointer;
-pub use queue::{Entry, EvidenceLost, Receipt, Recorder, RecorderOptions};
+pub use queue::{Entry, Recorder, RecorderOptions};
+pub use receipt::{EvidenceLost, Receipt};
