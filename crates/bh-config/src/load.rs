@@ -79,12 +79,24 @@ pub struct Loaded {
     pub config: Config,
     /// Prices: the built-in table, the file of `pricing.file`, and what stands under `pricing`.
     pub prices: Prices,
-    /// Where each value came from. `explain` tells it, and compiling asks what was chosen; a server drops it then.
+    /// Where each value came from. Only `explain` needs it; a server lets go of it ([`Loaded::without_origins`]).
     pub origins: Origins,
+    /// Whether the file or the environment gives callers default caps, be they those that are built in.
+    pub default_caps_written: bool,
     /// What is accepted but not active yet.
     pub inactive: Vec<Inactive>,
     /// What is allowed but probably not meant.
     pub warnings: Vec<String>,
+}
+
+impl Loaded {
+    /// Lets go of what only `explain` needs: with many tenants it is larger than all the rest.
+    #[must_use]
+    pub fn without_origins(self) -> Self {
+        let Origins { file, vars, .. } = self.origins;
+        let origins = Origins { tree: Node::empty_map(Origin::Default), covered: Vec::new(), file, vars };
+        Self { origins, ..self }
+    }
 }
 
 /// Where each value came from.
@@ -104,8 +116,7 @@ impl std::fmt::Debug for Origins {
 
 impl Origins {
     /// Whether the file or a variable gives this setting: keys from the top, none of them in a list.
-    #[must_use]
-    pub fn wrote(&self, keys: &[&str]) -> bool {
+    fn wrote(&self, keys: &[&str]) -> bool {
         self.tree.at(&Path::of_keys(keys)).is_some_and(|node| !node.is_null())
     }
 
@@ -162,7 +173,9 @@ pub fn load(sources: Sources<'_>) -> Result<Loaded, Vec<Problem>> {
         comes_with: sleeper.comes_with,
         times: sleeper.times,
     });
-    Ok(Loaded { inactive: inactive.collect(), config, prices, origins, warnings })
+    let caps = ["max_daily_cost", "max_monthly_cost", "max_session_cost"];
+    let default_caps_written = caps.into_iter().any(|cap| origins.wrote(&["gateway", "default_policy", cap]));
+    Ok(Loaded { inactive: inactive.collect(), config, prices, origins, default_caps_written, warnings })
 }
 
 fn parse_file(file: Option<SourceFile<'_>>, findings: &mut Vec<Finding>) -> Result<Node, Finding> {

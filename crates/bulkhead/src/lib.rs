@@ -7,6 +7,7 @@ mod data_dir;
 mod demo;
 mod jobs;
 mod load;
+mod pages;
 mod quickstart;
 mod secrets;
 mod serve;
@@ -16,5 +17,6 @@ use std::process::ExitCode;
 /// Runs the command line and returns its exit code: 0 done, 1 failed, 2 used wrongly.
 #[must_use]
 pub fn run() -> ExitCode {
+    pages::keep_small();
     cli::run()
 }

@@ -216,7 +216,7 @@ impl Reload {
     /// A bad configuration keeps the last good one in force, and says so in the log, a metric and `/readyz?verbose`.
     async fn once(&self) {
         let outcome = match self.source.load() {
-            Ok(loaded) => self.reloader.apply(&loaded).await.map_err(|fault| chain(&fault)),
+            Ok(loaded) => self.reloader.apply(&loaded.without_origins()).await.map_err(|fault| chain(&fault)),
             Err(fault) => Err(fault.to_string()),
         };
         let metrics = &self.doors.metrics;

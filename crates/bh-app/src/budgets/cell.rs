@@ -81,7 +81,7 @@ struct State {
     surplus: NanoUsd,
     touched_ns: u64,
     /// A lease whose answer was lost: the store may have granted it.
-    unanswered: Option<LeaseRequest>,
+    unanswered: Option<Box<LeaseRequest>>,
 }
 
 /// A budget that does not hold an amount.
@@ -187,7 +187,7 @@ impl BudgetCell {
 
     /// Keeps a lease that the store did not answer to, to be asked for again.
     pub(super) fn keep(&self, request: LeaseRequest) {
-        self.state.lock().unanswered = Some(request);
+        self.state.lock().unanswered = Some(Box::new(request));
     }
 
     /// Whether there is one.
@@ -198,7 +198,7 @@ impl BudgetCell {
     /// The lease to ask for again, under the cap in force now. To be called in the turn to refill.
     pub(super) fn take_unanswered(&self) -> Option<LeaseRequest> {
         let mut state = self.state.lock();
-        let request = state.unanswered.take()?;
+        let request = *state.unanswered.take()?;
         Some(LeaseRequest { cap: state.cap, ..request })
     }
 

@@ -1,6 +1,5 @@
 //! Holding an amount in all budgets of a call, or in none.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +9,7 @@ use bh_domain::tenant::Nid;
 use parking_lot::Mutex;
 
 use super::cell::{BudgetCell, Held, Short, ZoneClock};
+use super::cells::Cells;
 use super::changes::{Changes, Direction};
 use super::desk::Desk;
 use crate::ports::{BudgetStore, BudgetWindow, Clock, Holder, LeaseRequest, StoreFault};
@@ -26,7 +26,7 @@ struct Inner {
     store: Arc<dyn BudgetStore>,
     clock: Arc<dyn Clock>,
     holder: Holder,
-    cells: Mutex<HashMap<(Nid, Owner, Period), Arc<BudgetCell>>>,
+    cells: Mutex<Cells>,
     changes: Changes,
     desk: Desk,
 }
@@ -62,11 +62,7 @@ impl BudgetKeeper {
     /// The cell of one budget; the same one for the life of the process.
     #[must_use]
     pub fn cell(&self, nid: Nid, owner: Owner, period: Period, clock: &Arc<ZoneClock>) -> Arc<BudgetCell> {
-        let mut cells = self.0.cells.lock();
-        let made = |(nid, owner, period): &(Nid, Owner, Period)| {
-            Arc::new(BudgetCell::new(*nid, owner.clone(), *period, Arc::clone(clock)))
-        };
-        Arc::clone(cells.entry((nid, owner, period)).or_insert_with_key(made))
+        self.0.cells.lock().cell(nid, owner, period, clock)
     }
 
     /// Holds `amount` in every one of `budgets`, or in none.
@@ -204,13 +200,13 @@ impl BudgetKeeper {
         let now_ns = self.0.clock.monotonic_ns();
         let (mut unspent, mut unanswered) = (Vec::new(), Vec::new());
         let room = self.0.changes.has_room();
-        self.0.cells.lock().retain(|(_, _, period), cell| {
+        self.0.cells.lock().retain(|cell| {
             if cell.has_unanswered() {
                 unanswered.push(Arc::clone(cell));
             }
             let (idle, unused) = if room { cell.take_idle(now_ns) } else { (None, false) };
             unspent.extend(idle);
-            let forgotten = unused && *period == Period::Session && Arc::strong_count(cell) == 1;
+            let forgotten = unused && cell.period == Period::Session && Arc::strong_count(cell) == 1;
             !forgotten
         });
         for (budget, amount) in unspent {

@@ -4,6 +4,7 @@
 //! the store in blocks before, so no call waits for the store until a budget runs short.
 
 mod cell;
+mod cells;
 mod changes;
 mod desk;
 mod keeper;

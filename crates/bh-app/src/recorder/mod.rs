@@ -7,10 +7,12 @@
 mod batch;
 mod checkpoints;
 mod queue;
+mod receipt;
 mod stand_in;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use checkpoints::Checkpointer;
-pub use queue::{Entry, EvidenceLost, Receipt, Recorder, RecorderOptions};
+pub use queue::{Entry, Recorder, RecorderOptions};
+pub use receipt::{EvidenceLost, Receipt};

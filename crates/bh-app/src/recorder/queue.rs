@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::batch::Sealer;
+use super::receipt::Receipt;
 use crate::metrics::Metrics;
 use crate::ports::{ContentRow, EvidenceStore, Holder, SpendDelta};
 use crate::snapshot::{Durability, OnFailure};
@@ -25,10 +26,11 @@ const GATHER_ROUNDS_MAX: usize = 64;
 const BATCH_RECORDS_MAX: usize = 256;
 /// Records that may wait in memory. Beyond it new calls are refused, or with `degrade`, records are given up.
 const PENDING_MAX: usize = 65_536;
+/// With so many waiting (some 5 MiB), relaxed calls wait for the writer too: clients that are faster than the store
+/// then wait in their sockets, and not as records in memory.
+pub(super) const RELAXED_AHEAD_MAX: usize = 2_048;
 /// Note on a record whose call went on while evidence could not be written (`evidence.on_failure: degrade`).
 const DEGRADED: &str = "evidence_degraded";
-/// How long the end of an answer waits for its record before it is given up.
-const RECEIPT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// One decision to be recorded, with the money that becomes durable together with it.
 #[derive(Clone, Debug)]
@@ -39,26 +41,6 @@ pub struct Entry {
     pub spend: Vec<SpendDelta>,
     /// Sealed content to keep.
     pub contents: Vec<ContentRow>,
-}
-
-/// The evidence of a call could not be made durable in time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("evidence could not be made durable in time")]
-pub struct EvidenceLost;
-
-/// Resolves once a strict record is durable.
-#[derive(Debug)]
-pub struct Receipt(oneshot::Receiver<()>);
-
-impl Receipt {
-    /// Waits for durability, within a limit.
-    ///
-    /// # Errors
-    /// [`EvidenceLost`] when the store does not take the record in time; the record itself stays queued.
-    pub async fn durable(self) -> Result<(), EvidenceLost> {
-        let waited = tokio::time::timeout(RECEIPT_WAIT_MAX, self.0).await;
-        waited.map_err(|_| EvidenceLost)?.map_err(|_| EvidenceLost)
-    }
 }
 
 /// What the writer needs to know.
@@ -106,8 +88,10 @@ impl Pending {
     /// Lets the call go on before its record is durable; the record says so.
     pub(super) fn degrade(&mut self) {
         let Some(done) = self.done.take() else { return };
-        self.entry.draft.durability = Recorded::Relaxed;
-        self.entry.draft.gateway_annotations.push(DEGRADED.into());
+        if self.entry.draft.durability == Recorded::Strict {
+            self.entry.draft.durability = Recorded::Relaxed;
+            self.entry.draft.gateway_annotations.push(DEGRADED.into());
+        }
         // A client that hung up no longer waits.
         let _gone = done.send(());
     }
@@ -174,21 +158,23 @@ impl Recorder {
         Err(Refusal::new(Code::EvidenceUnavailable, message).retry_after(1))
     }
 
-    /// Queues a record. A strict one returns a receipt to wait for, unless calls go on without: then it says so.
+    /// Queues a record. A strict one returns a receipt to wait for, unless calls go on without: then it says so. A
+    /// relaxed one returns a receipt only when the writer is far behind.
     pub fn submit(&self, entry: Entry, durability: Durability) -> Option<Receipt> {
         let inner = &self.0;
         let degrades = inner.on_failure == OnFailure::Degrade;
-        let full = inner.pending.load(Ordering::Relaxed) >= PENDING_MAX;
+        let waiting = inner.pending.load(Ordering::Relaxed);
         // What a call has cost is never given up while calls are refused; their refusals are.
-        if full && (degrades || !entry.draft.policy_decision.allowed) {
+        if waiting >= PENDING_MAX && (degrades || !entry.draft.policy_decision.allowed) {
             inner.metrics.evidence_dropped.inc();
             return None;
         }
         let (done, receipt) = match durability {
-            Durability::Relaxed => (None, None),
-            Durability::Strict => {
-                let (sender, receiver) = oneshot::channel();
-                (Some(sender), Some(Receipt(receiver)))
+            // A writer that cannot write is not waited for: what is behind it does not get shorter.
+            Durability::Relaxed if waiting < RELAXED_AHEAD_MAX || !self.healthy() => (None, None),
+            Durability::Relaxed | Durability::Strict => {
+                let (sender, receipt) = Receipt::new(durability);
+                (Some(sender), Some(receipt))
             }
         };
         let mut pending = Pending { entry, done };

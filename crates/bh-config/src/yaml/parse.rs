@@ -128,7 +128,10 @@ impl<'t> Reader<'t> {
         let mut items = Vec::new();
         loop {
             match self.next()? {
-                (Event::SequenceEnd, _) => return Ok(Content::List(items)),
+                (Event::SequenceEnd, _) => {
+                    items.shrink_to_fit();
+                    return Ok(Content::List(items));
+                }
                 next => items.push(self.node(next, depth + 1)?),
             }
         }
@@ -160,6 +163,8 @@ impl<'t> Reader<'t> {
         }
         // A mapping's own keys win over those that `<<` brings in, and an earlier source over a later.
         entries.extend(merged.into_iter().filter(|entry| seen.insert(entry.key.clone())));
+        // Thousands of small mappings live until the settings are typed: room to grow would be half of their memory.
+        entries.shrink_to_fit();
         Ok(Content::Map(entries))
     }
 }

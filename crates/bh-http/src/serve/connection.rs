@@ -16,7 +16,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::activity::{Activity, Due, Version};
@@ -76,14 +76,20 @@ impl Acceptor {
         Self { router, limits, http1, http2, stop }
     }
 
-    /// Serves one connection to its end.
+    /// Serves one connection to its end, and gives back its place then.
     pub(super) fn serve(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        place: Option<OwnedSemaphorePermit>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let acceptor = self.clone();
-        async move { acceptor.run(stream, peer).await }
+        // The future of a connection lives as long as it does. A future that awaits one that it was given keeps room
+        // for it twice, so it is made where it is awaited.
+        async move {
+            acceptor.run(stream, peer).await;
+            drop(place);
+        }
     }
 
     async fn run(mut self, mut stream: TcpStream, peer: SocketAddr) {
@@ -113,18 +119,24 @@ impl Acceptor {
             }
         });
         match version {
-            Version::Http1 => self.to_its_end(self.http1.serve_connection(io, service), &activity).await,
-            Version::Http2 => self.to_its_end(self.http2.serve_connection(io, service), &activity).await,
+            Version::Http1 => {
+                let connection = pin!(self.http1.serve_connection(io, service));
+                self.to_its_end(connection, &activity).await;
+            }
+            Version::Http2 => {
+                // Boxed: or each HTTP/1 connection would keep room for what HTTP/2 needs, which is more.
+                let mut connection = Box::pin(self.http2.serve_connection(io, service));
+                Box::pin(self.to_its_end(connection.as_mut(), &activity)).await;
+            }
         }
     }
 
     /// Drives a connection until it ends, its limits end it, or the gateway stops and its calls have ended.
     async fn to_its_end<C: GracefulConnection<Error = hyper::Error>>(
         &self,
-        connection: C,
+        mut connection: Pin<&mut C>,
         activity: &Activity,
     ) {
-        let mut connection = pin!(connection);
         let mut stop = self.stop.clone();
         let mut stopped = pin!(stopped(&mut stop));
         let mut ask = pin!(sleep_until(Instant::now()));

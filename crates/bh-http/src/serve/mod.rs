@@ -81,11 +81,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = acceptor.serve(stream, peer);
-        tasks.spawn(async move {
-            connection.await;
-            drop(place);
-        });
+        tasks.spawn(acceptor.serve(stream, peer, place.ok()));
     }
     drop(listener);
     if tokio::time::timeout(limits.drain_timeout, tasks.finished()).await.is_ok() {

@@ -50,6 +50,16 @@ impl Opening {
     fn rest(&self) -> &[u8] {
         self.bytes.get(self.start..self.end).unwrap_or_default()
     }
+
+    /// Puts what is left into a reader's buffer, in front of what follows it: a buffer that gets so few bytes by
+    /// themselves is doubled before the next ones. False when nothing was left.
+    fn put(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let rest = self.rest();
+        let count = rest.len().min(buffer.remaining());
+        buffer.put_slice(rest.get(..count).unwrap_or_default());
+        self.start += count;
+        count > 0
+    }
 }
 
 /// A client's socket.
@@ -97,11 +107,8 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let again = this.opening.rest();
-        if !again.is_empty() {
-            let count = again.len().min(buffer.remaining());
-            buffer.put_slice(again.get(..count).unwrap_or_default());
-            this.opening.start += count;
+        let reads_again = this.opening.put(buffer);
+        if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -109,7 +116,8 @@ impl AsyncRead for Socket {
         if buffer.filled().len() > before {
             this.activity.read();
         }
-        read
+        // The first bytes are read already, whatever comes of those after them: a connection that broke ends next time.
+        if reads_again { Poll::Ready(Ok(())) } else { read }
     }
 }
 
@@ -139,5 +147,31 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_bytes_are_read_again_together_with_those_after_them() {
+        let head = b"GET /readyz HTTP/1.1\r\nhost: bulkhead.example\r\n\r\n";
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        client.write_all(head).await.unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let (opening, version) = Opening::read(&mut stream).await.unwrap().unwrap();
+        assert!(matches!(version, Version::Http1));
+        let activity = Arc::new(Activity::new(version, Instant::now()));
+        let mut socket = Socket::new(stream, opening, activity, Duration::from_secs(60));
+        let mut read = [0; 128];
+        // More than what told the version, in one piece.
+        let count = socket.read(&mut read).await.unwrap();
+        assert_eq!(read.get(..count), Some(&head[..]));
     }
 }

@@ -114,7 +114,7 @@ fn on_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), 
 
 fn serve_command(config: Option<PathBuf>, args: &ServeArgs) -> Result<(), Failure> {
     let source = ConfigSource::new(args.gateway_config.clone().or(config));
-    let mut loaded = source.load()?;
+    let mut loaded = source.load()?.without_origins();
     let listen = &mut loaded.config.server.listen;
     if args.host.is_some() || args.port.is_some() {
         let current = listen.to_string();

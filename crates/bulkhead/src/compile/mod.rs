@@ -2,6 +2,7 @@
 
 mod callers;
 mod providers;
+mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -111,7 +112,7 @@ pub(crate) async fn compile(
         runtime,
         tenants: &tenants,
         organization: organization.as_ref(),
-        writes_default_caps: writes_default_caps(loaded),
+        writes_default_caps: loaded.default_caps_written,
     };
     let gateway = config.gateway.as_ref().filter(|gateway| gateway.enabled);
     let trusted = config.server.trusted_proxy_cidrs.iter();
@@ -119,7 +120,7 @@ pub(crate) async fn compile(
     Ok(Snapshot {
         generation,
         hasher: runtime.hasher.clone(),
-        version: version_of(loaded),
+        version: version::of(loaded),
         organization_clock: organization.clone(),
         keyring: build.keyring()?,
         providers: providers(gateway)?,
@@ -139,25 +140,12 @@ pub(crate) async fn compile(
     })
 }
 
-/// Whether the configuration gives callers default caps of its own, be they those that are built in.
-fn writes_default_caps(loaded: &Loaded) -> bool {
-    let caps = ["max_daily_cost", "max_monthly_cost", "max_session_cost"];
-    caps.into_iter().any(|cap| loaded.origins.wrote(&["gateway", "default_policy", cap]))
-}
-
 fn global_requests_per_minute(gateway: Option<&schema::Gateway>, mode: Mode) -> Option<u32> {
     let configured = gateway.and_then(|gateway| gateway.rate_limits.global_requests_per_min);
     match mode {
         Mode::Configured => configured,
         Mode::Quickstart { .. } => configured.or(Some(quickstart::GLOBAL_REQUESTS_PER_MINUTE)),
     }
-}
-
-/// A short name for what is in force, the same on every replica with the same settings.
-fn version_of(loaded: &Loaded) -> String {
-    let shown = loaded.show();
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, shown.as_bytes());
-    bh_domain::evidence::hex::encode(digest.as_ref()).chars().take(12).collect()
 }
 
 fn tenant_ids(config: &Config, mode: Mode) -> BTreeSet<String> {

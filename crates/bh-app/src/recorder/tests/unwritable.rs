@@ -10,9 +10,9 @@ use bh_domain::money::NanoUsd;
 use bh_domain::price::TokenCounts;
 use bh_domain::tenant::Scope;
 
-use super::Entry;
 use crate::evidence::tests::house::{ACME, House, draft, record_id};
 use crate::ports::{ContentRow, EvidenceStore as _, SpendDelta};
+use crate::recorder::Entry;
 use crate::snapshot::Durability;
 
 const SPENT: NanoUsd = NanoUsd(1_000);

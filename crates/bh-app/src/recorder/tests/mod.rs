@@ -1,0 +1,4 @@
+//! The recorder over a store in memory.
+
+mod bounds;
+mod unwritable;
