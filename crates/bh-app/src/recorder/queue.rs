@@ -20,6 +20,10 @@ use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
 const LINGER: Duration = Duration::from_millis(4);
+/// While so few calls are open, this many records are company enough: a commit takes the core from the next call for as
+/// long as it has records to write.
+const FEW_CALLS: i64 = 2;
+const FEW_RECORDS: usize = 16;
 /// How often the writer lets other tasks go first while they keep bringing records.
 const GATHER_ROUNDS_MAX: usize = 64;
 /// Records of one transaction.
@@ -66,7 +70,7 @@ pub(super) struct Inner {
     pub(super) queue: Mutex<Queue>,
     /// Set when the queue stops being empty.
     filled: Notify,
-    /// Set when somebody waits for durability, which ends the linger.
+    /// Set when somebody waits for durability, or there is company enough, which ends the linger.
     urgent: Notify,
     pub(super) pending: AtomicUsize,
     healthy: AtomicBool,
@@ -182,19 +186,20 @@ impl Recorder {
             pending.degrade();
         }
         inner.pending.fetch_add(1, Ordering::Relaxed);
-        let (was_empty, first_strict) = {
+        let (was_empty, enough) = {
             let mut queue = inner.queue.lock();
             let was_empty = queue.waiting.is_empty();
             let strict = pending.done.is_some();
             queue.strict += usize::from(strict);
             let first_strict = strict && queue.strict == 1;
             queue.waiting.push(pending);
-            (was_empty, first_strict)
+            let enough = queue.waiting.len() == FEW_RECORDS && inner.metrics.in_flight.get() <= FEW_CALLS;
+            (was_empty, first_strict || enough)
         };
         if was_empty {
             inner.filled.notify_one();
         }
-        if first_strict {
+        if enough {
             inner.urgent.notify_one();
         }
         receipt
