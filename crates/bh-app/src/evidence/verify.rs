@@ -1,11 +1,14 @@
 //! Is this record what was written? Recomputed from the stored text, with O(log n) reads.
 
+use std::borrow::Cow;
+
 use bh_domain::evidence::canonical::{canonical, parse_strict};
 use bh_domain::evidence::merkle::plan::inclusion_ranges;
 use bh_domain::evidence::merkle::verify_inclusion;
 use bh_domain::evidence::reading::Reading;
-use bh_domain::evidence::{GENESIS_HASH, Hash, Record};
+use bh_domain::evidence::{GENESIS_HASH, Hash};
 use bh_domain::tenant::{Nid, Scope};
+use bh_domain::time::Timestamp;
 
 use crate::ports::{Columns, StoredRecord};
 
@@ -61,7 +64,9 @@ impl Verdict {
 /// What the row says differently from the record in it.
 fn row_finding(stored: &StoredRecord, reading: &Reading<'_>) -> Option<String> {
     let text = stored.record.as_deref().unwrap_or_default();
-    let Some(record) = parsed(stored) else { return Some("the stored text is no whole record".to_owned()) };
+    if parsed(stored).is_none() {
+        return Some("the stored text is no whole record".to_owned());
+    }
     let differs = [
         ("id", reading.id != stored.id),
         ("tenant", reading.nid != stored.nid.to_string()),
@@ -69,31 +74,56 @@ fn row_finding(stored: &StoredRecord, reading: &Reading<'_>) -> Option<String> {
         ("leaf hash", reading.leaf_hash != stored.leaf_hash),
     ];
     let what = differs.into_iter().find(|(_, differs)| *differs).map(|(what, _)| what);
-    if let Some(what) = what.or_else(|| differing(stored, &record)) {
+    if let Some(what) = what.or_else(|| differing_column(stored)) {
         return Some(format!("the stored {what} is not the one in the record"));
     }
     let canonical = parse_strict(text.as_bytes()).is_ok_and(|value| canonical(&value) == text);
     (!canonical).then(|| "the stored text is not in canonical form".to_owned())
 }
 
+/// What a record says in the columns that lists go by: a tenth of it, because every record of a chain is asked.
+#[derive(serde::Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(borrow)]
+    agent_id: Cow<'a, str>,
+    #[serde(borrow)]
+    invocation_type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    session_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    execution: ListedExecution<'a>,
+    policy_decision: ListedDecision,
+}
+
+#[derive(serde::Deserialize)]
+struct ListedExecution<'a> {
+    #[serde(borrow)]
+    model_used: Cow<'a, str>,
+}
+
+#[derive(serde::Deserialize)]
+struct ListedDecision {
+    allowed: bool,
+}
+
 /// Which of the columns that lists go by is not what the record in the row says. `None` also where there is no whole
 /// record to compare with.
 #[must_use]
 pub fn differing_column(stored: &StoredRecord) -> Option<&'static str> {
-    differing(stored, &parsed(stored)?)
-}
-
-fn differing(stored: &StoredRecord, record: &Record) -> Option<&'static str> {
-    let (draft, columns) = (&record.draft, &stored.columns);
-    let Columns { caller, invocation_type, allowed, model, session_id } = columns;
+    let record: Listed<'_> = serde_json::from_str(stored.record.as_deref()?).ok()?;
+    let Columns { caller, invocation_type, allowed, model, session_id } = &stored.columns;
     let same = [
-        ("instant", draft.timestamp == stored.at),
-        ("id", draft.id == stored.id),
-        ("caller", draft.agent_id == *caller),
-        ("model", draft.execution.model_used == *model),
-        ("invocation type", draft.invocation_type == *invocation_type),
-        ("decision", draft.policy_decision.allowed == *allowed),
-        ("session", draft.session_id.as_deref() == session_id.as_deref()),
+        ("instant", Timestamp::parse(&record.timestamp).is_ok_and(|instant| instant == stored.at)),
+        ("id", record.id == stored.id),
+        ("caller", record.agent_id == *caller),
+        ("model", record.execution.model_used == *model),
+        ("invocation type", record.invocation_type == *invocation_type),
+        ("decision", record.policy_decision.allowed == *allowed),
+        ("session", record.session_id.as_deref() == session_id.as_deref()),
     ];
     same.into_iter().find(|(_, same)| !same).map(|(column, _)| column)
 }
