@@ -54,7 +54,15 @@ impl Home {
             return Err(format!("{}: a copy of the database would lack this", log.display()));
         }
         let copied = std::fs::copy(from.database(), self.database());
-        copied.map(drop).map_err(|e| format!("{}: {e}", self.database().display()))
+        copied.map_err(|e| format!("{}: {e}", self.database().display()))?;
+        from.settle()?;
+        self.settle()
+    }
+
+    /// Waits until the file is on disk: what is still being written back would be measured with the gateway.
+    fn settle(&self) -> Result<(), String> {
+        let synced = std::fs::File::open(self.database()).and_then(|file| file.sync_all());
+        synced.map_err(|e| format!("{}: {e}", self.database().display()))
     }
 
     /// Starts the gateway on `core` and waits until it accepts connections; the address for chat completions.
