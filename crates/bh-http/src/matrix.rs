@@ -200,6 +200,13 @@ impl Router {
 
     /// Answers one request. Whatever goes wrong is an answer too.
     pub(crate) async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
+        let head = request.method() == Method::HEAD;
+        let response = self.row_answer(request, peer).await;
+        // Over HTTP/1 hyper leaves the body out by itself, over HTTP/2 it does not.
+        if head { without_body(response) } else { response }
+    }
+
+    async fn row_answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
         let Routes { doors, rows } = &*self.0;
         let Ok(found) = rows.at(request.uri().path()) else {
             return plain_refusal(doors, &Refusal::new(Code::NotFound, "No such route"));
@@ -216,9 +223,7 @@ impl Router {
             Llm(entry) => llm::answer(doors, entry, request, peer).await,
             Family::Control(_) | Later(_) => {
                 let path = path_params(&found.params);
-                let head = request.method() == Method::HEAD;
-                let response = control(Arc::clone(doors), row, path, request).await;
-                if head { without_body(response) } else { response }
+                control(Arc::clone(doors), row, path, request).await
             }
         }
     }
@@ -237,11 +242,11 @@ impl Row {
     }
 }
 
-/// The answer to HEAD: all that GET would have said about its body, without the body.
+/// The answer to HEAD: all that GET would have said about its body, without the body. A provider's answer is one
+/// already, and is left alone: its body, though empty, settles the call.
 fn without_body(mut response: Response) -> Response {
-    if let Some(length) = response.body().size_hint().exact() {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
+    let Some(length @ 1..) = response.body().size_hint().exact() else { return response };
+    response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     response.map(|_| Body::empty())
 }
 

@@ -179,8 +179,11 @@ impl BudgetCell {
     }
 
     /// What a lower cap than before has set free, to go back to the store.
-    pub(super) fn take_surplus(&self) -> Option<(BudgetWindow, NanoUsd)> {
+    pub(super) fn take_surplus(&self, cap: NanoUsd, now: Timestamp) -> Option<(BudgetWindow, NanoUsd)> {
+        let windows = self.clock.at(now);
         let mut state = self.state.lock();
+        state.enter(self.label(&windows));
+        state.bind(cap);
         let surplus = std::mem::take(&mut state.surplus);
         (surplus > NanoUsd::ZERO).then(|| (self.budget(&state), surplus))
     }

@@ -29,6 +29,9 @@ struct Inner {
     cells: Mutex<Cells>,
     changes: Changes,
     desk: Desk,
+    /// Taken by whoever has changes made or forgotten: asked for twice at once, one could be made after the store has
+    /// forgotten that it was.
+    flushing: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for BudgetKeeper {
@@ -50,7 +53,8 @@ impl BudgetKeeper {
     /// A keeper that leases as `holder`.
     pub fn new(store: Arc<dyn BudgetStore>, clock: Arc<dyn Clock>, holder: Holder) -> Self {
         let (cells, changes, desk) = (Mutex::default(), Changes::default(), Desk::default());
-        Self(Arc::new(Inner { store, clock, holder, cells, changes, desk }))
+        let flushing = tokio::sync::Mutex::default();
+        Self(Arc::new(Inner { store, clock, holder, cells, changes, desk, flushing }))
     }
 
     /// The process that holds the leases.
@@ -117,7 +121,7 @@ impl BudgetKeeper {
         let Inner { clock, changes, .. } = &*self.0;
         self.ask_again(cell).await.map_err(NoBudget::Fault)?;
         // What a lower cap has set free goes back first, or the store would count it against the new cap.
-        if let Some((budget, surplus)) = cell.take_surplus() {
+        if let Some((budget, surplus)) = cell.take_surplus(*cap, clock.now()) {
             self.0.change(Direction::Back, budget, surplus);
         }
         if changes.goes_back(&cell.window(clock.now())) {
@@ -177,7 +181,8 @@ impl BudgetKeeper {
 
     /// Has the store make every change that waits. What it does not answer to waits on; made twice it is never.
     async fn flush(&self) -> Result<(), StoreFault> {
-        let Inner { store, holder, changes, .. } = &*self.0;
+        let Inner { store, holder, changes, flushing, .. } = &*self.0;
+        let _turn = flushing.lock().await;
         let over = changes.pending(Direction::Over);
         if !over.is_empty() {
             store.overdraw(*holder, over.clone()).await?;
@@ -217,6 +222,7 @@ impl BudgetKeeper {
             self.ask_again(&cell).await?;
         }
         self.flush().await?;
+        let _turn = self.0.flushing.lock().await;
         let Some(before) = self.0.changes.answered_before() else { return Ok(()) };
         self.0.store.forget_changes(self.0.holder, before).await?;
         self.0.changes.forgot(before);

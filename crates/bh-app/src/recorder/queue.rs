@@ -193,7 +193,9 @@ impl Recorder {
             queue.strict += usize::from(strict);
             let first_strict = strict && queue.strict == 1;
             queue.waiting.push(pending);
-            let enough = queue.waiting.len() == FEW_RECORDS && inner.metrics.in_flight.get() <= FEW_CALLS;
+            let count = queue.waiting.len();
+            let enough = count == BATCH_RECORDS_MAX
+                || (count == FEW_RECORDS && inner.metrics.in_flight.get() <= FEW_CALLS);
             (was_empty, first_strict || enough)
         };
         if was_empty {
@@ -235,7 +237,7 @@ impl Recorder {
     /// Lets a batch fill up: by time while nobody waits for it, else for as long as what is ready to run brings more.
     async fn gather(&self) {
         let (mut seen, strict) = self.waiting();
-        if !strict {
+        if !strict && seen < BATCH_RECORDS_MAX {
             tokio::select! {
                 () = tokio::time::sleep(LINGER) => {}
                 () = self.0.urgent.notified() => {}

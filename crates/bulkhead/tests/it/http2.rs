@@ -39,6 +39,16 @@ async fn plain_and_streamed_answers_are_those_of_http_1() {
 }
 
 #[tokio::test]
+async fn head_is_answered_without_a_body() {
+    let rig = rig(Store::Sqlite).await;
+    let http2 = Http2::connect(rig.gateway.url()).await;
+    for (path, status) in [("/v1/models", 200), ("/v1/status", 200), ("/no/such/route", 404), (CHAT, 405)] {
+        let answer = http2.send(&rig.call("HEAD", path)).await;
+        assert_eq!((answer.status, answer.text().as_str()), (status, ""), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_large_answer_arrives_whole_and_with_its_length() {
     let rig = rig(Store::Sqlite).await;
     let large: Vec<u8> = (0..3_000_000_u32).map(|byte| b'a' + u8::try_from(byte % 23).unwrap()).collect();
