@@ -3,9 +3,11 @@
 //! Nothing here reads a clock, draws a random number, opens a file or awaits: time, chance and bytes are passed in.
 
 pub mod budget;
+pub mod duration;
 pub mod evidence;
 pub mod limit;
 pub mod money;
+pub mod network;
 pub mod price;
 pub mod refusal;
 pub mod tenant;
