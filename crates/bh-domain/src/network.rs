@@ -26,11 +26,13 @@ impl Network {
         (length <= width).then(|| Self { base: as_bits(ip), prefix: length + offset })
     }
 
-    /// Whether the range holds this address.
+    /// Whether the range holds this address. A v4-mapped address is a v4 address, and no v6 range holds one: whoever
+    /// allows `::/0` has said nothing about v4.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let difference = self.base ^ as_bits(ip);
-        self.prefix == 0 || difference.leading_zeros() >= self.prefix
+        let bits = as_bits(ip);
+        let comparable = self.prefix >= MAPPED_BITS || !is_v4(bits);
+        comparable && (self.base ^ bits).leading_zeros() >= self.prefix
     }
 }
 
@@ -42,12 +44,16 @@ fn as_bits(ip: IpAddr) -> u128 {
     u128::from_be_bytes(Ipv6Addr::octets(&v6))
 }
 
+fn is_v4(bits: u128) -> bool {
+    bits >> (u128::BITS - MAPPED_BITS) == 0xffff
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_network_holds_its_addresses_in_v4_v6_and_mapped_form() {
+    fn a_network_holds_addresses_of_its_own_family_only_and_mapped_ones_are_v4() {
         let lan = Network::parse("10.1.0.0/16").unwrap();
         for inside in ["10.1.0.0", "10.1.255.255", "::ffff:10.1.2.3"] {
             assert!(lan.contains(inside.parse().unwrap()), "{inside}");
@@ -58,6 +64,12 @@ mod tests {
         assert!(Network::parse("::1").unwrap().contains("::1".parse().unwrap()));
         assert!(Network::parse("0.0.0.0/0").unwrap().contains("203.0.113.9".parse().unwrap()));
         assert!(!Network::parse("0.0.0.0/0").unwrap().contains("2001:db8::1".parse().unwrap()));
+        let every_v6 = Network::parse("::/0").unwrap();
+        assert!(every_v6.contains("2001:db8::1".parse().unwrap()));
+        assert!(every_v6.contains("::1".parse().unwrap()));
+        for v4 in ["203.0.113.9", "::ffff:203.0.113.9"] {
+            assert!(!every_v6.contains(v4.parse().unwrap()), "{v4}");
+        }
         for bad in ["10.0.0.0/33", "::/129", "host", "", "1.2.3.4/"] {
             assert_eq!(Network::parse(bad), None, "{bad}");
         }
