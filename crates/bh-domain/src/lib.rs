@@ -1,10 +1,11 @@
-//! The rules of Bulkhead: tenants, money, budgets, limits, refusals and evidence.
+//! The rules of Bulkhead: tenants, money, budgets, limits, refusals, evidence and API keys.
 //!
 //! Nothing here reads a clock, draws a random number, opens a file or awaits: time, chance and bytes are passed in.
 
 pub mod budget;
 pub mod duration;
 pub mod evidence;
+pub mod keys;
 pub mod limit;
 pub mod money;
 pub mod network;

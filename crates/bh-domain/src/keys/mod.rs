@@ -1,0 +1,13 @@
+//! API keys: their text, their secrets, and the small languages of the key API. All of it pure.
+
+mod base58;
+pub mod filter;
+pub mod format;
+pub mod imported;
+pub mod lifetime;
+pub mod mask;
+pub mod permission;
+pub mod route;
+pub mod secrets;
+pub mod syntax;
+pub mod verdict;
