@@ -10,4 +10,5 @@ pub mod permission;
 pub mod route;
 pub mod secrets;
 pub mod syntax;
+pub mod token;
 pub mod verdict;
