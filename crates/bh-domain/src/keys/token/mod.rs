@@ -5,10 +5,12 @@
 //! [`Macaroon`], which its holder can narrow without asking ([`attenuate`]).
 //!
 //! ```text
-//! a credential ──unverified_nid──► another tenant's? NOT_FOUND, before any cryptography
+//! a credential ──unverified_nid──► another tenant's? refused as unknown, before any cryptography
 //!   JWT        ──Jwks::verify────► Claims ──Narrowed::from──┐
 //!   macaroon   ──Macaroon::verify──────────────────────────► Narrowed ──check──► admitted
 //! ```
+//!
+//! [`Verifier`] does these steps in this order.
 
 mod caveat;
 mod claims;
@@ -16,6 +18,7 @@ mod jwks;
 mod jwt;
 mod macaroon;
 mod narrowed;
+mod verifier;
 
 pub use caveat::{
     CAVEAT_BYTES_MAX, CAVEAT_ENTRIES_MAX, CAVEAT_ENTRY_BYTES_MAX, CAVEATS_MAX, Caveat, CaveatError, Pattern,
@@ -24,6 +27,7 @@ pub use claims::{Claims, CustomClaims, Leeway, RESERVED_CLAIMS, TOKEN_TYPE};
 pub use jwks::{Algorithm, JWKS_BYTES_MAX, JWKS_KEYS_MAX, Jwk, Jwks, JwksError, KeyProblem, NewJwk};
 pub use macaroon::{AttenuateError, Macaroon, attenuate, mint as mint_macaroon};
 pub use narrowed::Narrowed;
+pub use verifier::Verifier;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,7 +37,8 @@ use crate::tenant::Nid;
 /// The longest token, in bytes, signature and prefix included (dossier §2.1). Longer ones are refused, never cut.
 pub const TOKEN_BYTES_MAX: usize = 8_192;
 
-/// Why a token proves nothing. The variants stand in the order in which they are looked for.
+/// Why a token proves nothing. The variants stand in the order in which they are looked for, but that a token which
+/// names another tenant is [`Self::OtherTenant`] before anything else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
     /// Longer than [`TOKEN_BYTES_MAX`].

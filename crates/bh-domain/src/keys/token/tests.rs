@@ -1,7 +1,10 @@
 use secrecy::ExposeSecret;
 
-use super::samples::{NID_TEXT, RFC_7515_KEY, RFC_8037_KEY, claims, nid, root_key, set};
+use super::samples::{ISSUER, NID_TEXT, NOW, RFC_7515_KEY, RFC_8037_KEY, claims, nid, root_key, set};
 use super::*;
+use crate::time::Timestamp;
+
+const VERIFIER: Verifier<'_> = Verifier { nid: Nid(uuid::Uuid::nil()), issuers: &[ISSUER], skew_s: 30 };
 
 fn tokens_of(claims: &Claims) -> [String; 3] {
     let jwt = |key| set(&[key]).sign(claims).unwrap();
@@ -50,4 +53,47 @@ fn faults_say_what_is_wrong_and_repeat_nothing_of_the_token() {
         SignError::TooLong { bytes: 9_000 }.to_string(),
         "the token would be 9000 bytes long, more than 8192: give it less metadata or claims"
     );
+}
+
+#[test]
+fn a_token_of_another_tenant_is_unknown_with_shared_and_with_different_keys() {
+    let (shared, different) = (set(&[RFC_8037_KEY, RFC_7515_KEY]), Jwks::default());
+    let other =
+        Verifier { nid: Nid(uuid::Uuid::from_u128(2)), issuers: &["https://other.example.com"], ..VERIFIER };
+    let [ed25519, rsa, macaroon] = tokens_of(&claims());
+    let late = NOW.plus_ms(10_000_000);
+    for keys in [&shared, &different] {
+        for token in [&ed25519, &rsa] {
+            assert_eq!(other.jwt(token, keys, late), Err(TokenFault::OtherTenant));
+        }
+    }
+    for root_key in [root_key(), [1; 32]] {
+        assert_eq!(other.macaroon(&macaroon, &["mc"], &[root_key], late), Err(TokenFault::OtherTenant));
+    }
+}
+
+#[test]
+fn proof_comes_before_times_and_a_missing_tenant_after_both() {
+    let own = Verifier { nid: nid(), ..VERIFIER };
+    let keys = set(&[RFC_8037_KEY]);
+    let jwt =
+        |token: &str, keys: &Jwks, now: Timestamp| own.jwt(token, keys, now).map(|n| n.claims().clone());
+    let macaroon = |token: &str, key: [u8; 32], now: Timestamp| {
+        own.macaroon(token, &["mc"], &[key], now).map(|narrowed| narrowed.claims().clone())
+    };
+    let end = NOW.plus_ms(3_600_000);
+    let [ed25519, _, mine] = tokens_of(&claims());
+    assert_eq!(jwt(&ed25519, &keys, NOW), Ok(claims()));
+    assert_eq!(jwt(&ed25519, &Jwks::default(), end.plus_ms(30_000)), Err(TokenFault::Signature));
+    assert_eq!(jwt(&ed25519, &keys, end.plus_ms(30_000)), Err(TokenFault::Expired));
+    assert_eq!(jwt(&ed25519, &keys, end.plus_ms(29_999)), Ok(claims()));
+    assert_eq!(macaroon(&mine, root_key(), NOW), Ok(claims()));
+    assert_eq!(macaroon(&mine, [1; 32], end), Err(TokenFault::Signature));
+    assert_eq!(macaroon(&mine, root_key(), end), Err(TokenFault::Expired));
+
+    let [ed25519, _, mine] = tokens_of(&Claims { nid: None, ..claims() });
+    assert_eq!(jwt(&ed25519, &keys, NOW), Err(TokenFault::OtherTenant));
+    assert_eq!(jwt(&ed25519, &Jwks::default(), NOW), Err(TokenFault::Signature));
+    assert_eq!(macaroon(&mine, root_key(), NOW), Err(TokenFault::OtherTenant));
+    assert_eq!(macaroon(&mine, root_key(), end), Err(TokenFault::Expired));
 }

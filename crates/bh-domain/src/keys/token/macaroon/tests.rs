@@ -82,6 +82,21 @@ fn every_cut_and_every_addition_is_refused() {
 }
 
 #[test]
+fn only_the_shortest_lengths_and_first_party_caveats_are_read() {
+    let good = wire::write(&Macaroon::parse_any(VECTOR).unwrap());
+    let read = |bytes: &[u8]| wire::read("mc", bytes).is_some();
+    let tag_length = good.len() - 33;
+    assert_eq!((good[tag_length], read(&good)), (32, true));
+    let long_length = [&good[..tag_length], &[0x80 | 32, 0], &good[tag_length + 1..]].concat();
+    assert!(!read(&long_length));
+    // A verification id before a caveat's end makes it a third party's.
+    let end = good.len() - 36;
+    assert_eq!(good[end..end + 3], [0, 0, 6]);
+    assert!(!read(&[&good[..end], &[4, 1, 9], &good[end..]].concat()));
+    assert!(!read(&[&[1], &good[1..]].concat()));
+}
+
+#[test]
 fn a_caveat_narrows_and_cannot_be_taken_away() {
     let caveat = Caveat {
         exp: Some(NOW_S + 60),
