@@ -21,7 +21,7 @@ use super::from_object;
 pub use jwk::{Algorithm, Jwk};
 pub use new::NewJwk;
 
-/// The longest source of keys, in bytes of its base64 text.
+/// The longest source of keys in bytes, as base64 and as JSON.
 pub const JWKS_BYTES_MAX: usize = 256 * 1024;
 /// The most keys of one set. A token without a known `kid` is tried against each, so this bounds what junk costs.
 pub const JWKS_KEYS_MAX: usize = 16;
@@ -170,7 +170,11 @@ fn decoded(source: &str) -> Result<Zeroizing<Vec<u8>>, KeyProblem> {
 }
 
 fn read_set(url: usize, json: &[u8], keys: &mut Vec<Jwk>) -> Result<(), JwksError> {
-    let set: KeySet<'_> = from_object(json).ok_or(JwksError::Source { url, problem: KeyProblem::Json })?;
+    let wrong = |problem| JwksError::Source { url, problem };
+    if json.len() > JWKS_BYTES_MAX {
+        return Err(wrong(KeyProblem::TooLong));
+    }
+    let set: KeySet<'_> = from_object(json).ok_or(wrong(KeyProblem::Json))?;
     let mut ids: HashSet<String> = keys.iter().map(|key| key.id().to_owned()).collect();
     for (index, raw) in set.keys.into_iter().enumerate() {
         let wrong = |problem| JwksError::Key { url, key: index, problem };

@@ -106,6 +106,8 @@ fn sources_are_read_in_order_and_named_by_index_when_wrong() {
     ] {
         assert_eq!(read(source), Err(JwksError::Source { url: 1, problem }), "{problem}");
     }
+    let long = Jwks::from_json(&[b' '; JWKS_BYTES_MAX + 1], None).unwrap_err();
+    assert_eq!(long, JwksError::Source { url: 0, problem: KeyProblem::TooLong });
     let same = Err(JwksError::Key { url: 1, key: 0, problem: KeyProblem::SameId });
     assert_eq!(read(&good), same);
     let many: Vec<String> =
