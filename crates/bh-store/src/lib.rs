@@ -10,6 +10,7 @@ mod append;
 mod budgets;
 mod db;
 mod evidence;
+mod keys;
 mod ledger;
 mod migrate;
 mod open;
@@ -29,11 +30,12 @@ use bh_domain::time::Timestamp;
 pub use open::{Access, CONNECTIONS_DEFAULT, OpenFault, Options};
 
 use db::Db;
+use keys::Feed;
 use open::Place;
 
 /// A store on SQLite or PostgreSQL. Clones share its connections.
 #[derive(Clone, Debug)]
-pub struct SqlStore(Arc<Db>);
+pub struct SqlStore(Arc<Db>, Arc<Feed>);
 
 /// Opens the store at a path, `sqlite:PATH` or `postgres://…`; a gateway also creates and migrates it.
 ///
@@ -43,7 +45,7 @@ pub async fn open(url: &str, options: Options) -> Result<SqlStore, OpenFault> {
     let place = Place::parse(url)?;
     let db = Db::open(&place, &options).await?;
     match migrate::run(&db, &place, options.access).await {
-        Ok(()) => Ok(SqlStore(Arc::new(db))),
+        Ok(()) => Ok(SqlStore(Arc::new(db), Arc::new(Feed::new()))),
         Err(fault) => {
             db.close().await;
             Err(fault)
@@ -55,6 +57,7 @@ impl SqlStore {
     /// Waits for calls under way, writes SQLite's log back into its file and closes every connection.
     pub async fn close(&self) {
         self.0.close().await;
+        self.1.close().await;
     }
 
     /// Runs a port method's work, and gives its fault the name of the step.

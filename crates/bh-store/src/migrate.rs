@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -28,6 +28,12 @@ const MIGRATIONS: [Migration; 2] = [
         name: "budget_changes",
         text: include_str!("../migrations/0002_budget_changes.sql"),
         postgres: "",
+    },
+    Migration {
+        version: 3,
+        name: "keys",
+        text: include_str!("../migrations/0003_keys.sql"),
+        postgres: include_str!("../migrations/0003_keys.postgres.sql"),
     },
 ];
 

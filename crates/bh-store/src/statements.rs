@@ -11,6 +11,7 @@ macro_rules! statements {
         pub(crate) const ALL: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
     };
 }
+pub(crate) use statements;
 
 /// Declares statements over many rows, and lists them all.
 macro_rules! bulk_statements {
@@ -21,6 +22,7 @@ macro_rules! bulk_statements {
         pub(crate) static ALL_BULK: &[(&str, &Bulk)] = &[$((stringify!($name), &$name)),+];
     };
 }
+pub(crate) use bulk_statements;
 
 /// A list of evidence: `$1` caller, `$2` model, `$3` kind of decision, `$4` allowed (each null for any), `$5` limit.
 macro_rules! list {

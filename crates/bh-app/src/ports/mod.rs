@@ -1,12 +1,16 @@
 //! What the stories need from outside, as traits. bh-store and bh-adapters implement them; bh-http never sees them.
 
 mod evidence;
+mod keys;
 mod money;
 mod outside;
 
 pub use evidence::{
     Appended, Batch, Checkpoint, Columns, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow,
     Position, Purge, RecordRow, StoredHead, StoredRecord,
+};
+pub use keys::{
+    AuditEvent, Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore, KeyUse,
 };
 pub use money::{
     BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta,

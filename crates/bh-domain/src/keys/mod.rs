@@ -4,6 +4,7 @@ mod base58;
 pub mod filter;
 pub mod format;
 pub mod imported;
+pub mod key;
 pub mod lifetime;
 pub mod mask;
 pub mod permission;

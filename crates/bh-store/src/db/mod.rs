@@ -1,6 +1,7 @@
 //! The one module that knows there are two databases. Everything above it sees statements, values and rows.
 
 mod bulk;
+mod notify;
 mod postgres;
 mod sqlite;
 mod value;
@@ -12,8 +13,9 @@ use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
 use sqlx::{Arguments as _, AssertSqlSafe, SqlSafeStr, Transaction};
 
 pub(crate) use self::bulk::{Bulk, Form, Shape, bulk};
+pub(crate) use self::notify::Heard;
 pub(crate) use self::sqlite::Ownership;
-pub(crate) use self::value::{Row, Value, uuid_text};
+pub(crate) use self::value::{Row, Value, malformed, uuid_text};
 use crate::open::{OpenFault, Options, Place};
 
 /// What stands for "every tenant" where a statement takes a network id.

@@ -92,6 +92,24 @@ impl From<Option<bool>> for Value {
     }
 }
 
+impl From<Option<i64>> for Value {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<Option<Timestamp>> for Value {
+    fn from(value: Option<Timestamp>) -> Self {
+        Self::Int(value.map(|instant| instant.0))
+    }
+}
+
+impl From<Option<[u8; 32]>> for Value {
+    fn from(value: Option<[u8; 32]>) -> Self {
+        Self::Bytes(value.map(|hash| hash.to_vec()))
+    }
+}
+
 impl From<Nid> for Value {
     fn from(value: Nid) -> Self {
         Self::Text(Some(uuid_text(value.0)))
@@ -157,6 +175,10 @@ impl Row {
         self.get(column)
     }
 
+    pub(crate) fn optional_int(&self, column: usize) -> Decoded<Option<i64>> {
+        self.get(column)
+    }
+
     pub(crate) fn count(&self, column: usize) -> Decoded<u64> {
         u64::try_from(self.int(column)?).map_err(|_| malformed(column, "a count"))
     }
@@ -167,6 +189,10 @@ impl Row {
 
     pub(crate) fn time(&self, column: usize) -> Decoded<Timestamp> {
         self.int(column).map(Timestamp)
+    }
+
+    pub(crate) fn optional_time(&self, column: usize) -> Decoded<Option<Timestamp>> {
+        Ok(self.optional_int(column)?.map(Timestamp))
     }
 
     pub(crate) fn text(&self, column: usize) -> Decoded<String> {
@@ -183,6 +209,12 @@ impl Row {
 
     pub(crate) fn hash(&self, column: usize) -> Decoded<[u8; 32]> {
         self.bytes(column)?.try_into().map_err(|_| malformed(column, "a hash"))
+    }
+
+    pub(crate) fn optional_hash(&self, column: usize) -> Decoded<Option<[u8; 32]>> {
+        let bytes: Option<Vec<u8>> = self.get(column)?;
+        let hash = bytes.map(|bytes| bytes.try_into().map_err(|_| malformed(column, "a hash")));
+        hash.transpose()
     }
 
     pub(crate) fn nid(&self, column: usize) -> Decoded<Nid> {

@@ -51,6 +51,11 @@ impl Fixture {
         }
     }
 
+    /// The number that a query answers with.
+    pub(crate) async fn count(&self, query: &'static str) -> u64 {
+        self.store.0.fetch(&system(), query, Vec::new()).await.unwrap()[0].count(0).unwrap()
+    }
+
     /// Appends records to one tenant whose head is at `from_seq`.
     pub(crate) async fn append(&self, records: Vec<RecordRow>) -> Appended {
         self.store.append(Arc::new(batch(records))).await.unwrap()

@@ -21,10 +21,6 @@ const DAY: &str = "2026-10-12";
 const SEEN_BEFORE: Timestamp = Timestamp(1_000);
 
 impl Fixture {
-    async fn rows(&self, count: &'static str) -> u64 {
-        self.store.0.fetch(&system(), count, Vec::new()).await.unwrap()[0].count(0).unwrap()
-    }
-
     async fn budget_of(&self, process: u128, window: &str, id: u64) -> BudgetWindow {
         let owner = if window == SESSION_WINDOW {
             Owner::Session { caller: "web".to_owned(), id: "s".to_owned() }
@@ -86,8 +82,8 @@ on_both_stores! {
             let kept = if over { NanoUsd::ZERO } else { NanoUsd(10) };
             assert_eq!(fixture.unsettled(budget).await, kept, "{window}");
         }
-        assert_eq!(fixture.rows("SELECT COUNT(*) FROM holders").await, 3, "process 1 has leases, 3 died just now");
-        assert_eq!(fixture.rows("SELECT COUNT(*) FROM budget_changes").await, 2, "those of 3 and 4");
+        assert_eq!(fixture.count("SELECT COUNT(*) FROM holders").await, 3, "process 1 has leases, 3 died just now");
+        assert_eq!(fixture.count("SELECT COUNT(*) FROM budget_changes").await, 2, "those of 3 and 4");
         assert_eq!(store.forget_dead(DAY.to_owned(), SEEN_BEFORE).await.unwrap(), 0, "nothing is left to forget");
     }
 }

@@ -5,6 +5,7 @@ mod durability;
 mod evidence;
 mod fixture;
 mod housekeeping;
+mod keys;
 mod opening;
 mod plans;
 mod tenants;

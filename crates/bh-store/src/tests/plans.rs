@@ -3,30 +3,49 @@
 use bh_testkit::on_both_stores;
 
 use super::fixture::Fixture;
-use crate::db::{Form, Value};
-use crate::statements::{ALL, ALL_BULK};
+use crate::db::{Bulk, Form, Value};
+use crate::keys::statements::{beside, imported, issued};
+use crate::statements;
+
+/// Every statement and its name.
+fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [statements::ALL, beside::ALL, issued::ALL, imported::ALL].into_iter().flatten().copied()
+}
+
+/// Every bulk statement and its name.
+fn bulks() -> impl Iterator<Item = (&'static str, &'static Bulk)> {
+    [statements::ALL_BULK, beside::ALL_BULK, issued::ALL_BULK, imported::ALL_BULK]
+        .into_iter()
+        .flatten()
+        .copied()
+}
 
 /// Statements whose answer is a whole table, and one that once an hour keeps its table from growing.
 const WHOLE_TABLES: [&str; 4] =
     ["MIGRATIONS_APPLIED", "TENANTS_EVERYWHERE", "HEADS_EVERYWHERE", "FORGET_LEASES"];
 
-/// PostgreSQL cannot tell the types of rows that are not inserted as they are.
-fn heads(rows: usize) -> Vec<Value> {
-    let row =
-        || [Value::Text(None), Value::Int(None), Value::Int(None), Value::Bytes(None), Value::Bytes(None)];
-    (0..rows).flat_map(|_| row()).collect()
+/// Parameters of as many rows as a statement takes, for those that are not inserted as they are: PostgreSQL cannot tell
+/// their types.
+fn sample(name: &str, rows: usize) -> Vec<Value> {
+    let (text, int, bytes) = (Value::Text(None), Value::Int(None), Value::Bytes(None));
+    let row = match name {
+        "ADVANCE_HEADS" => vec![text, int.clone(), int, bytes.clone(), bytes],
+        "TOUCH" => vec![text.clone(), text, int],
+        _ => Vec::new(),
+    };
+    (0..rows).flat_map(|_| row.clone()).collect()
 }
 
 on_both_stores! {
     async fn every_statement_can_be_prepared(kind) {
         let fixture = Fixture::new(kind).await;
-        for (name, text) in ALL {
+        for (name, text) in singles() {
             fixture.store.0.prepare(text, &[]).await.unwrap_or_else(|e| panic!("{name}: {e}"));
         }
-        for (name, bulk) in ALL_BULK {
+        for (name, bulk) in bulks() {
             for (size, text) in bulk.texts(fixture.store.0.form()).iter().enumerate() {
                 // On PostgreSQL the sizes are powers of two; SQLite asks for no types.
-                let sample = if *name == "ADVANCE_HEADS" { heads(1 << size) } else { Vec::new() };
+                let sample = sample(name, 1 << size);
                 fixture.store.0.prepare(text, &sample).await.unwrap_or_else(|e| panic!("{name}: {e}"));
             }
         }
@@ -36,17 +55,77 @@ on_both_stores! {
 #[tokio::test]
 async fn no_statement_reads_a_whole_table_that_grows() {
     let fixture = Fixture::new(bh_testkit::Store::Sqlite).await;
-    let singles = ALL.iter().map(|(name, text)| (*name, *text));
-    let bulks = ALL_BULK
-        .iter()
-        .flat_map(|(name, bulk)| bulk.texts(Form::Padded).iter().map(move |text| (*name, text.as_str())));
-    for (name, text) in singles.chain(bulks).filter(|(name, _)| !WHOLE_TABLES.contains(name)) {
+    let bulks = bulks()
+        .flat_map(|(name, bulk)| bulk.texts(Form::Padded).iter().map(move |text| (name, text.as_str())));
+    for (name, text) in singles().chain(bulks).filter(|(name, _)| !WHOLE_TABLES.contains(name)) {
         for step in fixture.store.0.explain(text).await.unwrap() {
             let scanned = step.strip_prefix("SCAN ").unwrap_or_default();
             // `v` and constant rows are the statement's own parameters.
             let growing = !scanned.is_empty() && scanned != "v" && !scanned.contains("ROW");
             assert!(!growing, "{name}: {step}\n{text}");
             assert!(!step.contains("TEMP B-TREE FOR ORDER BY"), "{name} sorts: {step}\n{text}");
+        }
+    }
+}
+
+/// Lists of keys, and the index that each is a range of.
+const KEY_LISTS: [(&str, &str); 8] = [
+    (issued::NEWEST, "api_keys_by_time"),
+    (issued::NEWEST_ACTIVE, "api_keys_by_status"),
+    (issued::NEWEST_REVOKED, "api_keys_by_status"),
+    (issued::NEWEST_EXPIRED, "api_keys_by_status"),
+    (issued::NEWEST_OF_ACTOR, "api_keys_by_actor"),
+    (imported::NEWEST_ACTIVE_OF_ACTOR, "imported_api_keys_by_actor"),
+    (imported::NEWEST_REVOKED_OF_ACTOR, "imported_api_keys_by_actor"),
+    (imported::NEWEST_EXPIRED_OF_ACTOR, "imported_api_keys_by_actor"),
+];
+
+#[tokio::test]
+async fn a_list_of_keys_is_one_range_of_one_index() {
+    let fixture = Fixture::new(bh_testkit::Store::Sqlite).await;
+    for (text, index) in KEY_LISTS {
+        let steps = fixture.store.0.explain(text).await.unwrap();
+        let [step] = &steps[..] else { panic!("{steps:?}\n{text}") };
+        let range = step.contains(&format!("USING INDEX {index} (")) && step.contains("(created_ms,key_id)<");
+        assert!(range, "{step}\n{text}");
+    }
+}
+
+/// Keys of many tenants, as PostgreSQL's planner would meet them.
+const MANY_KEYS: &str = "INSERT INTO api_keys (nid, key_id, name, actor_id, scopes, metadata, status, enabled, \
+    visibility, created_ms, updated_ms, expires_ms, allowed_cidrs, extras, revision, version) \
+    SELECT 'tenant-' || n % 50, 'key-' || n, 'k', 'actor-' || n % 977, '[]', '{}', 1 + n / 7 % 2, 1, 1, n, n, \
+    n + 1000, '[]', '{}', 1, 1 FROM generate_series(1, 30000) AS n; ANALYZE api_keys";
+
+#[tokio::test]
+async fn postgresql_reads_keys_by_index_and_sorts_none_of_them() {
+    let fixture = Fixture::new(bh_testkit::Store::Postgres).await;
+    let database = fixture.database.as_ref().unwrap();
+    assert_eq!(database.sql(MANY_KEYS), "");
+    let plan = |text: &str, args: &str| {
+        let script = format!(
+            "SET plan_cache_mode = force_generic_plan; PREPARE asked AS {text}; EXPLAIN (COSTS OFF) EXECUTE asked({args})"
+        );
+        database.sql(&script)
+    };
+    let place = "'tenant-7', 500, 'key-9', 50";
+    let lists = [
+        (issued::NEWEST, place.to_owned()),
+        (issued::NEWEST_ACTIVE, format!("{place}, 100")),
+        (issued::NEWEST_REVOKED, place.to_owned()),
+        (issued::NEWEST_EXPIRED, format!("{place}, 100")),
+        (issued::NEWEST_OF_ACTOR, format!("{place}, 'actor-7'")),
+        (issued::NEWEST_ACTIVE_OF_ACTOR, format!("{place}, 'actor-7', 100")),
+    ];
+    for (text, args) in lists {
+        let plan = plan(text, &args);
+        assert!(plan.contains("Index Scan") && !plan.contains("Seq Scan"), "{plan}\n{text}");
+        assert!(!plan.contains("Sort"), "{plan}\n{text}");
+    }
+    for (bulk, args) in [(&issued::KEYS, "'tenant-7', 'key-7'"), (&issued::BY_REQUEST, "'tenant-7', 'r-7'")] {
+        for (text, rows) in bulk.texts(Form::Exact).iter().zip([1, 2, 4, 8, 16, 32, 64]) {
+            let plan = plan(text, &vec![args; rows].join(", "));
+            assert!(plan.contains("Index") && !plan.contains("Seq Scan on api_keys"), "{plan}\n{text}");
         }
     }
 }

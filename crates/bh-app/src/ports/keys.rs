@@ -1,0 +1,221 @@
+//! Keys, denied tokens and the audit trail as the stories see them.
+//!
+//! Every change writes its rows, the tenant's number of live keys and one audit event in one transaction. Whoever changes
+//! a key reads it, decides, and asks the store to replace it where its revision is still the one that was read.
+
+use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind};
+use bh_domain::keys::verdict::KeyStatus;
+use bh_domain::tenant::{Nid, Scope};
+use bh_domain::time::Timestamp;
+use tokio::sync::broadcast;
+use uuid::Uuid;
+
+use super::StoreResult;
+
+/// The most keys that one call inserts.
+pub const INSERT_MANY_MAX: usize = 1_000;
+
+/// What became of a key that was to be inserted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is stored.
+    Created,
+    /// Its `request_id` has made this key before; nothing was stored.
+    Replayed(Box<Key>),
+    /// Another key of its kind has its id; nothing was stored.
+    Exists,
+    /// The tenant has as many live keys as it may; nothing was stored.
+    QuotaExceeded {
+        /// How many live keys it has.
+        used: u64,
+    },
+}
+
+/// Which keys a list wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    /// Whose.
+    pub actor_id: Option<String>,
+    /// In which state at `now`.
+    pub status: Option<KeyStatus>,
+    /// What tells active keys from expired ones.
+    pub now: Timestamp,
+}
+
+/// A key that was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyUse {
+    /// Whose key.
+    pub nid: Nid,
+    /// Which kind.
+    pub kind: KeyKind,
+    /// Which key.
+    pub key_id: KeyId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Tokens that are refused although their signature is good, until they would have ended anyway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Tenant.
+    pub nid: Nid,
+    /// What is denied: a token's id, or a key's, for all tokens derived from it. At most 255 bytes.
+    pub subject: String,
+    /// Denied before this instant.
+    pub until: Timestamp,
+}
+
+/// Who did what to which object. Digests are of the object's row before and after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEvent {
+    /// A UUID of version 7: events are listed in its order.
+    pub id: Uuid,
+    /// When.
+    pub at: Timestamp,
+    /// What was done, as a stable word: `key.revoked`.
+    pub action: String,
+    /// To what.
+    pub object: String,
+    /// By whom.
+    pub actor: String,
+    /// In which role.
+    pub role: String,
+    /// SHA-256 of what was there before.
+    pub before_digest: Option<[u8; 32]>,
+    /// SHA-256 of what is there now.
+    pub after_digest: Option<[u8; 32]>,
+    /// What else there is to say; never a secret.
+    pub detail: JsonObject,
+}
+
+/// What of the keys kept in memory may not be true any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyChange {
+    /// One key was made, changed or removed.
+    Key {
+        /// Tenant.
+        nid: Nid,
+        /// Key, of either kind.
+        key_id: KeyId,
+    },
+    /// Many keys of a tenant.
+    Tenant(Nid),
+    /// Tokens are denied from now on.
+    Denied(Denial),
+    /// Anything: changes may have been missed. Read denials again, too.
+    Everything,
+}
+
+/// Changes that were made since this value was made, by this process and others, in order.
+#[derive(Debug)]
+pub struct KeyChanges(broadcast::Receiver<KeyChange>);
+
+impl KeyChanges {
+    /// Changes as they are sent.
+    #[must_use]
+    pub fn new(receiver: broadcast::Receiver<KeyChange>) -> Self {
+        Self(receiver)
+    }
+
+    /// Waits for the next change; `None` once the store is closed. Whoever is too slow to take them one by one is told
+    /// [`KeyChange::Everything`]. May be dropped while it waits; nothing is lost by that.
+    pub async fn next(&mut self) -> Option<KeyChange> {
+        match self.0.recv().await {
+            Ok(change) => Some(change),
+            Err(broadcast::error::RecvError::Lagged(_)) => Some(KeyChange::Everything),
+            Err(broadcast::error::RecvError::Closed) => None,
+        }
+    }
+}
+
+/// The keys of all tenants.
+///
+/// A [`Scope`] must be one tenant's unless a method says otherwise. With a scope that reaches everywhere, reads find
+/// nothing and changes are a fault.
+pub trait KeyStore: Send + Sync + 'static {
+    /// Keys by id, in no order; an unknown id is absent.
+    fn keys(&self, scope: Scope, kind: KeyKind, ids: Vec<KeyId>) -> StoreResult<Vec<Key>>;
+    /// Inserts a key if the tenant has fewer than `max` live ones of both kinds together (`None` for any number).
+    fn insert(&self, scope: Scope, key: Key, max: Option<u64>, event: AuditEvent) -> StoreResult<Inserted>;
+    /// Inserts at most [`INSERT_MANY_MAX`] imported keys, each with its event, in one transaction, each decided on its
+    /// own and in order: what does not fit under `max` any more is refused. One answer for each key.
+    fn insert_many(
+        &self,
+        scope: Scope,
+        keys: Vec<(Key, AuditEvent)>,
+        max: Option<u64>,
+    ) -> StoreResult<Vec<Inserted>>;
+    /// Replaces a key whose revision is still `expected_revision`; the row then has the next one. What others change
+    /// meanwhile stays as it is: `last_used` and `credits`. Who made it and when stays as well: `created`,
+    /// `request_id`, `token_prefix`, `version` and `secret_digest`.
+    fn replace(&self, scope: Scope, key: Key, expected_revision: u64, event: AuditEvent)
+    -> StoreResult<bool>;
+    /// Replaces `old` as [`KeyStore::replace`] does and inserts `new` beside it, both or neither. Credits that the
+    /// stored row of `old` has left move to `new`.
+    fn rotate(
+        &self,
+        scope: Scope,
+        new: Key,
+        old: Key,
+        expected_revision: u64,
+        event: AuditEvent,
+    ) -> StoreResult<bool>;
+    /// Removes a key for good; `false` when there is none.
+    fn delete(&self, scope: Scope, kind: KeyKind, key_id: KeyId, event: AuditEvent) -> StoreResult<bool>;
+    /// Keys in order of (created, id), newest first, after a place.
+    fn list(
+        &self,
+        scope: Scope,
+        kind: KeyKind,
+        filter: KeyFilter,
+        after: Option<(Timestamp, KeyId)>,
+        limit: u32,
+    ) -> StoreResult<Vec<Key>>;
+    /// Remembers when keys were last used, each only if that is on a later day than the one remembered. For the job that
+    /// collects uses: its scope reaches everywhere, or only its own tenant's uses count.
+    fn touch(&self, scope: Scope, uses: Vec<KeyUse>) -> StoreResult<()>;
+    /// Takes credits from a key, never below zero. What is left; `None` when there are fewer than that, when the key
+    /// has any number, or when there is no such key.
+    fn spend_credits(
+        &self,
+        scope: Scope,
+        kind: KeyKind,
+        key_id: KeyId,
+        cost: u64,
+    ) -> StoreResult<Option<i64>>;
+    /// Sets a key's credits; `None` for any number. `false` when there is no such key.
+    fn set_credits(
+        &self,
+        scope: Scope,
+        kind: KeyKind,
+        key_id: KeyId,
+        credits: Option<i64>,
+        event: AuditEvent,
+    ) -> StoreResult<bool>;
+    /// How many live keys of both kinds the tenant has, as counted.
+    fn live_keys(&self, scope: Scope) -> StoreResult<u64>;
+
+    /// Denies tokens; a denial is never shortened.
+    fn deny(&self, scope: Scope, subject: String, until: Timestamp, event: AuditEvent) -> StoreResult<()>;
+    /// Every denial that holds at `now`. System jobs only.
+    fn denials_everywhere(&self, scope: Scope, now: Timestamp) -> StoreResult<Vec<Denial>>;
+    /// Removes denials that ended before an instant; how many. System jobs only.
+    fn forget_denials(&self, scope: Scope, before: Timestamp) -> StoreResult<u64>;
+
+    /// A tenant's audit events, newest first, after the one with this id.
+    fn audit_events(&self, scope: Scope, after: Option<Uuid>, limit: u32) -> StoreResult<Vec<AuditEvent>>;
+    /// All tenants' audit events, oldest first, after the one with this id. Operators and system jobs only. An event
+    /// is seen once its change is durable, which may be after a younger one was: whoever follows the trail asks again
+    /// from a little before the last one seen.
+    fn audit_events_everywhere(
+        &self,
+        scope: Scope,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> StoreResult<Vec<(Nid, AuditEvent)>>;
+
+    /// Changes from now on. On PostgreSQL a change made by any process arrives, and [`KeyChange::Everything`] whenever
+    /// listening starts, at first and after each lost connection. To be called on the runtime.
+    fn key_changes(&self) -> KeyChanges;
+}

@@ -1,0 +1,247 @@
+//! Every statement about keys, as in [`crate::statements`]. The two tables of keys have the same statements.
+
+use crate::db::Bulk;
+
+/// The columns that both tables have, in the order of `row::shared`.
+macro_rules! shared {
+    () => {
+        "nid, key_id, name, actor_id, scopes, metadata, status, enabled, visibility, created_ms, updated_ms, \
+         expires_ms, last_used_ms, rate_limit_quota, rate_limit_window_s, allowed_cidrs, revocation_reason, \
+         revocation_description, request_id, extras, credits, revision"
+    };
+}
+
+/// How many of tenant `$1`'s keys are not revoked.
+macro_rules! live {
+    () => {
+        "(SELECT COUNT(*) FROM api_keys WHERE nid = $1 AND status = 1) \
+         + (SELECT COUNT(*) FROM imported_api_keys WHERE nid = $1 AND status = 1)"
+    };
+}
+
+/// The columns of an event, in the order of `audit::values`.
+macro_rules! event {
+    () => {
+        "nid, id, at_ms, action, object, actor, role, before_digest, after_digest, detail"
+    };
+}
+
+/// A list of tenant `$1`'s keys, newest first: `$2`/`$3` before this place, `$4` limit.
+macro_rules! list {
+    ($table:literal, $more:literal, $which:literal) => {
+        concat!(
+            "SELECT ",
+            shared!(),
+            ", ",
+            $more,
+            " FROM ",
+            $table,
+            " WHERE nid = $1",
+            $which,
+            " AND (created_ms, key_id) < ($2, $3) ORDER BY created_ms DESC, key_id DESC LIMIT $4"
+        )
+    };
+}
+
+/// Lists of one table by state: `$5` the actor where one is asked for, then the instant where it matters.
+pub(crate) struct Lists {
+    pub(crate) any: &'static str,
+    pub(crate) active: &'static str,
+    pub(crate) revoked: &'static str,
+    pub(crate) expired: &'static str,
+}
+
+/// The statements of one table of keys.
+pub(crate) struct Table {
+    pub(crate) keys: &'static Bulk,
+    pub(crate) by_request: &'static Bulk,
+    pub(crate) add: &'static Bulk,
+    pub(crate) state: &'static str,
+    pub(crate) credits: &'static str,
+    pub(crate) replace: &'static str,
+    pub(crate) delete: &'static str,
+    pub(crate) touch: &'static Bulk,
+    pub(crate) spend: &'static str,
+    pub(crate) set_credits: &'static str,
+    pub(crate) lists: Lists,
+    pub(crate) lists_of_actor: Lists,
+}
+
+/// Declares the statements of a table: its name, what to insert and to read beyond the columns both have, and how many
+/// columns an inserted row has.
+macro_rules! key_statements {
+    ($table:literal, $added:literal, $read:literal, $columns:literal) => {
+        use crate::db::{Bulk, bulk};
+        use crate::statements::{bulk_statements, statements};
+
+        statements! {
+            /// The stored state of key `$2`, if it is still at revision `$3`.
+            STATE = concat!("SELECT status FROM ", $table, " WHERE nid = $1 AND key_id = $2 AND revision = $3");
+            /// The credits of a key.
+            CREDITS = concat!("SELECT credits FROM ", $table, " WHERE nid = $1 AND key_id = $2");
+            /// Replaces what a change may change in key `$2`, if it is still at revision `$3`.
+            REPLACE = concat!(
+                "UPDATE ", $table, " SET name = $4, actor_id = $5, scopes = $6, metadata = $7, status = $8, \
+                 enabled = $9, visibility = $10, updated_ms = $11, expires_ms = $12, rate_limit_quota = $13, \
+                 rate_limit_window_s = $14, allowed_cidrs = $15, revocation_reason = $16, \
+                 revocation_description = $17, extras = $18, revision = revision + 1 \
+                 WHERE nid = $1 AND key_id = $2 AND revision = $3"
+            );
+            /// Removes a key, and tells in which state it was.
+            DELETE = concat!("DELETE FROM ", $table, " WHERE nid = $1 AND key_id = $2 RETURNING status");
+            /// Takes `$3` credits, if there are as many, and tells what is left.
+            SPEND = concat!(
+                "UPDATE ", $table, " SET credits = credits - $3 \
+                 WHERE nid = $1 AND key_id = $2 AND credits >= $3 RETURNING credits"
+            );
+            /// Sets a key's credits.
+            SET_CREDITS = concat!("UPDATE ", $table, " SET credits = $3 WHERE nid = $1 AND key_id = $2");
+
+            /// Keys of any state.
+            NEWEST = list!($table, $read, "");
+            /// Keys active at `$5`.
+            NEWEST_ACTIVE = list!($table, $read, " AND status = 1 AND (expires_ms IS NULL OR expires_ms > $5)");
+            /// Revoked keys.
+            NEWEST_REVOKED = list!($table, $read, " AND status = 2");
+            /// Keys expired at `$5`.
+            NEWEST_EXPIRED = list!($table, $read, " AND status = 1 AND expires_ms <= $5");
+            /// Keys of actor `$5`. Here and below, the sign keeps a state from being looked up instead of the actor.
+            NEWEST_OF_ACTOR = list!($table, $read, " AND actor_id = $5");
+            /// Keys of actor `$5` active at `$6`.
+            NEWEST_ACTIVE_OF_ACTOR = list!(
+                $table, $read, " AND actor_id = $5 AND +status = 1 AND (expires_ms IS NULL OR expires_ms > $6)"
+            );
+            /// Revoked keys of actor `$5`.
+            NEWEST_REVOKED_OF_ACTOR = list!($table, $read, " AND actor_id = $5 AND +status = 2");
+            /// Keys of actor `$5` expired at `$6`.
+            NEWEST_EXPIRED_OF_ACTOR =
+                list!($table, $read, " AND actor_id = $5 AND +status = 1 AND expires_ms <= $6");
+        }
+
+        bulk_statements! {
+            /// Keys by tenant and id.
+            KEYS = bulk!(
+                List,
+                concat!(
+                    "SELECT ", shared!(), ", ", $read, " FROM ", $table, " WHERE (nid, key_id) IN (VALUES "
+                ),
+                2,
+                ")"
+            );
+            /// Keys by tenant and the request that made them. The first condition admits the index, which only has
+            /// such keys.
+            BY_REQUEST = bulk!(
+                List,
+                concat!(
+                    "SELECT ", shared!(), ", ", $read, " FROM ", $table,
+                    " WHERE request_id IS NOT NULL AND (nid, request_id) IN (VALUES "
+                ),
+                2,
+                ")"
+            );
+            /// Keys that are not there yet.
+            ADD = bulk!(
+                Insert,
+                concat!("INSERT INTO ", $table, " (", shared!(), $added, ")"),
+                $columns,
+                " ON CONFLICT DO NOTHING"
+            );
+            /// Keys that were used: tenant, id, instant. Only a later day is remembered.
+            TOUCH = bulk!(
+                List,
+                concat!("UPDATE ", $table, " SET last_used_ms = v.column3 FROM (VALUES "),
+                3,
+                concat!(
+                    ") AS v WHERE ", $table, ".nid = v.column1 AND ", $table, ".key_id = v.column2 AND (",
+                    $table, ".last_used_ms IS NULL OR ", $table,
+                    ".last_used_ms / 86400000 < v.column3 / 86400000)"
+                )
+            );
+        }
+
+        pub(crate) static TABLE: super::Table = super::Table {
+            keys: &KEYS,
+            by_request: &BY_REQUEST,
+            add: &ADD,
+            state: STATE,
+            credits: CREDITS,
+            replace: REPLACE,
+            delete: DELETE,
+            touch: &TOUCH,
+            spend: SPEND,
+            set_credits: SET_CREDITS,
+            lists: super::Lists {
+                any: NEWEST,
+                active: NEWEST_ACTIVE,
+                revoked: NEWEST_REVOKED,
+                expired: NEWEST_EXPIRED,
+            },
+            lists_of_actor: super::Lists {
+                any: NEWEST_OF_ACTOR,
+                active: NEWEST_ACTIVE_OF_ACTOR,
+                revoked: NEWEST_REVOKED_OF_ACTOR,
+                expired: NEWEST_EXPIRED_OF_ACTOR,
+            },
+        };
+    };
+}
+
+/// Keys that were minted here.
+pub(crate) mod issued {
+    key_statements!(
+        "api_keys",
+        ", token_prefix, version, secret_digest",
+        "token_prefix, version, secret_digest",
+        25
+    );
+}
+
+/// Keys that were brought along.
+pub(crate) mod imported {
+    key_statements!("imported_api_keys", "", "NULL, CAST(0 AS BIGINT), NULL", 22);
+}
+
+/// What belongs to no table of keys.
+pub(crate) mod beside {
+    use crate::db::{Bulk, bulk};
+    use crate::statements::{bulk_statements, statements};
+
+    statements! {
+        /// Adds to a tenant's number of live keys, and holds its row until the transaction ends. No row: it is to be
+        /// counted first.
+        ADD_LIVE = "UPDATE key_counts SET live = live + $2 WHERE nid = $1 RETURNING live";
+        /// Counts a tenant's live keys for the first time.
+        COUNT_FIRST = concat!(
+            "INSERT INTO key_counts (nid, live) SELECT $1, ", live!(), " WHERE true ON CONFLICT (nid) DO NOTHING"
+        );
+        /// How many live keys a tenant has, as noted.
+        LIVE = "SELECT live FROM key_counts WHERE nid = $1";
+        /// How many live keys a tenant has.
+        COUNT_LIVE = concat!("SELECT ", live!());
+        /// Both, in one state.
+        COMPARE_LIVE = concat!("SELECT live, ", live!(), " FROM key_counts WHERE nid = $1");
+        /// Notes `$3` live keys where `$2` were noted.
+        CORRECT_LIVE = "UPDATE key_counts SET live = $3 WHERE nid = $1 AND live = $2";
+
+        /// Denies a subject until an instant, or longer if it was denied for longer.
+        DENY = "INSERT INTO token_denials (nid, subject, until_ms) VALUES ($1, $2, $3) ON CONFLICT (nid, subject) \
+            DO UPDATE SET until_ms = excluded.until_ms WHERE token_denials.until_ms < excluded.until_ms";
+        /// Denials that end after an instant.
+        DENIALS_EVERYWHERE = "SELECT nid, subject, until_ms FROM token_denials WHERE until_ms > $1";
+        /// Removes denials that ended before an instant.
+        FORGET_DENIALS = "DELETE FROM token_denials WHERE until_ms < $1";
+
+        /// A tenant's events before event `$2`, newest first.
+        EVENTS_NEWEST = concat!(
+            "SELECT ", event!(), " FROM audit_events WHERE nid = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
+        );
+        /// All tenants' events after event `$1`, oldest first.
+        EVENTS_EVERYWHERE =
+            concat!("SELECT ", event!(), " FROM audit_events WHERE id > $1 ORDER BY id, nid LIMIT $2");
+    }
+
+    bulk_statements! {
+        /// Events.
+        ADD_EVENTS = bulk!(Insert, concat!("INSERT INTO audit_events (", event!(), ")"), 10, "");
+    }
+}
