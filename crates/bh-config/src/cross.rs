@@ -1,11 +1,15 @@
 //! What no single setting can tell: names and keys used twice, references to things that don't exist, contradictions.
 
+mod hosts;
+
 use std::collections::HashMap;
 
 use crate::check::Finding;
 use crate::path::Path;
 use crate::problem::nearest;
-use crate::schema::{AdminAuth, ApiFamily, Caller, Candidate, Config, Gateway, IdentifyBy, Retry};
+use crate::schema::{
+    AdminAuth, ApiFamily, Caller, Candidate, Config, Credentials, Gateway, IdentifyBy, Retry,
+};
 use crate::yaml::node::Node;
 
 /// The longest pause between two attempts (Talon dossier §4.6).
@@ -22,6 +26,7 @@ pub(crate) fn check(config: &Config, tree: &Node) -> Vec<Finding> {
     cross.keys();
     cross.tenants();
     cross.networks();
+    cross.owners();
     if let Some(gateway) = &config.gateway {
         cross.callers(gateway);
         cross.providers(gateway);
@@ -44,6 +49,13 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
         warnings.push(format!("gateway.default_policy.require_caller_id is false: calls without a key are served ({count} callers)"));
     }
     warnings
+}
+
+/// What is wrong with `credentials.clock_skew`, in the configuration or in an overlay.
+pub(crate) fn skew(credentials: Option<&Credentials>, tree: &Node) -> Option<Finding> {
+    let skew = credentials?.clock_skew.as_ref().filter(|skew| skew.0.as_secs() > CLOCK_SKEW_MAX_S);
+    let path = Path::of_keys(&["credentials", "clock_skew"]);
+    skew.map(|_| Finding::new(tree.origin_near(&path), path.to_string(), "at most 10m".to_owned()))
 }
 
 struct Cross<'c> {
@@ -72,10 +84,7 @@ impl<'c> Cross<'c> {
         if url.is_some_and(|url| !url.starts_with("postgres") && !url.starts_with("sqlite")) {
             self.say("store.url", "expected postgres://... or sqlite://...");
         }
-        let skew = self.config.credentials.as_ref().and_then(|c| c.clock_skew.as_ref());
-        if skew.is_some_and(|skew| skew.0.as_secs() > CLOCK_SKEW_MAX_S) {
-            self.say("credentials.clock_skew", "at most 10m");
-        }
+        self.findings.extend(skew(self.config.credentials.as_ref(), self.tree));
         if self.config.evidence.checkpoint_interval.0.is_zero() {
             self.say("evidence.checkpoint_interval", "must be longer than 0s");
         }
@@ -238,47 +247,6 @@ impl<'c> Cross<'c> {
             for candidate in candidates {
                 self.known_provider(gateway, &candidate.provider, &place.to_string());
                 self.recordable(candidate.model.as_deref().unwrap_or_default(), &place.to_string());
-            }
-        }
-    }
-
-    fn tenants(&mut self) {
-        let mut ids: HashMap<&str, usize> = HashMap::new();
-        let mut hosts: HashMap<&str, usize> = HashMap::new();
-        for (index, tenant) in self.config.tenants.iter().enumerate() {
-            if let Some(first) = ids.insert(tenant.id.0.as_str(), index) {
-                self.say(
-                    &format!("tenants[{index}].id"),
-                    format!("the id `{}` is taken by tenants[{first}]", tenant.id),
-                );
-            }
-            for (at, host) in tenant.hostnames.iter().enumerate() {
-                if let Some(first) = hosts.insert(&host.0, index) {
-                    let message = format!("the host name `{host}` is taken by tenants[{first}]");
-                    self.say(&format!("tenants[{index}].hostnames[{at}]"), message);
-                }
-            }
-        }
-    }
-
-    /// Seed 003: two entries that normalise to one host name refuse the start.
-    fn networks(&mut self) {
-        let Some(tenancy) = &self.config.multitenancy else { return };
-        let mut hosts: HashMap<&str, usize> = HashMap::new();
-        let mut overlays: HashMap<uuid::Uuid, (usize, Option<&str>)> = HashMap::new();
-        for (index, network) in tenancy.networks.iter().enumerate() {
-            let path = format!("multitenancy.networks[{index}]");
-            if let Some(first) = hosts.insert(&network.hostname.0, index) {
-                let message = format!("the same host name as networks[{first}], once both are normalised");
-                self.say(&format!("{path}.hostname"), message);
-            }
-            let overlay = network.config_path.as_deref();
-            let (first, other) = *overlays.entry(network.id.0).or_insert((index, overlay));
-            if other != overlay {
-                self.say(
-                    &format!("{path}.config_path"),
-                    format!("networks[{first}] gives the same id another overlay"),
-                );
             }
         }
     }

@@ -21,6 +21,7 @@ mod refs;
 pub mod schema;
 mod secret;
 mod shape;
+mod tenancy;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -29,14 +30,15 @@ mod yaml;
 pub use default_file::{default_yaml, json_schema};
 pub use env::{ALIASES, Alias, ENV_ADMIN_NAME, Target};
 pub use explain::{Explanation, Layer, Say, TENANT_BASES, UnknownSetting};
-pub use load::{Inactive, Loaded, Origins, ReadFile, SourceFile, Sources, load};
+pub use load::{Inactive, Loaded, Origins, ReadFile, SourceFile, Sources, load, reload};
 pub use overlay::KEY_ALIASES;
 pub use path::{Path, Step};
 pub use prices::{DEFAULT_PRICES_YAML, Prices};
 pub use problem::{PROBLEMS_MAX, Problem};
 pub use schema::Config;
 pub use secret::{MASK, Secret, SecretUrl};
+pub use tenancy::{Overlay, Overlays};
 pub use text::{
-    Cidr, DataTier, GoDuration, HeaderName, Hostname, HttpUrl, KeyPrefix, Label, ListenAddress, Money,
-    NetworkId, TenantId, TimeZoneName,
+    Cidr, DataTier, GoDuration, HeaderName, Hostname, HttpUrl, Instant, KeyPrefix, Label, ListenAddress,
+    Money, NetworkId, TenantId, TimeZoneName,
 };

@@ -12,8 +12,9 @@ use crate::path::Path;
 use crate::prices::{self, Prices};
 use crate::problem::{Origin, PROBLEMS_MAX, Problem};
 use crate::refs;
-use crate::schema::{Config, PriceFile};
+use crate::schema::{Config, PriceFile, TenantKeys};
 use crate::shape;
+use crate::tenancy::{self, Loading, Overlays};
 use crate::yaml::node::Node;
 use crate::yaml::parse;
 use crate::yaml::typed::Misfit;
@@ -79,6 +80,10 @@ pub struct Loaded {
     pub config: Config,
     /// Prices: the built-in table, the file of `pricing.file`, and what stands under `pricing`.
     pub prices: Prices,
+    /// Settings of the key API for tenants without an overlay.
+    pub keys: Box<TenantKeys>,
+    /// Settings of the key API for the others.
+    pub overlays: Overlays,
     /// Where each value came from. Only `explain` needs it; a server lets go of it ([`Loaded::without_origins`]).
     pub origins: Origins,
     /// Whether the file or the environment gives callers default caps, be they those that are built in.
@@ -137,8 +142,19 @@ fn name_source(origin: Origin, file: &str, vars: &[String]) -> String {
 ///
 /// # Errors
 /// Every problem found, up to [`PROBLEMS_MAX`], in the order of the file. Problems between settings are looked for
-/// once each setting is sound by itself.
+/// once each setting is sound by itself, and those in tenants' overlays once the configuration is.
 pub fn load(sources: Sources<'_>) -> Result<Loaded, Vec<Problem>> {
+    let loaded = reload(sources)?;
+    let problems = loaded.overlays.problems();
+    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+/// Loads a configuration while an earlier one is in force: a bad overlay is left for the caller to see, so that it
+/// costs the others nothing.
+///
+/// # Errors
+/// As [`load`], but for overlays.
+pub fn reload(sources: Sources<'_>) -> Result<Loaded, Vec<Problem>> {
     let file_name = sources.file.map_or(NO_FILE, |file| file.name);
     let read = |path: &str| read_bounded(sources.read_file, path, refs::SECRET_FILE_BYTES_MAX);
     let read_prices = |path: &str| read_bounded(sources.read_file, path, parse::FILE_BYTES_MAX);
@@ -165,6 +181,10 @@ pub fn load(sources: Sources<'_>) -> Result<Loaded, Vec<Problem>> {
     let prices = load_prices(&config, &tree, &read_prices)
         .map_err(|found| problems_of_prices(found, file_name, &vars, &config))?;
     warnings.extend(cross::warnings(&config));
+    let loading = Loading { sources, file_name, vars: &vars, tree: &tree };
+    let (keys, overlays, ignored) =
+        tenancy::load(&config, &loading).map_err(|found| problems(found, file_name, &vars))?;
+    warnings.extend(ignored);
     let origins = Origins { tree, covered, file: file_name.to_owned(), vars };
     let inactive = checked.sleepers.into_values().map(|sleeper| Inactive {
         source: origins.source(sleeper.origin),
@@ -175,7 +195,16 @@ pub fn load(sources: Sources<'_>) -> Result<Loaded, Vec<Problem>> {
     });
     let caps = ["max_daily_cost", "max_monthly_cost", "max_session_cost"];
     let default_caps_written = caps.into_iter().any(|cap| origins.wrote(&["gateway", "default_policy", cap]));
-    Ok(Loaded { inactive: inactive.collect(), config, prices, origins, default_caps_written, warnings })
+    Ok(Loaded {
+        inactive: inactive.collect(),
+        config,
+        prices,
+        keys: Box::new(keys),
+        overlays,
+        origins,
+        default_caps_written,
+        warnings,
+    })
 }
 
 fn parse_file(file: Option<SourceFile<'_>>, findings: &mut Vec<Finding>) -> Result<Node, Finding> {
@@ -243,7 +272,7 @@ fn problems_of_prices(fault: PriceFault, file: &str, vars: &[String], config: &C
     }
 }
 
-fn problems(mut findings: Vec<Finding>, file: &str, vars: &[String]) -> Vec<Problem> {
+pub(crate) fn problems(mut findings: Vec<Finding>, file: &str, vars: &[String]) -> Vec<Problem> {
     findings.sort_by_key(|finding| match finding.origin {
         Origin::File { line, column } => (0, line, column),
         Origin::Env(position) => (1, u32::from(position), 0),
@@ -269,7 +298,7 @@ pub(crate) fn line_of(origin: Origin) -> u32 {
 }
 
 /// A file's text without the newline that editors add. What it holds never gets into the message.
-fn read_bounded(read_file: &ReadFile<'_>, path: &str, bytes_max: usize) -> Result<String, String> {
+pub(crate) fn read_bounded(read_file: &ReadFile<'_>, path: &str, bytes_max: usize) -> Result<String, String> {
     let text = read_file(FilePath::new(path)).map_err(|error| format!("can't read `{path}`: {error}"))?;
     if text.len() > bytes_max {
         return Err(format!("`{path}` is too large"));

@@ -4,14 +4,13 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use bh_domain::hostname::HostPattern;
 use bh_domain::money::NanoUsd;
+use bh_domain::time::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::duration;
-
-/// The longest host name DNS allows.
-const HOSTNAME_BYTES_MAX: usize = 253;
 
 /// Declares a checked text: a newtype, its schema `format`, and the function that reads it.
 macro_rules! checked_text {
@@ -96,8 +95,12 @@ checked_text!(
     TimeZoneName(String), "time-zone", "string", parse_time_zone, |name, f| f.write_str(name)
 );
 checked_text!(
-    /// A host name as seed 003 normalises it: lower case, no port, no brackets, at most 253 characters.
-    Hostname(String), "tenant-hostname", "string", parse_hostname, |name, f| f.write_str(name)
+    /// A host name as seed 003 normalises it: lower case, no port, no brackets, at most 253 characters; or a pattern.
+    Hostname(HostPattern), "tenant-hostname", "string", parse_hostname, |name, f| fmt::Display::fmt(name, f)
+);
+checked_text!(
+    /// An instant as RFC 3339 writes it, or a date as its first instant in UTC.
+    Instant(Timestamp), "instant", "string", parse_instant, |instant, f| f.write_str(&instant.rfc3339())
 );
 checked_text!(
     /// How confidential data is: `public` (0), `internal` (1) or `confidential` (2).
@@ -179,7 +182,7 @@ impl JsonSchema for Cidr {
 
 /// Every schema `format` that this crate uses.
 #[cfg(test)]
-pub(crate) const FORMATS: [&str; 15] = [
+pub(crate) const FORMATS: [&str; 16] = [
     "go-duration",
     "decimal",
     "socket-address",
@@ -189,6 +192,7 @@ pub(crate) const FORMATS: [&str; 15] = [
     "header-name",
     "time-zone",
     "tenant-hostname",
+    "instant",
     "data-tier",
     "key-prefix",
     "cidr",
@@ -209,6 +213,7 @@ pub(crate) fn check_format(format: &str, text: &str) -> Result<(), String> {
         "header-name" => HeaderName::parse(text).map(drop),
         "time-zone" => TimeZoneName::parse(text).map(drop),
         "tenant-hostname" => Hostname::parse(text).map(drop),
+        "instant" => Instant::parse(text).map(drop),
         "data-tier" => DataTier::parse(text).map(drop),
         "key-prefix" => KeyPrefix::parse(text).map(drop),
         "cidr" => Cidr::parse(text).map(drop),
@@ -286,18 +291,12 @@ fn parse_time_zone(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse_hostname(text: &str) -> Result<String, String> {
-    let host = text.to_lowercase();
-    let bare = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, _)) => address,
-        None if host.matches(':').count() == 1 => host.split(':').next().unwrap_or_default(),
-        None => host.as_str(),
-    };
-    let printable = bare.chars().all(|c| !c.is_control() && !c.is_whitespace());
-    if bare.is_empty() || bare.len() > HOSTNAME_BYTES_MAX || !printable || bare.contains('/') {
-        return Err("expected a host name of at most 253 characters, such as tenant1.example.com".to_owned());
-    }
-    Ok(bare.to_owned())
+fn parse_hostname(text: &str) -> Result<HostPattern, String> {
+    HostPattern::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_instant(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|_| "expected an instant such as 2026-12-31T23:59:59Z".to_owned())
 }
 
 fn parse_tier(text: &str) -> Result<u8, String> {
@@ -368,7 +367,7 @@ mod tests {
             ("[2001:db8::1]:443", "2001:db8::1"),
         ];
         for (written, normal) in cases {
-            assert_eq!(Hostname::parse(written).map(|h| h.0), Ok(normal.to_owned()));
+            assert_eq!(Hostname::parse(written).map(|h| h.to_string()), Ok(normal.to_owned()));
         }
         assert!(Hostname::parse(&"a".repeat(254)).is_err());
         assert!(Hostname::parse("a\0b").is_err());

@@ -14,6 +14,7 @@ mod policy;
 mod server;
 mod talon;
 mod talos;
+mod tenant_keys;
 mod tenants;
 
 pub use caches::*;
@@ -26,6 +27,7 @@ pub use policy::*;
 pub use server::*;
 pub use talon::*;
 pub use talos::*;
+pub use tenant_keys::*;
 pub use tenants::*;
 
 use std::collections::BTreeMap;
@@ -87,10 +89,8 @@ pub struct Config {
     #[schemars(extend("x-comes-with" = TENANTS))]
     pub multi_tenant: Option<ConnectorsTenancy>,
     /// Tenancy by host name, as Talos writes it.
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub multitenancy: Option<MultiTenancy>,
     /// Listeners of the API-key server, as Talos writes them.
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub serve: Option<Serve>,
     /// Issued keys and derived tokens (Talos).
     #[schemars(extend("x-comes-with" = KEYS))]

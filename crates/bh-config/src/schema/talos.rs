@@ -3,15 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::comes_with::KEYS;
 use super::policy::{Free, words};
 use crate::secret::{Secret, SecretUrl};
-use crate::text::{GoDuration, Hostname, KeyPrefix, NetworkId};
+use crate::text::{GoDuration, Hostname, Instant, KeyPrefix, NetworkId};
 
 /// Tenancy by host name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MultiTenancy {
-    /// Whether the host name decides the tenant. An unknown one is 404.
+    /// Whether the host name decides the tenant. Then an unknown one is 404, and a key opens its own tenant's hosts only.
     pub enabled: bool,
     /// The known host names.
     pub networks: Vec<Network>,
@@ -21,13 +22,15 @@ pub struct MultiTenancy {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Network {
-    /// Host name; compared in lower case, without port and brackets.
+    /// Host name, compared in lower case, without port and brackets; `*.example.com` for all below a domain, `*` for
+    /// every other. The narrowest wins.
     #[schemars(example = &"tenant1.talos.example.com")]
     pub hostname: Hostname,
     /// The tenant's network id, a UUID.
     #[schemars(example = &"550e8400-e29b-41d4-a716-446655440001")]
     pub id: NetworkId,
-    /// Overlay file with the tenant's own settings.
+    /// YAML file with the tenant's own `talos`, `secrets`, `credentials`, `cache`, `rate_limit` and `quota`, laid over
+    /// those of this file. Relative to this file's folder.
     #[schemars(example = &"/etc/talos/tenant1.yaml")]
     pub config_path: Option<String>,
 }
@@ -39,10 +42,13 @@ pub struct Serve {
     /// The HTTP listener.
     pub http: ServeHttp,
     /// The metrics listener.
+    #[schemars(extend("x-comes-with" = KEYS))]
     pub metrics: HostPort,
     /// The gRPC listener.
+    #[schemars(extend("x-comes-with" = KEYS))]
     pub grpc: Free,
     /// Certificates.
+    #[schemars(extend("x-comes-with" = KEYS))]
     pub tls: Free,
 }
 
@@ -51,17 +57,21 @@ pub struct Serve {
 #[serde(default, deny_unknown_fields)]
 pub struct ServeHttp {
     /// Address to listen on. Default `0.0.0.0`.
+    #[schemars(extend("x-comes-with" = KEYS))]
     pub host: Option<String>,
     /// Port to listen on. Default 4420.
-    #[schemars(range(min = 1, max = 65_535))]
+    #[schemars(range(min = 1, max = 65_535), extend("x-comes-with" = KEYS))]
     pub port: Option<u16>,
     /// Cross-origin requests.
+    #[schemars(extend("x-comes-with" = KEYS))]
     pub cors: Cors,
     /// Where a caller's address is read from.
+    #[schemars(extend("x-comes-with" = KEYS))]
     pub client_ip_source: Option<ClientIpSource>,
     /// Whether `X-Forwarded-Host` wins over `Host`; only behind a proxy that rewrites it.
     pub trust_forwarded_host: bool,
     /// Lines per request.
+    #[schemars(extend("x-comes-with" = KEYS))]
     pub request_log: RequestLog,
 }
 
@@ -127,6 +137,17 @@ pub struct Credentials {
     pub api_keys: ApiKeySettings,
     /// Derived tokens.
     pub derived_tokens: DerivedTokens,
+    /// Keys that were made elsewhere.
+    pub imported_keys: ImportedKeySettings,
+}
+
+/// Keys that were made elsewhere.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImportedKeySettings {
+    /// How new ones are hashed: `2` with a key of this installation, `1` as Talos does. Default 2.
+    #[schemars(range(min = 1, max = 2))]
+    pub hash_version: Option<u8>,
 }
 
 /// A value that is on its way out: the bare value, or with the instant after which it is refused.
@@ -146,7 +167,7 @@ pub struct RetiredUntil {
     /// The value.
     pub value: String,
     /// RFC 3339 instant after which it is refused.
-    pub expires_at: Option<String>,
+    pub expires_at: Option<Instant>,
 }
 
 /// Issued keys.
@@ -256,7 +277,7 @@ pub struct RotatedUntil {
     /// The secret.
     pub value: Secret,
     /// RFC 3339 instant after which it is refused.
-    pub expires_at: Option<String>,
+    pub expires_at: Option<Instant>,
 }
 
 /// Database in Talos's spelling.

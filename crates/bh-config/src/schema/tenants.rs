@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Durability;
 use super::money::Budget;
-use crate::text::{Hostname, TenantId, TimeZoneName};
+use crate::text::{Hostname, NetworkId, TenantId, TimeZoneName};
 
 /// One customer (`spec/product.md`).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -38,9 +38,12 @@ pub struct Tenant {
     /// How its evidence is kept.
     #[serde(default)]
     pub evidence: TenantEvidence,
-    /// Host names that lead to it, for tenancy by host name (Talos).
+    /// Network id, a UUID: the tenant of the `multitenancy.networks` with this `id`. Absent: chosen when it is first met.
+    #[schemars(example = &"550e8400-e29b-41d4-a716-446655440001")]
+    pub nid: Option<NetworkId>,
+    /// Host names that lead to it where `multitenancy.enabled`; written as `multitenancy.networks[].hostname`.
     #[serde(default)]
-    #[schemars(extend("x-comes-with" = super::comes_with::KEYS))]
+    #[schemars(example = serde_json::json!(["acme.example.com"]))]
     pub hostnames: Vec<Hostname>,
 }
 

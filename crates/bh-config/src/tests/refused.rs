@@ -157,7 +157,7 @@ fn host_names_that_normalise_to_one_refuse_the_start() {
     let yaml = format!(
         "multitenancy:\n  networks:\n  - {{hostname: T.example.com, id: {id}}}\n  - {{hostname: 't.example.com:443', id: {id}}}\n"
     );
-    let line = "bulkhead.yaml:4:16: multitenancy.networks[1].hostname: the same host name as networks[0], once both are normalised";
+    let line = "bulkhead.yaml:4:16: multitenancy.networks[1].hostname: `t.example.com:443` is the same host name as `T.example.com` of multitenancy.networks[0].hostname: both normalise to `t.example.com`";
     assert_eq!(refusals(&yaml), [line]);
 }
 

@@ -1,6 +1,6 @@
 //! Configuration from the outside: what is refused and where, and what the tools print.
 
-use bh_testkit::{Call, CliOutput, Gateway};
+use bh_testkit::{Call, CliOutput, Gateway, GatewayBuilder};
 use serde_json::{Value, json};
 
 use crate::auth::BULKHEAD;
@@ -19,13 +19,20 @@ const SEED_FRAGMENTS: &[(&str, &[&str])] = &[
     (seed!("001-multi-tenant"), &["multiTenant"]),
     (seed!("001-migration"), &["multiTenant"]),
     (seed!("002-tenant-key"), &[]),
-    (seed!("003-networks"), &["multitenancy"]),
-    (seed!("003-forwarded-host"), &["serve"]),
+    (seed!("003-networks"), &[]),
+    (seed!("003-forwarded-host"), &[]),
     (seed!("003-overlay"), &["credentials"]),
 ];
 
+/// Seed 003's overlays, beside the configuration.
+fn builder(yaml: &str) -> GatewayBuilder {
+    let overlay = seed!("003-overlay");
+    let builder = Gateway::builder(BULKHEAD).config(&yaml.replace("/etc/talos/", ""));
+    builder.file("tenant1.yaml", overlay).file("tenant2.yaml", overlay)
+}
+
 fn run(yaml: &str, args: &[&str]) -> CliOutput {
-    Gateway::builder(BULKHEAD).config(yaml).env("TENANT_KEY", "some-key").run(args)
+    builder(yaml).env("TENANT_KEY", "some-key").run(args)
 }
 
 #[test]
@@ -47,10 +54,11 @@ fn every_seed_fragment_validates_and_says_what_is_not_active_yet() {
 
 #[tokio::test]
 async fn all_seed_fragments_together_are_served() {
-    let all: String = [0, 1, 4, 5, 6].iter().map(|&index| SEED_FRAGMENTS[index].0).collect();
-    let gateway = Gateway::builder(BULKHEAD).config(&all).start().await;
-    let status =
-        Call::get(gateway.at("/v1/status")).header("x-talon-key", "talon-gw-globex-xyz").send().await;
+    let fragments: String = [0, 1, 4, 5, 6].iter().map(|&index| SEED_FRAGMENTS[index].0).collect();
+    let globex = "tenants:\n  - {id: globex, nid: 550e8400-e29b-41d4-a716-446655440001}\n";
+    let gateway = builder(&format!("{fragments}{globex}")).start().await;
+    let call = Call::get(gateway.at("/v1/status")).header("host", "tenant1.talos.example.com");
+    let status = call.header("x-talon-key", "talon-gw-globex-xyz").send().await;
     assert_eq!((status.status, &status.json()["tenant_id"]), (200, &json!("globex")));
 }
 
