@@ -11,7 +11,8 @@ use bh_domain::tenant::{Role, Scope};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::snapshot::{Caller, Snapshot};
+use crate::hosts::{Host, confirm_host};
+use crate::snapshot::{Caller, Snapshot, Tenant};
 
 /// The longest credential that is looked at; a longer one is unknown without being hashed.
 pub const CREDENTIAL_BYTES_MAX: usize = 8_192;
@@ -161,6 +162,8 @@ pub enum Access {
     TenantOrAdmin,
     /// An admin key of any role.
     Admin,
+    /// What administers keys: an admin key.
+    KeyAdmin,
 }
 
 impl Access {
@@ -168,32 +171,36 @@ impl Access {
         let message = match self {
             Self::Open | Self::Tenant => "Invalid or missing tenant key",
             Self::TenantOrAdmin => "Invalid or missing tenant/admin key",
-            Self::Admin => "Invalid or missing admin key",
+            Self::Admin | Self::KeyAdmin => "Invalid or missing admin key",
         };
         Refusal::new(Code::Unauthorized, message)
     }
 }
 
-/// Authenticates a control-plane request against a route's access rule.
+/// Authenticates a control-plane request against a route's access rule, once its host is known.
 ///
 /// # Errors
-/// `unauthorized` for a missing, unknown or wrong kind of key; `CROSS_TENANT_ACCESS_DENIED` when the tenant header
-/// contradicts the key.
+/// Those of [`Host::tenant`]; `unauthorized` for a missing, unknown or wrong kind of key; `CROSS_TENANT_ACCESS_DENIED`
+/// when the host or the tenant header contradicts the key.
 pub fn authenticate(
     snapshot: &Snapshot,
+    host: &Host,
     access: Access,
     headers: &HeaderMap,
 ) -> Result<Option<Principal>, Refusal> {
+    let tenant = host.tenant()?;
+    let as_operator = |operator: Arc<Operator>| {
+        confirm_operator(snapshot, tenant, headers).map(|()| Some(Principal::Operator(operator)))
+    };
     match access {
         Access::Open => Ok(None),
-        Access::Tenant => caller(snapshot, headers).map(|c| Some(Principal::Caller(c))),
-        Access::Admin => {
-            let operator = operator(snapshot, headers).ok_or_else(|| access.refusal())?;
-            Ok(Some(Principal::Operator(operator)))
+        Access::Tenant => caller(snapshot, host, headers).map(|c| Some(Principal::Caller(c))),
+        Access::Admin | Access::KeyAdmin => {
+            as_operator(operator(snapshot, headers).ok_or_else(|| access.refusal())?)
         }
         Access::TenantOrAdmin => match operator(snapshot, headers) {
-            Some(operator) => Ok(Some(Principal::Operator(operator))),
-            None => match caller(snapshot, headers) {
+            Some(operator) => as_operator(operator),
+            None => match caller(snapshot, host, headers) {
                 Ok(caller) => Ok(Some(Principal::Caller(caller))),
                 Err(refusal) if refusal.code == Code::Unauthorized => Err(access.refusal()),
                 Err(refusal) => Err(refusal),
@@ -206,11 +213,12 @@ pub fn authenticate(
 ///
 /// # Errors
 /// As [`authenticate`] with [`Access::Tenant`].
-pub fn caller(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+pub fn caller(snapshot: &Snapshot, host: &Host, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
+    let tenant = host.tenant()?;
     let key = tenant_credential(headers).ok_or_else(|| Access::Tenant.refusal())?;
     let digest = digest_of(snapshot, key).ok_or_else(|| Access::Tenant.refusal())?;
     let caller = snapshot.keyring.caller(digest).ok_or_else(|| Access::Tenant.refusal())?;
-    admit_caller(snapshot, caller, headers)
+    admit_caller(snapshot, tenant, caller, headers)
 }
 
 /// The caller of a data-plane request: by key, else by address (seed: `identify_by: source_ip`).
@@ -219,22 +227,26 @@ pub fn caller(snapshot: &Snapshot, headers: &HeaderMap) -> Result<Arc<Caller>, R
 /// As [`caller`]. A key that is present but unknown is never rescued by the address.
 pub fn data_plane_caller(
     snapshot: &Snapshot,
+    host: &Host,
     headers: &HeaderMap,
     client_ip: IpAddr,
 ) -> Result<Arc<Caller>, Refusal> {
     if tenant_credential(headers).is_some() {
-        return caller(snapshot, headers);
+        return caller(snapshot, host, headers);
     }
+    let tenant = host.tenant()?;
     let known = snapshot.keyring.by_address.iter().find(|(network, _)| network.contains(client_ip));
     let known = known.map(|(_, caller)| caller).or(snapshot.keyring.anonymous.as_ref());
-    admit_caller(snapshot, known.ok_or_else(|| Access::Tenant.refusal())?, headers)
+    admit_caller(snapshot, tenant, known.ok_or_else(|| Access::Tenant.refusal())?, headers)
 }
 
 fn admit_caller(
     snapshot: &Snapshot,
+    host: Option<&Arc<Tenant>>,
     caller: &Arc<Caller>,
     headers: &HeaderMap,
 ) -> Result<Arc<Caller>, Refusal> {
+    confirm_host(host, caller)?;
     confirm_tenant(snapshot, caller, headers)?;
     if !caller.tenant.active {
         return Err(Refusal::new(Code::TenantInactive, "This tenant is suspended"));
@@ -242,10 +254,29 @@ fn admit_caller(
     Ok(Arc::clone(caller))
 }
 
+/// Whether the tenant header, if there is one, names this tenant.
+fn header_names(snapshot: &Snapshot, tenant: &Tenant, headers: &HeaderMap) -> bool {
+    let mut claims = headers.get_all(&snapshot.tenant_header).iter();
+    claims.all(|claim| claim.as_bytes() == tenant.id.as_str().as_bytes())
+}
+
+/// On a tenant's host an operator can mean no other tenant.
+fn confirm_operator(
+    snapshot: &Snapshot,
+    host: Option<&Arc<Tenant>>,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    if host.is_none_or(|tenant| header_names(snapshot, tenant, headers)) {
+        return Ok(());
+    }
+    let header = snapshot.tenant_header.as_str();
+    let message = format!("The header {header} names another tenant than this host leads to; remove it");
+    Err(Refusal::new(Code::CrossTenantAccessDenied, message))
+}
+
 /// The tenant header may only confirm what the key already says.
 fn confirm_tenant(snapshot: &Snapshot, caller: &Caller, headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut claims = headers.get_all(&snapshot.tenant_header).iter();
-    if claims.all(|claim| claim.as_bytes() == caller.tenant.id.as_str().as_bytes()) {
+    if header_names(snapshot, &caller.tenant, headers) {
         return Ok(());
     }
     let header = snapshot.tenant_header.as_str();

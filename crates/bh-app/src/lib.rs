@@ -4,6 +4,7 @@ pub mod budgets;
 pub mod content;
 pub mod costs;
 pub mod evidence;
+pub mod hosts;
 pub mod identity;
 pub mod llm;
 pub mod metrics;

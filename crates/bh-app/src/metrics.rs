@@ -92,6 +92,8 @@ pub struct Metrics {
     pub config_loads: Counter,
     /// Configuration loads that were rejected; the last good one stays in force.
     pub config_rejections: Counter,
+    /// Tenants whose overlay is bad, and that go on with their last good settings.
+    pub tenants_degraded: Gauge,
     /// 1 while the configuration in force is the one on disk.
     pub config_current: Gauge,
 }
@@ -117,6 +119,7 @@ impl Metrics {
             evidence_healthy: Gauge::default(),
             config_loads: Counter::default(),
             config_rejections: Counter::default(),
+            tenants_degraded: Gauge::default(),
             config_current: Gauge::default(),
         };
         metrics.register();
@@ -161,6 +164,11 @@ impl Metrics {
             "config_rejections",
             "Configuration loads that were rejected",
             self.config_rejections.clone(),
+        );
+        r.register(
+            "tenants_degraded",
+            "Tenants that go on with their last good settings because their overlay is bad",
+            self.tenants_degraded.clone(),
         );
         r.register(
             "config_current",

@@ -1,11 +1,14 @@
 //! The live configuration: one immutable snapshot, loaded once per request and kept to its end.
 
-use std::collections::HashMap;
+mod keys;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bh_domain::hostname::HostTable;
 use bh_domain::limit::RateLimit;
 use bh_domain::money::NanoUsd;
 use bh_domain::price::PriceTable;
@@ -15,6 +18,11 @@ use bh_wire::family::Family;
 use bh_wire::headers::ProviderAuth;
 use http::HeaderName;
 use secrecy::SecretString;
+
+pub use keys::{
+    CacheKind, CacheSettings, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Retired,
+    TenantSecrets,
+};
 
 use crate::budgets::{BudgetCell, ZoneClock};
 use crate::identity::{KeyHasher, Keyring, Network};
@@ -39,6 +47,12 @@ pub struct Snapshot {
     pub keyring: Keyring,
     /// Tenants by slug.
     pub tenants: HashMap<TenantId, Arc<Tenant>>,
+    /// Tenants by host name; `None` = host names decide nothing.
+    pub hosts: Option<HostTable<Arc<Tenant>>>,
+    /// Whether `X-Forwarded-Host` wins over the request's own host.
+    pub trust_forwarded_host: bool,
+    /// Tenants that go on with the last good settings of the key API, each with what is wrong with its overlay.
+    pub degraded: BTreeMap<TenantId, String>,
     /// Providers by id.
     pub providers: HashMap<String, Arc<Provider>>,
     /// Candidates by the model name clients ask for (aliases included); the native routes use it.
@@ -116,6 +130,8 @@ pub struct Tenant {
     pub active: bool,
     /// Caps on the tenant as a whole, for reads: (daily, monthly).
     pub caps: Caps,
+    /// Its settings of the API-key server.
+    pub keys: Arc<KeySettings>,
 }
 
 /// Money caps; `None` = no cap.

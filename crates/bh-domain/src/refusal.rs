@@ -21,6 +21,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// No such object, or not the caller's.
     NotFound,
+    /// The host leads to no tenant.
+    NetworkNotFound,
     /// The route exists, the method does not.
     MethodNotAllowed,
     /// The route's function is not part of this release.
@@ -84,6 +86,7 @@ pub const TABLE: &[Row] = &[
     row(Code::RequestTimeout, "request_timeout", 408, true),
     row(Code::UnsupportedMediaType, "unsupported_media_type", 415, false),
     row(Code::NotFound, "not_found", 404, false),
+    row(Code::NetworkNotFound, "network_not_found", 404, false),
     row(Code::MethodNotAllowed, "method_not_allowed", 405, false),
     row(Code::NotImplemented, "not_implemented", 501, false),
     row(Code::ProviderUnknown, "provider_unknown", 400, false),

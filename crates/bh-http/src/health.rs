@@ -10,6 +10,9 @@ use serde_json::json;
 use crate::ask::Ask;
 use crate::respond;
 
+/// Degraded tenants that `?verbose` names.
+const DEGRADED_TOLD_MAX: usize = 100;
+
 /// The process runs and answers.
 pub(crate) async fn live(ask: Ask) -> Result<Response, Refusal> {
     let uptime_ns = ask.doors.clock.monotonic_ns().saturating_sub(ask.doors.started_ns);
@@ -33,6 +36,13 @@ pub(crate) async fn ready(ask: Ask) -> Result<Response, Refusal> {
             "evidence": word(evidence),
             "config": config.as_ref().map_or("current", |_| "stale"),
         });
+        let degraded = &ask.snapshot.degraded;
+        body["checks"]["tenants"] = if degraded.is_empty() { "ok" } else { "degraded" }.into();
+        if !degraded.is_empty() {
+            let told = degraded.iter().take(DEGRADED_TOLD_MAX);
+            body["degraded_tenants"] = told.map(|(id, fault)| (id.to_string(), fault.clone())).collect();
+            body["degraded_tenants_count"] = degraded.len().into();
+        }
         body["config_generation"] = ask.snapshot.generation.into();
         if let Some(fault) = config {
             body["config_error"] = fault.as_str().into();

@@ -1,7 +1,5 @@
 //! The LLM data plane's door: requests in, metered answers out, errors in the provider family's own words.
 
-use std::net::IpAddr;
-
 use axum::body::Body;
 use axum::response::Response;
 use bh_app::llm::{self as story, Answered, Inbound, ModelEntry, Refused};
@@ -13,7 +11,7 @@ use http_body_util::BodyExt;
 use serde_json::json;
 
 use crate::ask::Doors;
-use crate::matrix::{self, Row};
+use crate::matrix::{self, Arrival, Row};
 use crate::respond::{self, Dialect, REQUEST_ID};
 
 const OVERHEAD: HeaderName = HeaderName::from_static("x-bulkhead-overhead-us");
@@ -58,7 +56,12 @@ pub(crate) fn new_request_id() -> String {
 }
 
 /// Serves one call.
-pub(crate) async fn answer(doors: &Doors, entry: Entry, request: Request<Body>, peer: IpAddr) -> Response {
+pub(crate) async fn answer(
+    doors: &Doors,
+    entry: Entry,
+    request: Request<Body>,
+    arrival: Arrival,
+) -> Response {
     let started_ns = doors.clock.monotonic_ns();
     let entry = match entry {
         Entry::Proxy => {
@@ -67,10 +70,10 @@ pub(crate) async fn answer(doors: &Doors, entry: Entry, request: Request<Body>, 
         }
         Entry::Native(endpoint) => story::Entry::Native(endpoint),
         Entry::Quickstart(endpoint) => story::Entry::Quickstart(endpoint),
-        Entry::Models => return models(doors, &[], &request, peer),
+        Entry::Models => return models(doors, &[], &request, &arrival),
     };
     let request_id = new_request_id();
-    let outcome = call(doors, entry, request, peer, &request_id, started_ns).await;
+    let outcome = call(doors, entry, request, arrival, &request_id, started_ns).await;
     told(doors, outcome, request_id)
 }
 
@@ -79,9 +82,9 @@ pub(crate) fn models(
     doors: &Doors,
     path: &[(String, String)],
     request: &Request<Body>,
-    peer: IpAddr,
+    arrival: &Arrival,
 ) -> Response {
-    told(doors, listed(doors, path, request, peer), new_request_id())
+    told(doors, listed(doors, path, request, arrival), new_request_id())
 }
 
 /// The answer with its ids, whatever it is.
@@ -114,13 +117,16 @@ async fn call(
     doors: &Doors,
     entry: story::Entry,
     request: Request<Body>,
-    peer: IpAddr,
+    arrival: Arrival,
     request_id: &str,
     started_ns: u64,
 ) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
+    let Arrival { snapshot, host, peer } = arrival;
     let inbound = Inbound {
         entry,
+        snapshot,
+        host,
         method: parts.method,
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().map(str::to_owned),
@@ -153,12 +159,13 @@ fn listed(
     doors: &Doors,
     path: &[(String, String)],
     request: &Request<Body>,
-    peer: IpAddr,
+    arrival: &Arrival,
 ) -> Result<Response, Refused> {
     let family =
         if request.headers().contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi };
     let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
-    let listed = doors.llm.models(request.headers(), peer).map_err(refused)?;
+    let Arrival { snapshot, host, peer } = arrival;
+    let listed = doors.llm.models(snapshot, host, request.headers(), *peer).map_err(refused)?;
     let wanted = path.iter().find(|(name, _)| name == "model").map(|(_, id)| id.as_str());
     let body = match wanted {
         None => catalogue(family, &listed),

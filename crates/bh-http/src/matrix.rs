@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use bh_app::hosts::Host;
 use bh_app::identity::{Access, authenticate};
+use bh_app::snapshot::Snapshot;
 use bh_domain::refusal::{Code, Refusal};
 use bh_wire::family::Endpoint;
 use http::header::{ALLOW, CONTENT_LENGTH};
@@ -68,6 +70,18 @@ pub struct Row {
     pub access: Access,
     /// What answers.
     pub answer: Family,
+    /// Whether it answers on every host alike: probes, and what is the process's rather than a tenant's.
+    pub any_host: bool,
+}
+
+/// What is known of a request before its row answers.
+pub(crate) struct Arrival {
+    /// The configuration that holds for it, to its end.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Where it is addressed to.
+    pub(crate) host: Host,
+    /// The peer's address.
+    pub(crate) peer: IpAddr,
 }
 
 macro_rules! now {
@@ -77,25 +91,30 @@ macro_rules! now {
 }
 
 const fn row(methods: &'static str, path: &'static str, access: Access, answer: Family) -> Row {
-    Row { methods, path, access, answer }
+    Row { methods, path, access, answer, any_host: false }
 }
 
-use Access::{Admin, Open, Tenant, TenantOrAdmin};
+const fn probe(path: &'static str, answer: Family) -> Row {
+    Row { methods: "GET", path, access: Access::Open, answer, any_host: true }
+}
+
+use Access::{Admin, KeyAdmin, Open, Tenant, TenantOrAdmin};
 use Family::{Later, Llm};
 
 const AGENTS: Family = Later("the agent runtime");
 const GOVERNANCE: Family = Later("governance");
 const MCP: Family = Later("the MCP gateway");
+const KEYS: Family = Later("the API-key server");
 const DASHBOARDS: Family = Later("dashboards");
 
 /// The matrix.
 pub const MATRIX: &[Row] = &[
-    row("GET", "/healthz", Open, now!(health::live)),
-    row("GET", "/livez", Open, now!(health::live)),
-    row("GET", "/health", Open, now!(health::live)),
-    row("GET", "/v1/health", Open, now!(health::live)),
-    row("GET", "/readyz", Open, now!(health::ready)),
-    row("GET", "/ready", Open, now!(health::ready)),
+    probe("/healthz", now!(health::live)),
+    probe("/livez", now!(health::live)),
+    probe("/health", now!(health::live)),
+    probe("/v1/health", now!(health::live)),
+    probe("/readyz", now!(health::ready)),
+    probe("/ready", now!(health::ready)),
     // Gateway data plane.
     row("*", "/v1/proxy/{provider}/{*rest}", Tenant, Llm(llm::Entry::Proxy)),
     row("POST", "/v1/chat/completions", Tenant, Llm(llm::Entry::Native(Endpoint::ChatCompletions))),
@@ -106,6 +125,17 @@ pub const MATRIX: &[Row] = &[
     row("POST", "/v1/messages/count_tokens", Tenant, Llm(llm::Entry::Native(Endpoint::CountTokens))),
     row("GET", "/v1/models", Tenant, Llm(llm::Entry::Models)),
     row("GET", "/v1/models/{*model}", Tenant, Llm(llm::Entry::Models)),
+    // The API-key server. What follows a key's id after a colon is a verb: `{key_id}:rotate`.
+    row("GET POST", "/v2alpha1/admin/issuedApiKeys", KeyAdmin, KEYS),
+    row("GET PATCH DELETE POST", "/v2alpha1/admin/issuedApiKeys/{key_id}", KeyAdmin, KEYS),
+    row("GET POST", "/v2alpha1/admin/importedApiKeys", KeyAdmin, KEYS),
+    row("POST", "/v2alpha1/admin/importedApiKeys:batchCreate", KeyAdmin, KEYS),
+    row("GET PATCH DELETE POST", "/v2alpha1/admin/importedApiKeys/{key_id}", KeyAdmin, KEYS),
+    row("POST", "/v2alpha1/admin/apiKeys:verify", KeyAdmin, KEYS),
+    row("POST", "/v2alpha1/admin/apiKeys:batchVerify", KeyAdmin, KEYS),
+    row("POST", "/v2alpha1/admin/apiKeys:derive", KeyAdmin, KEYS),
+    row("GET", "/v2alpha1/derivedKeys/jwks.json", Open, KEYS),
+    row("POST", "/v2alpha1/apiKeys:selfRevoke", Open, KEYS),
     // Tenant-only execution.
     row("POST", "/v1/agents/run", Tenant, AGENTS),
     row("POST", "/v1/agents/chat/completions", Tenant, AGENTS),
@@ -157,7 +187,7 @@ pub const MATRIX: &[Row] = &[
     row("GET", "/api/v1/metrics/stream", Admin, DASHBOARDS),
 ];
 
-const METRICS: Row = row("GET", "/metrics", Open, now!(health::metrics));
+const METRICS: Row = probe("/metrics", now!(health::metrics));
 
 /// Builds the router of the main listener. With `quickstart`, the host root belongs to the quickstart (seed 002).
 pub fn router(doors: Arc<Doors>, quickstart: bool, metrics_here: bool) -> Router {
@@ -208,22 +238,28 @@ impl Router {
 
     async fn row_answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
         let Routes { doors, rows } = &*self.0;
-        let Ok(found) = rows.at(request.uri().path()) else {
-            return plain_refusal(doors, &Refusal::new(Code::NotFound, "No such route"));
+        let snapshot = doors.live.load_full();
+        let found = rows.at(request.uri().path());
+        let host = if found.as_ref().is_ok_and(|found| found.value.any_host) {
+            Host::Any
+        } else {
+            Host::resolve(&snapshot, request.uri(), request.version(), request.headers())
         };
+        let Ok(found) = found else { return no_route(doors, &host, request.uri().path()) };
         let row = *found.value;
         if !row.takes(request.method()) {
-            return wrong_method(doors, &row);
+            return wrong_method(doors, &row, &host);
         }
+        let arrival = Arrival { snapshot, host, peer };
         match row.answer {
             Llm(llm::Entry::Models) => match path_params(&found.params) {
-                Ok(path) => llm::models(doors, &path, &request, peer),
-                Err(refusal) => plain_refusal(doors, &refusal),
+                Ok(path) => llm::models(doors, &path, &request, &arrival),
+                Err(refusal) => plain_refusal(doors, &refusal, Dialect::Control),
             },
-            Llm(entry) => llm::answer(doors, entry, request, peer).await,
+            Llm(entry) => llm::answer(doors, entry, request, arrival).await,
             Family::Control(_) | Later(_) => {
                 let path = path_params(&found.params);
-                control(Arc::clone(doors), row, path, request).await
+                control(Arc::clone(doors), row, path, request, arrival).await
             }
         }
     }
@@ -262,14 +298,15 @@ async fn control(
     row: Row,
     path: Result<Vec<(String, String)>, Refusal>,
     request: Request<Body>,
+    arrival: Arrival,
 ) -> Response {
     let request_id = llm::new_request_id();
     let now = doors.clock.now();
     let (parts, body) = request.into_parts();
-    let snapshot = doors.live.load_full();
+    let Arrival { snapshot, host, .. } = arrival;
     let metrics = Arc::clone(&doors.metrics);
     let path = without_nul(&parts.uri).and(path);
-    let outcome = match (authenticate(&snapshot, row.access, &parts.headers), path) {
+    let outcome = match (authenticate(&snapshot, &host, row.access, &parts.headers), path) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         (Ok(principal), Ok(path)) => {
             let ask = Ask { doors, snapshot, principal, parts, path, body };
@@ -281,7 +318,7 @@ async fn control(
     };
     let mut response = outcome.unwrap_or_else(|refusal| {
         metrics.refusal(refusal.code.as_str());
-        respond::refusal(&refusal, Dialect::Control, &request_id, now)
+        respond::refusal(&refusal, Dialect::of(row.path), &request_id, now)
     });
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -294,9 +331,20 @@ async fn control(
     response
 }
 
-fn wrong_method(doors: &Doors, row: &Row) -> Response {
+/// A path that is no route. On a host that leads nowhere, that is what is told: in one way, whatever the path.
+fn no_route(doors: &Doors, host: &Host, path: &str) -> Response {
+    match host.tenant() {
+        Ok(_) => plain_refusal(doors, &Refusal::new(Code::NotFound, "No such route"), Dialect::of(path)),
+        Err(refusal) => plain_refusal(doors, &refusal, Dialect::Aip193),
+    }
+}
+
+fn wrong_method(doors: &Doors, row: &Row, host: &Host) -> Response {
+    if let Err(refusal) = host.tenant() {
+        return plain_refusal(doors, &refusal, Dialect::of(row.path));
+    }
     let refusal = Refusal::new(Code::MethodNotAllowed, "This route does not take this method");
-    let mut response = plain_refusal(doors, &refusal);
+    let mut response = plain_refusal(doors, &refusal, Dialect::of(row.path));
     let allowed = row.accepted().collect::<Vec<_>>().join(", ");
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(ALLOW, allowed);
@@ -304,9 +352,9 @@ fn wrong_method(doors: &Doors, row: &Row) -> Response {
     response
 }
 
-fn plain_refusal(doors: &Doors, refusal: &Refusal) -> Response {
+fn plain_refusal(doors: &Doors, refusal: &Refusal, dialect: Dialect) -> Response {
     let request_id = llm::new_request_id();
-    let mut response: Response = respond::refusal(refusal, Dialect::Control, &request_id, doors.clock.now());
+    let mut response: Response = respond::refusal(refusal, dialect, &request_id, doors.clock.now());
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

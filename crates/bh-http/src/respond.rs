@@ -21,6 +21,28 @@ pub(crate) enum Dialect {
     Control,
     /// The provider family's envelope.
     Llm(Family),
+    /// Google's AIP-193: the API-key server, whose generated clients read it (Talos dossier §2.6).
+    Aip193,
+}
+
+/// Routes that speak AIP-193.
+const AIP193_ROUTES: &str = "/v2alpha1/";
+/// Who says so, in an AIP-193 error.
+const ERROR_DOMAIN: &str = "www.ory.com/talos";
+/// What the API-key server has always called these reasons. The others go by their own text, in capitals.
+const AIP193_REASONS: &[(Code, &str)] = &[
+    (Code::InvalidRequest, "BAD_REQUEST"),
+    (Code::NetworkNotFound, "NOT_FOUND"),
+    (Code::RateLimited, "TOO_MANY_REQUESTS"),
+    (Code::Internal, "INTERNAL_SERVER_ERROR"),
+    (Code::EvidenceUnavailable, "SERVICE_UNAVAILABLE"),
+];
+
+impl Dialect {
+    /// The dialect of a route that is not the data plane's.
+    pub(crate) fn of(path: &str) -> Self {
+        if path.starts_with(AIP193_ROUTES) { Self::Aip193 } else { Self::Control }
+    }
 }
 
 /// A JSON answer.
@@ -58,6 +80,7 @@ pub(crate) fn refusal(refusal: &Refusal, dialect: Dialect, request_id: &str, now
     let body = match dialect {
         Dialect::Control => control_body(refusal, request_id).into(),
         Dialect::Llm(family) => llm_body(refusal, family, request_id),
+        Dialect::Aip193 => aip193_body(refusal).into(),
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -106,6 +129,50 @@ fn control_body(refusal: &Refusal, request_id: &str) -> Vec<u8> {
     serde_json::Value::Object(body).to_string().into_bytes()
 }
 
+/// `{"error":{"code","message","status","details":[ErrorInfo]}}`. Facts are texts: clients take no others.
+fn aip193_body(refusal: &Refusal) -> Vec<u8> {
+    let row = refusal.code.row();
+    let mut facts: serde_json::Map<_, _> =
+        refusal.details.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+    if refusal.code == Code::NetworkNotFound {
+        // Seed 003 words it so.
+        facts.insert("code".to_owned(), grpc_status(row.status).into());
+        facts.insert("reason".to_owned(), refusal.message.clone().into());
+    }
+    let known = AIP193_REASONS.iter().find(|(code, _)| *code == refusal.code);
+    let reason = known.map_or_else(|| row.text.to_ascii_uppercase(), |(_, reason)| (*reason).to_owned());
+    let info = serde_json::json!({
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": reason,
+        "domain": ERROR_DOMAIN,
+        "metadata": facts,
+    });
+    let error = serde_json::json!({
+        "code": row.status,
+        "message": refusal.message,
+        "status": grpc_status(row.status),
+        "details": [info],
+    });
+    serde_json::json!({ "error": error }).to_string().into_bytes()
+}
+
+/// The gRPC name of an HTTP status.
+fn grpc_status(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        408 | 504 => "DEADLINE_EXCEEDED",
+        409 => "ALREADY_EXISTS",
+        429 => "RESOURCE_EXHAUSTED",
+        499 => "CANCELLED",
+        405 | 501 => "UNIMPLEMENTED",
+        400..=498 => "INVALID_ARGUMENT",
+        502 | 503 => "UNAVAILABLE",
+        _ => "INTERNAL",
+    }
+}
+
 /// What a limit said, in all three header conventions.
 pub(crate) fn rate_headers(headers: &mut HeaderMap, rate: &RateVerdict, now: Timestamp) {
     let told = RateLimit {
@@ -116,4 +183,35 @@ pub(crate) fn rate_headers(headers: &mut HeaderMap, rate: &RateVerdict, now: Tim
         reset_after_s: rate.reset_after_ns.div_ceil(1_000_000_000),
     };
     write_limits(&[told], u64::try_from(now.0 / 1_000).unwrap_or(0), headers);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_aip_193_error_has_the_shape_that_generated_clients_read() {
+        let body = |refusal: &Refusal| String::from_utf8(aip193_body(refusal)).unwrap();
+        let unknown = Refusal::new(Code::NetworkNotFound, "network not found");
+        assert_eq!(
+            body(&unknown),
+            r#"{"error":{"code":404,"message":"network not found","status":"NOT_FOUND","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"NOT_FOUND","domain":"www.ory.com/talos","metadata":{"code":"NOT_FOUND","reason":"network not found"}}]}}"#
+        );
+        let bad = Refusal::new(Code::InvalidRequest, "no").with("field", "ttl");
+        assert_eq!(
+            body(&bad),
+            r#"{"error":{"code":400,"message":"no","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"BAD_REQUEST","domain":"www.ory.com/talos","metadata":{"field":"ttl"}}]}}"#
+        );
+    }
+
+    #[test]
+    fn reasons_are_capitals_digits_and_underscores() {
+        for row in bh_domain::refusal::TABLE {
+            let error: serde_json::Value =
+                serde_json::from_slice(&aip193_body(&Refusal::new(row.code, "x"))).unwrap();
+            let reason = error["error"]["details"][0]["reason"].as_str().unwrap();
+            let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+            assert!(reason.bytes().all(plain), "{reason}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use bh_app::llm::{LlmStory, Parts};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy, TenantStore};
 use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
-use bh_app::snapshot::Live;
+use bh_app::snapshot::{Live, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
 use bh_config::Loaded;
 use bh_domain::time::Timestamp;
@@ -70,13 +70,13 @@ pub(crate) struct Reloader {
 
 impl Reloader {
     /// Puts a configuration in force, from the next request on.
-    pub(crate) async fn apply(&self, loaded: &Loaded) -> Result<u64, CompileFault> {
-        let generation = self.live.load().generation + 1;
-        let now = self.clock.now();
+    pub(crate) async fn apply(&self, loaded: &Loaded) -> Result<Arc<Snapshot>, CompileFault> {
+        let (before, now) = (self.live.load_full(), self.clock.now());
         let snapshot =
-            compile::compile(loaded, &self.runtime, &self.store, generation, now, self.mode).await?;
-        self.live.store(Arc::new(snapshot));
-        Ok(generation)
+            compile::compile(loaded, &self.runtime, &self.store, Some(&before), now, self.mode).await?;
+        let snapshot = Arc::new(snapshot);
+        self.live.store(Arc::clone(&snapshot));
+        Ok(snapshot)
     }
 }
 
@@ -133,10 +133,11 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
     let runtime = Arc::new(Runtime::new(
         KeyHasher::new(&secrets.derive("key digest")),
+        TenantSecrets::new(&secrets.derive("tenant keys")),
         budgets.clone(),
         Arc::clone(&metrics),
     ));
-    let snapshot = compile::compile(loaded, &runtime, &sql, 1, clock.now(), mode).await?;
+    let snapshot = compile::compile(loaded, &runtime, &sql, None, clock.now(), mode).await?;
     let on_failure = snapshot.evidence.on_failure;
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
     let content = Arc::new(ContentSealer::new(&secrets.derive("content")));
@@ -150,7 +151,6 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         Arc::new(secrets.signing),
     );
     let llm = LlmStory::new(Parts {
-        live: Arc::clone(&live),
         budgets: budgets.clone(),
         recorder: recorder.clone(),
         upstream: HttpUpstream::new(),

@@ -9,6 +9,7 @@ mod jobs;
 mod load;
 mod pages;
 mod quickstart;
+mod reload;
 mod secrets;
 mod serve;
 

@@ -8,20 +8,17 @@ use std::time::Duration;
 
 use bh_config::Loaded;
 use bh_http::{Drained, ListenerLimits, Router, metrics_router, router};
-use notify::Watcher;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::assemble::{AssembleFault, Gateway, Reloader, assemble};
+use crate::assemble::{AssembleFault, Gateway, assemble};
 use crate::compile::Mode;
-use crate::jobs::stopped;
 use crate::load::ConfigSource;
+use crate::reload::{Reload, overlay_files};
 
 /// How long evidence may take to become durable after the last call has ended.
 const EVIDENCE_DRAIN_MAX: Duration = Duration::from_secs(10);
-/// Several writes to the configuration file within this time are one change.
-const CHANGE_SETTLES: Duration = Duration::from_millis(100);
 
 /// Why serving ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -77,12 +74,13 @@ pub(crate) async fn start(
         .local_addr()
         .map_err(|cause| ServeFault::Listen { address: server.listen.to_string(), cause })?;
     let limits = limits(&loaded);
+    let overlay_files = overlay_files(&loaded);
     // Secrets in clear are not needed any more.
     drop(loaded);
     let (stop, stopping) = watch::channel(false);
     let router = router(Arc::clone(&gateway.doors), mode != Mode::Configured, metrics_listener.is_none());
     announce(&address);
-    let run = Run { gateway, router, listener, metrics_listener, limits, source, stopping };
+    let run = Run { gateway, router, listener, metrics_listener, limits, source, overlay_files, stopping };
     let finished = tokio::spawn(run.until_stopped());
     Ok(Serving { address, stop, finished })
 }
@@ -133,16 +131,19 @@ struct Run {
     limits: ListenerLimits,
     router: Router,
     source: Option<ConfigSource>,
+    overlay_files: Vec<PathBuf>,
     stopping: watch::Receiver<bool>,
 }
 
 impl Run {
     async fn until_stopped(self) -> Result<(), ServeFault> {
-        let Self { gateway, router, listener, metrics_listener, limits, source, stopping } = self;
+        let Self { gateway, router, listener, metrics_listener, limits, source, overlay_files, stopping } =
+            self;
         let Gateway { doors, jobs, store, reloader } = gateway;
         let mut tasks = jobs.start(&stopping);
         if let Some(source) = source {
-            let reload = Reload { source, reloader, doors: Arc::clone(&doors), stopping: stopping.clone() };
+            let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
+            let reload = Reload { source, overlay_files, reloader, doors, stopping };
             tasks.spawn(reload.run());
         }
         if let Some(listener) = metrics_listener {
@@ -179,64 +180,6 @@ impl Run {
     }
 }
 
-/// Reloads on SIGHUP and when the configuration file changes.
-struct Reload {
-    source: ConfigSource,
-    reloader: Reloader,
-    doors: Arc<bh_http::Doors>,
-    stopping: watch::Receiver<bool>,
-}
-
-impl Reload {
-    async fn run(mut self) {
-        let (changed, mut changes) = mpsc::channel::<()>(1);
-        let watcher = self.source.file.clone().and_then(|path| watch_file(path, changed));
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => {
-                tracing::warn!(%error, "SIGHUP cannot be received; restart to reload");
-                return;
-            }
-        };
-        loop {
-            tokio::select! {
-                () = stopped(&mut self.stopping) => break,
-                _ = hangup.recv() => {}
-                Some(()) = changes.recv() => {
-                    tokio::time::sleep(CHANGE_SETTLES).await;
-                    // What came in meanwhile belongs to the same change.
-                    while changes.try_recv().is_ok() {}
-                }
-            }
-            self.once().await;
-        }
-        drop(watcher);
-    }
-
-    /// A bad configuration keeps the last good one in force, and says so in the log, a metric and `/readyz?verbose`.
-    async fn once(&self) {
-        let outcome = match self.source.load() {
-            Ok(loaded) => self.reloader.apply(&loaded.without_origins()).await.map_err(|fault| chain(&fault)),
-            Err(fault) => Err(fault.to_string()),
-        };
-        let metrics = &self.doors.metrics;
-        match outcome {
-            Ok(generation) => {
-                tracing::info!(generation, "configuration reloaded");
-                metrics.config_loads.inc();
-                metrics.config_current.set(1);
-                self.doors.config_fault.store(None);
-            }
-            Err(fault) => {
-                tracing::error!(fault, "the new configuration is rejected; the last good one stays in force");
-                metrics.config_rejections.inc();
-                metrics.config_current.set(0);
-                self.doors.config_fault.store(Some(Arc::new(fault)));
-            }
-        }
-    }
-}
-
 /// An error with its causes, in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -247,33 +190,4 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// Watches the file's directory rather than the file: editors and configuration management replace it whole.
-fn watch_file(path: PathBuf, changed: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
-    let name = path.file_name()?.to_owned();
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = parent.map_or_else(|| PathBuf::from("."), PathBuf::from);
-    let on_event = move |event: notify::Result<notify::Event>| {
-        let relevant = event.is_ok_and(|event| {
-            let written = event.kind.is_create() || event.kind.is_modify() || event.kind.is_remove();
-            // A symbolic link whose target is swapped shows as a change of another name beside it.
-            written
-                && event
-                    .paths
-                    .iter()
-                    .any(|p| p.file_name() == Some(&name) || p.to_string_lossy().contains(".."))
-        });
-        if relevant {
-            // Full means that a reload is due already.
-            let _due = changed.try_send(());
-        }
-    };
-    let watching = notify::recommended_watcher(on_event).and_then(|mut watcher| {
-        watcher.watch(&directory, notify::RecursiveMode::NonRecursive)?;
-        Ok(watcher)
-    });
-    watching
-        .inspect_err(|error| tracing::warn!(%error, "the configuration file cannot be watched; use SIGHUP"))
-        .ok()
 }

@@ -169,6 +169,7 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::RequestTimeout
         | Code::UnsupportedMediaType
         | Code::NotFound
+        | Code::NetworkNotFound
         | Code::MethodNotAllowed
         | Code::NotImplemented
         | Code::UpstreamCredentialMissing

@@ -31,11 +31,12 @@ pub use catalog::{ModelEntry, models};
 
 use crate::budgets::BudgetKeeper;
 use crate::content::ContentSealer;
+use crate::hosts::{Host, confirm_host};
 use crate::identity;
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, ProviderBody, Tokenizer, Upstream};
 use crate::recorder::Recorder;
-use crate::snapshot::{Caller, Live, Snapshot};
+use crate::snapshot::{Caller, Snapshot};
 use close::{Closer, Ending};
 use send::Sent;
 use ticket::{OpenCall, Ticket};
@@ -61,6 +62,10 @@ pub enum Entry {
 pub struct Inbound {
     /// Which door.
     pub entry: Entry,
+    /// The configuration that holds for it, to its end.
+    pub snapshot: Arc<Snapshot>,
+    /// Where it is addressed to.
+    pub host: Host,
     /// Method.
     pub method: Method,
     /// Path as the client wrote it, for per-route settings.
@@ -109,8 +114,6 @@ pub struct LlmStory(Arc<Parts>);
 
 /// What the data plane is built from.
 pub struct Parts {
-    /// The configuration in force.
-    pub live: Live,
     /// Budgets.
     pub budgets: BudgetKeeper,
     /// Evidence.
@@ -163,7 +166,7 @@ impl LlmStory {
     /// [`Refused`] with the reason; everything refused after the caller is known is on the record.
     pub async fn call(&self, inbound: Inbound) -> Result<Answered, Refused> {
         let parts = &self.0;
-        let snapshot = parts.live.load_full();
+        let snapshot = Arc::clone(&inbound.snapshot);
         let family = envelope_family(&snapshot, &inbound);
         let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
 
@@ -209,26 +212,30 @@ impl LlmStory {
     /// The models a caller may ask for (`/v1/models`).
     ///
     /// # Errors
-    /// `unauthorized` without a tenant key.
-    pub fn models(&self, headers: &HeaderMap, peer: IpAddr) -> Result<Vec<ModelEntry>, Refusal> {
-        let snapshot = self.0.live.load_full();
+    /// Those of [`identity::data_plane_caller`].
+    pub fn models(
+        &self,
+        snapshot: &Snapshot,
+        host: &Host,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> Result<Vec<ModelEntry>, Refusal> {
         let client = snapshot.client_ip(peer, forwarded_for(headers).as_deref());
-        let caller = identity::data_plane_caller(&snapshot, headers, client)?;
-        Ok(models(&snapshot, &caller))
+        let caller = identity::data_plane_caller(snapshot, host, headers, client)?;
+        Ok(models(snapshot, &caller))
     }
 }
 
 fn verify(snapshot: &Arc<Snapshot>, inbound: &Inbound) -> Result<Arc<Caller>, Refusal> {
     if let Entry::Quickstart(_) = inbound.entry {
         let unset = || Refusal::new(Code::NotFound, "The quickstart is not being served");
-        return snapshot
-            .quickstart
-            .as_ref()
-            .map(|quickstart| Arc::clone(&quickstart.caller))
-            .ok_or_else(unset);
+        let tenant = inbound.host.tenant()?;
+        let caller = &snapshot.quickstart.as_ref().ok_or_else(unset)?.caller;
+        confirm_host(tenant, caller)?;
+        return Ok(Arc::clone(caller));
     }
     let client = snapshot.client_ip(inbound.peer, forwarded_for(&inbound.headers).as_deref());
-    identity::data_plane_caller(snapshot, &inbound.headers, client)
+    identity::data_plane_caller(snapshot, &inbound.host, &inbound.headers, client)
 }
 
 /// All `X-Forwarded-For` lines as one list, in the order in which the hops added them.

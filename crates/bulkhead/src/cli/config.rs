@@ -44,7 +44,7 @@ pub(crate) enum ConfigCommand {
 
 /// Checks the configuration, and says what is accepted but not active yet.
 pub(super) fn validate(source: &ConfigSource, args: &ValidateArgs) -> Result<(), Failure> {
-    let own = args.file.clone().map(|file| ConfigSource { file: Some(file) });
+    let own = args.file.clone().map(|file| ConfigSource::new(Some(file)));
     let loaded = match own.as_ref().unwrap_or(source).load() {
         Ok(loaded) => loaded,
         Err(LoadFault::Problems(problems)) if args.json => {

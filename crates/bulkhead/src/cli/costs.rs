@@ -11,7 +11,7 @@ use bh_app::evidence::{IndexEntry, PAGE_RECORDS_MAX};
 use bh_app::identity::KeyHasher;
 use bh_app::metrics::Metrics;
 use bh_app::ports::{EvidenceFilter, Holder, Store};
-use bh_app::snapshot::Live;
+use bh_app::snapshot::{Live, TenantSecrets};
 use bh_domain::budget::{TimeZone, Windows};
 use bh_domain::money::NanoUsd;
 use bh_domain::time::Timestamp;
@@ -107,11 +107,12 @@ impl Books {
         let reader = Reader::open(source).await?;
         let store: Arc<dyn Store> = reader.store.clone();
         // A snapshot is compiled for callers that come with keys; here none does.
-        let hasher = KeyHasher::new(&[0; 32]);
+        let (hasher, secrets) = (KeyHasher::new(&[0; 32]), TenantSecrets::new(&[0; 32]));
         let keeper = BudgetKeeper::new(reader.store.clone(), Arc::clone(&reader.clock), Holder::default());
-        let runtime = Runtime::new(hasher, keeper, Metrics::new());
+        let runtime = Runtime::new(hasher, secrets, keeper, Metrics::new());
         let (now, beside) = (reader.now(), reader.store.as_ref());
-        let snapshot = compile::compile(&reader.loaded, &runtime, beside, 1, now, Mode::Configured).await?;
+        let snapshot =
+            compile::compile(&reader.loaded, &runtime, beside, None, now, Mode::Configured).await?;
         let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
         let costs = CostReads::new(store, Arc::clone(&reader.clock), Arc::clone(&live));
         Ok(Self { reader, costs, live })

@@ -1,32 +1,37 @@
 //! From the typed configuration to the snapshot that requests read.
 
 mod callers;
+mod keys;
 mod providers;
+mod rows;
+mod tenants;
 mod version;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bh_app::budgets::{BudgetKeeper, ZoneClock};
 use bh_app::identity::{KeyHasher, Network};
 use bh_app::metrics::Metrics;
-use bh_app::ports::{StoreFault, TenantRow, TenantStore};
+use bh_app::ports::{StoreFault, TenantStore};
 use bh_app::rates::RateCells;
 use bh_app::snapshot::{
-    Candidate, Caps, Durability, EvidencePolicy, Limited, OnFailure, Provider, Snapshot, Tenant,
+    Candidate, Caps, Durability, EvidencePolicy, Limited, OnFailure, Provider, Snapshot, TenantSecrets,
 };
-use bh_config::schema::{self, Budget, Config, TenantStatus};
+use bh_config::schema::{self, Budget, Config};
 use bh_config::{Loaded, Money};
 use bh_domain::budget::TimeZone;
 use bh_domain::limit::RateLimit;
 use bh_domain::money::NanoUsd;
-use bh_domain::tenant::{DEFAULT_TENANT, Nid, TenantId};
+use bh_domain::tenant::{Nid, TenantId};
 use bh_domain::time::Timestamp;
-use uuid::Uuid;
 
 use crate::quickstart;
 use callers::Build;
+use keys::KeySource;
+use rows::Rows;
+use tenants::Tenants;
 
 /// How the gateway is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,7 @@ pub(crate) enum Mode {
 /// What survives reloads: counts and accounts.
 pub(crate) struct Runtime {
     pub(crate) hasher: KeyHasher,
+    tenant_secrets: TenantSecrets,
     pub(crate) rates: RateCells,
     pub(crate) budgets: BudgetKeeper,
     metrics: Arc<Metrics>,
@@ -62,6 +68,14 @@ pub(crate) enum CompileFault {
     Tenants(#[source] StoreFault),
     #[error("the time zone `{0}` is unknown on this machine")]
     Zone(String),
+    #[error(
+        "the tenant `{tenant}` has the network id {own}, so it cannot have {other} too: a tenant keeps its id, and has one"
+    )]
+    TwoIds { tenant: TenantId, own: Nid, other: Nid },
+    #[error("the network id {nid} belongs to the tenant `{own}`, so it cannot be that of `{other}` too")]
+    TwoTenants { nid: Nid, own: TenantId, other: TenantId },
+    #[error("the tenant `{tenant}` has no good overlay to go on with: {problems}")]
+    Overlay { tenant: TenantId, problems: String },
     #[error("provider `{0}` needs a base_url")]
     NoBaseUrl(String),
     #[error(
@@ -73,8 +87,20 @@ pub(crate) enum CompileFault {
 }
 
 impl Runtime {
-    pub(crate) fn new(hasher: KeyHasher, budgets: BudgetKeeper, metrics: Arc<Metrics>) -> Self {
-        Self { hasher, rates: RateCells::default(), budgets, metrics, zones: parking_lot::Mutex::default() }
+    pub(crate) fn new(
+        hasher: KeyHasher,
+        tenant_secrets: TenantSecrets,
+        budgets: BudgetKeeper,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            hasher,
+            tenant_secrets,
+            rates: RateCells::default(),
+            budgets,
+            metrics,
+            zones: parking_lot::Mutex::default(),
+        }
     }
 
     fn zone(&self, name: &str, now: Timestamp) -> Result<Arc<ZoneClock>, CompileFault> {
@@ -94,19 +120,21 @@ impl Runtime {
     }
 }
 
-/// Puts a configuration into the form requests read.
+/// Puts a configuration into the form requests read. `before` is what is in force until then: a tenant whose overlay
+/// is bad goes on with its settings of there.
 pub(crate) async fn compile(
     loaded: &Loaded,
     runtime: &Runtime,
     store: &dyn TenantStore,
-    generation: u64,
+    before: Option<&Snapshot>,
     now: Timestamp,
     mode: Mode,
 ) -> Result<Snapshot, CompileFault> {
     let config = &loaded.config;
-    let nids = tenant_rows(config, store, mode).await?;
+    let rows = Rows::of(config, store, mode).await?;
     let organization = organization_clock(config, runtime, now)?;
-    let tenants = tenants(config, runtime, &nids, now)?;
+    let keys = KeySource::new(loaded, &runtime.tenant_secrets, before);
+    let Tenants { tenants, degraded } = tenants::compile(config, runtime, &rows, keys, now)?;
     let build = Build {
         config,
         runtime,
@@ -118,7 +146,7 @@ pub(crate) async fn compile(
     let trusted = config.server.trusted_proxy_cidrs.iter();
     let trusted = trusted.chain(gateway.iter().flat_map(|gateway| &gateway.trusted_proxy_cidrs));
     Ok(Snapshot {
-        generation,
+        generation: before.map_or(0, |before| before.generation) + 1,
         hasher: runtime.hasher.clone(),
         version: version::of(loaded),
         organization_clock: organization.clone(),
@@ -136,6 +164,9 @@ pub(crate) async fn compile(
         remote_input_tokens: u64::from(config.budgets.remote_input_tokens),
         body_bytes_max: config.server.body_bytes_max,
         body_idle_timeout: Duration::from_millis(config.server.body_idle_timeout_ms),
+        hosts: tenants::hosts(config, &rows, &tenants),
+        trust_forwarded_host: config.serve.as_ref().is_some_and(|serve| serve.http.trust_forwarded_host),
+        degraded,
         tenants,
     })
 }
@@ -148,29 +179,8 @@ fn global_requests_per_minute(gateway: Option<&schema::Gateway>, mode: Mode) -> 
     }
 }
 
-fn tenant_ids(config: &Config, mode: Mode) -> BTreeSet<String> {
-    let quickstart = (mode != Mode::Configured).then_some(quickstart::TENANT);
-    let callers = config.gateway.iter().flat_map(|gateway| &gateway.callers).map(schema::Caller::tenant);
-    let keys = config.api_keys.iter().map(schema::ApiKey::tenant);
-    let listed = config.tenants.iter().map(|tenant| tenant.id.0.as_str());
-    callers.chain(keys).chain(listed).chain([DEFAULT_TENANT]).chain(quickstart).map(str::to_owned).collect()
-}
-
 pub(crate) fn slug(text: &str) -> Result<TenantId, CompileFault> {
     TenantId::parse(text).map_err(|error| CompileFault::Invalid(error.to_string()))
-}
-
-async fn tenant_rows(
-    config: &Config,
-    store: &dyn TenantStore,
-    mode: Mode,
-) -> Result<HashMap<TenantId, Nid>, CompileFault> {
-    let proposed = tenant_ids(config, mode)
-        .iter()
-        .map(|id| Ok(TenantRow { nid: Nid(Uuid::now_v7()), id: slug(id)? }))
-        .collect::<Result<Vec<_>, CompileFault>>()?;
-    let rows = store.ensure_tenants(proposed).await.map_err(CompileFault::Tenants)?;
-    Ok(rows.into_iter().map(|row| (row.id, row.nid)).collect())
 }
 
 fn organization_clock(
@@ -181,36 +191,6 @@ fn organization_clock(
     let budget = &config.budgets.organization;
     let capped = budget.daily.is_some() || budget.monthly.is_some();
     capped.then(|| runtime.zone(&config.budgets.timezone.0, now)).transpose()
-}
-
-fn tenants(
-    config: &Config,
-    runtime: &Runtime,
-    nids: &HashMap<TenantId, Nid>,
-    now: Timestamp,
-) -> Result<HashMap<TenantId, Arc<Tenant>>, CompileFault> {
-    let listed: BTreeMap<&str, &schema::Tenant> =
-        config.tenants.iter().map(|t| (t.id.0.as_str(), t)).collect();
-    let limits = config.gateway.as_ref().map(|gateway| &gateway.rate_limits);
-    let mut tenants = HashMap::with_capacity(nids.len());
-    for (id, nid) in nids {
-        let own = listed.get(id.as_str());
-        let zone = own.and_then(|tenant| tenant.timezone.as_ref()).unwrap_or(&config.budgets.timezone);
-        let per_minute = own.and_then(|tenant| tenant.rate_limits.requests_per_minute);
-        let per_minute = per_minute.or_else(|| limits.and_then(|limits| limits.per_tenant_requests_per_min));
-        let tenant = Tenant {
-            id: id.clone(),
-            nid: *nid,
-            clock: runtime.zone(&zone.0, now)?,
-            meter: runtime.metrics.tenant(id),
-            rate: runtime.limited(*nid, "", per_minute),
-            durability: own.and_then(|tenant| tenant.evidence.durability).map(durability),
-            active: own.is_none_or(|tenant| tenant.status == TenantStatus::Active),
-            caps: own.map_or_else(Caps::default, |tenant| caps(&tenant.budgets)),
-        };
-        tenants.insert(id.clone(), Arc::new(tenant));
-    }
-    Ok(tenants)
 }
 
 fn caps(budget: &Budget) -> Caps {

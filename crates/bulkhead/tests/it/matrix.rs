@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::auth::{ACME_KEY, ADMIN_KEY, BULKHEAD, GLOBEX_KEY, PROXIED_CHAT, TWO_CALLERS, chat, gateway_yaml};
 
+/// Routes whose errors are AIP-193's.
+const KEY_SERVER: &str = "/v2alpha1/";
+
 /// What a request shows for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shown {
@@ -49,7 +52,7 @@ impl Shown {
             Access::Open => true,
             Access::Tenant => tenant,
             Access::TenantOrAdmin => tenant || admin,
-            Access::Admin => admin,
+            Access::Admin | Access::KeyAdmin => admin,
         }
     }
 }
@@ -65,6 +68,7 @@ fn path_of(row: &Row, acme_id: &str) -> String {
         .replace("{provider}", "openai")
         .replace("{*model}", "gpt-4o-mini")
         .replace("{id}", acme_id)
+        .replace("{key_id}", acme_id)
         .replace("{*rest}", if row.path.contains("/proxy/") { "v1/files" } else { "part" })
 }
 
@@ -80,7 +84,9 @@ fn assert_refused(answer: &Answer, row: &Row, what: &str) {
     assert_eq!(answer.status, 401, "{what}: {}", answer.text());
     assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"bulkhead\""), "{what}");
     let body = answer.json();
-    if matches!(row.answer, Family::Llm(_)) {
+    if row.path.starts_with(KEY_SERVER) {
+        assert_eq!(body["error"]["status"], json!("UNAUTHENTICATED"), "{what}: {body}");
+    } else if matches!(row.answer, Family::Llm(_)) {
         assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string(), "{what}: {body}");
     } else {
         assert_eq!(body["error"], json!("unauthorized"), "{what}: {body}");
@@ -92,7 +98,10 @@ fn assert_opened(answer: &Answer, row: &Row, what: &str) {
         Family::Later(_) => {
             assert_eq!(answer.status, 501, "{what}: {}", answer.text());
             let body = answer.json();
-            assert_eq!(body["error"], json!("not_implemented"), "{what}");
+            let keys = row.path.starts_with(KEY_SERVER);
+            let (code, body) =
+                if keys { (&body["error"]["status"], &body["error"]) } else { (&body["error"], &body) };
+            assert_eq!(*code, json!(if keys { "UNIMPLEMENTED" } else { "not_implemented" }), "{what}");
             assert!(body["message"].as_str().is_some_and(|message| message.len() > 20), "{what}: {body}");
             assert!(answer.header("x-bulkhead-arrives-with").is_some(), "{what}");
         }

@@ -1,6 +1,6 @@
 //! A gateway without doors: store, recorder, checkpointer and a configuration with two tenants.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -26,7 +26,8 @@ use crate::metrics::Metrics;
 use crate::ports::{Clock, EvidenceStore, Holder};
 use crate::recorder::{Checkpointer, Entry, Recorder, RecorderOptions};
 use crate::snapshot::{
-    Caller, CallerSource, Caps, Durability, EvidencePolicy, Live, OnFailure, Snapshot, Tenant,
+    CacheKind, CacheSettings, Caller, CallerSource, Caps, DerivedSettings, Durability, EvidencePolicy,
+    HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Live, OnFailure, Snapshot, Tenant, TenantSecrets,
 };
 
 /// 2026-11-21T09:30:00Z.
@@ -177,6 +178,38 @@ pub(crate) fn draft(tenant: &str, nid: Nid, number: u32) -> Draft {
     }
 }
 
+fn key_settings() -> Arc<KeySettings> {
+    let seconds = Duration::from_secs;
+    Arc::new(KeySettings {
+        prefixes: KeyPrefixes {
+            current: "ory_ak".to_owned(),
+            retired: Vec::new(),
+            public_current: None,
+            public_retired: Vec::new(),
+        },
+        issuer: "https://issuer.example".to_owned(),
+        issuers_retired: Vec::new(),
+        clock_skew: seconds(300),
+        default_ttl: None,
+        max_ttl: seconds(86_400),
+        derived: DerivedSettings {
+            default_ttl: seconds(3_600),
+            macaroon_prefix: "mc".to_owned(),
+            macaroon_prefixes_retired: Vec::new(),
+            signing_key_id: None,
+            signing_keys: Vec::new(),
+        },
+        hmac: HmacSecret::Derived(TenantSecrets::new(&[2; 32])),
+        hmac_retired: Vec::new(),
+        pagination: None,
+        pagination_retired: Vec::new(),
+        cache: CacheSettings { kind: CacheKind::None, enabled: false, ttl: seconds(300) },
+        rate_limit_enabled: false,
+        api_keys_max: None,
+        imported_hash: ImportedHash::V2,
+    })
+}
+
 pub(crate) fn tenant(id: &str, nid: Nid, zone: &str, caps: Caps) -> Arc<Tenant> {
     Arc::new(Tenant {
         id: TenantId::parse(id).unwrap(),
@@ -187,6 +220,7 @@ pub(crate) fn tenant(id: &str, nid: Nid, zone: &str, caps: Caps) -> Arc<Tenant> 
         durability: None,
         active: true,
         caps,
+        keys: key_settings(),
     })
 }
 
@@ -232,6 +266,9 @@ pub(crate) fn snapshot() -> Snapshot {
         organization_clock: None,
         keyring,
         tenants,
+        hosts: None,
+        trust_forwarded_host: false,
+        degraded: BTreeMap::new(),
         providers: HashMap::new(),
         models: HashMap::new(),
         prices: PriceTable::default(),

@@ -51,7 +51,9 @@ impl Tenant {
 impl Reader {
     /// Opens the installation that the configuration describes. Nothing is created or migrated.
     pub(in crate::cli) async fn open(source: &ConfigSource) -> Result<Self, Failure> {
-        let loaded = source.load()?;
+        let mut loaded = source.reload()?;
+        // Nobody's keys are served here, so a tenant's own settings of them do not matter, be they good or bad.
+        loaded.overlays = bh_config::Overlays::default();
         let data_dir = data_dir::path(&loaded.config)?;
         // The store first: where there is none, no secrets must be made either.
         let store = open_beside(&loaded, &data_dir).await?;

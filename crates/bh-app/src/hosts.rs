@@ -1,0 +1,100 @@
+//! Where a request is addressed to: from its host to a tenant (seed 003, Talos dossier §7.1).
+
+use std::sync::Arc;
+
+use bh_domain::hostname::normalise;
+use bh_domain::refusal::{Code, Refusal};
+use http::header::HOST;
+use http::{HeaderMap, HeaderName, Uri, Version};
+
+use crate::snapshot::{Caller, Snapshot, Tenant};
+
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+/// Where a request is addressed to.
+#[derive(Clone, Debug)]
+pub enum Host {
+    /// Anywhere: host names decide nothing here, or the route is the same for everybody.
+    Any,
+    /// A tenant's.
+    Of(Arc<Tenant>),
+    /// Nobody's: a name that leads nowhere, or none at all. Both are told alike.
+    Unknown,
+    /// The request breaks HTTP: its host is given twice, differently, or is missing where it must not be (RFC 9112 §3.2).
+    Malformed,
+}
+
+impl Host {
+    /// Resolves a request's host. The target's own authority (HTTP/1.1 absolute form, HTTP/2 `:authority`) is the host;
+    /// without one, the `Host` header is. `X-Forwarded-Host` wins over both where the configuration says so.
+    #[must_use]
+    pub fn resolve(snapshot: &Snapshot, uri: &Uri, version: Version, headers: &HeaderMap) -> Self {
+        let Some(hosts) = &snapshot.hosts else { return Self::Any };
+        let named = match own(uri, version, headers) {
+            Ok(own) if snapshot.trust_forwarded_host => forwarded(headers).map(|name| name.or(own)),
+            own => own,
+        };
+        match named {
+            Ok(name) => {
+                name.and_then(|name| hosts.find(name)).map_or(Self::Unknown, |t| Self::Of(Arc::clone(t)))
+            }
+            Err(ambiguous) => ambiguous,
+        }
+    }
+
+    /// The tenant it leads to, where host names decide.
+    ///
+    /// # Errors
+    /// `network_not_found`, or `invalid_request` for a malformed one. The name is never repeated.
+    pub fn tenant(&self) -> Result<Option<&Arc<Tenant>>, Refusal> {
+        match self {
+            Self::Any => Ok(None),
+            Self::Of(tenant) => Ok(Some(tenant)),
+            Self::Unknown => Err(Refusal::new(Code::NetworkNotFound, "network not found")),
+            Self::Malformed => Err(Refusal::new(
+                Code::InvalidRequest,
+                "The request needs exactly one Host header, the same as its authority over HTTP/2",
+            )),
+        }
+    }
+}
+
+/// A key opens its own tenant's hosts and no other's.
+///
+/// # Errors
+/// `CROSS_TENANT_ACCESS_DENIED`.
+pub fn confirm_host(host: Option<&Arc<Tenant>>, caller: &Caller) -> Result<(), Refusal> {
+    if host.is_none_or(|tenant| tenant.nid == caller.tenant.nid) {
+        return Ok(());
+    }
+    let message = "This host is another tenant's than the key belongs to; call the key's own tenant's host";
+    Err(Refusal::new(Code::CrossTenantAccessDenied, message))
+}
+
+/// The host that the request itself names.
+fn own<'r>(uri: &'r Uri, version: Version, headers: &'r HeaderMap) -> Result<Option<&'r [u8]>, Host> {
+    let mut lines = headers.get_all(HOST).iter();
+    let line = lines.next().map(http::HeaderValue::as_bytes);
+    let http1 = version <= Version::HTTP_11;
+    if lines.next().is_some() || (version == Version::HTTP_11 && line.is_none()) {
+        return Err(Host::Malformed);
+    }
+    let authority = uri.authority().map(|authority| authority.as_str().as_bytes());
+    // RFC 9113 §8.3.1: a request with both must mean one.
+    if let (false, Some(authority), Some(line)) = (http1, authority, line)
+        && normalise(authority) != normalise(line)
+    {
+        return Err(Host::Malformed);
+    }
+    Ok(authority.or(line))
+}
+
+/// The host that a proxy in front has been asked for. An empty one is none; of two nobody can tell which one counts.
+fn forwarded(headers: &HeaderMap) -> Result<Option<&[u8]>, Host> {
+    let mut lines = headers.get_all(FORWARDED_HOST).iter();
+    let line = lines.next().map(http::HeaderValue::as_bytes);
+    if lines.next().is_some() {
+        return Err(Host::Unknown);
+    }
+    Ok(line.filter(|name| !name.is_empty()))
+}

@@ -1,0 +1,162 @@
+//! Settings of the API-key server: what is left out gets its default (Talos dossier §8.2).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bh_app::snapshot::{
+    CacheKind, CacheSettings, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Retired,
+    Snapshot, TenantSecrets,
+};
+use bh_config::schema::{self, CacheType, Rotated, Rotation, TenantKeys};
+use bh_config::{GoDuration, KeyPrefix, Loaded, Overlays, Secret};
+use bh_domain::tenant::{Nid, TenantId};
+use secrecy::SecretString;
+
+use super::CompileFault;
+
+const PREFIX: &str = "ory_ak";
+const MACAROON_PREFIX: &str = "mc";
+const ISSUER: &str = "http://localhost/ory/talos";
+const CLOCK_SKEW: Duration = Duration::from_secs(300);
+const MAX_TTL: Duration = Duration::from_secs(8_760 * 3_600);
+const DERIVED_TTL: Duration = Duration::from_secs(3_600);
+const CACHE_TTL: Duration = Duration::from_secs(300);
+
+/// Gives each tenant its settings. Tenants without an overlay share those of the configuration, and tenants with the
+/// same overlay share its.
+pub(super) struct KeySource<'a> {
+    base: Arc<KeySettings>,
+    overlays: &'a Overlays,
+    /// By position among the overlays' files; what is wrong with a bad one.
+    own: Vec<Result<Arc<KeySettings>, String>>,
+    before: Option<&'a Snapshot>,
+    degraded: BTreeMap<TenantId, String>,
+}
+
+impl<'a> KeySource<'a> {
+    pub(super) fn new(loaded: &'a Loaded, secrets: &TenantSecrets, before: Option<&'a Snapshot>) -> Self {
+        let own = loaded.overlays.files().iter().map(|overlay| match &overlay.settings {
+            Ok(keys) => Ok(Arc::new(settings(keys, secrets))),
+            Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        });
+        Self {
+            base: Arc::new(settings(&loaded.keys, secrets)),
+            overlays: &loaded.overlays,
+            own: own.collect(),
+            before,
+            degraded: BTreeMap::new(),
+        }
+    }
+
+    /// One tenant's settings. With a bad overlay they are those it has had; a tenant that has had none is refused
+    /// rather than served with another's secrets.
+    pub(super) fn of(&mut self, id: &TenantId, nid: Nid) -> Result<Arc<KeySettings>, CompileFault> {
+        let Some(own) = self.overlays.of(nid.0).and_then(|position| self.own.get(position)) else {
+            return Ok(Arc::clone(&self.base));
+        };
+        let problems = match own {
+            Ok(settings) => return Ok(Arc::clone(settings)),
+            Err(problems) => problems.clone(),
+        };
+        let before = self.before.and_then(|before| before.tenants.get(id)).filter(|tenant| tenant.nid == nid);
+        let Some(before) = before else { return Err(CompileFault::Overlay { tenant: id.clone(), problems }) };
+        self.degraded.insert(id.clone(), problems);
+        Ok(Arc::clone(&before.keys))
+    }
+
+    /// The tenants that had to go on with what they have had, and why.
+    pub(super) fn degraded(self) -> BTreeMap<TenantId, String> {
+        self.degraded
+    }
+}
+
+fn settings(keys: &TenantKeys, secrets: &TenantSecrets) -> KeySettings {
+    let default = schema::Credentials::default();
+    let credentials = keys.credentials.as_ref().unwrap_or(&default);
+    let pagination = keys.secrets.pagination.as_ref().or(keys.secrets.default.as_ref());
+    let hmac = keys.secrets.hmac.as_ref().or(keys.secrets.default.as_ref());
+    let api_keys = &credentials.api_keys;
+    KeySettings {
+        prefixes: prefixes(&api_keys.prefix),
+        issuer: credentials.issuer.clone().unwrap_or_else(|| ISSUER.to_owned()),
+        issuers_retired: credentials.issuer_retired.iter().map(retired_text).collect(),
+        clock_skew: duration(credentials.clock_skew.as_ref(), CLOCK_SKEW),
+        default_ttl: api_keys.default_ttl.as_ref().map(|ttl| ttl.0),
+        max_ttl: duration(api_keys.max_ttl.as_ref(), MAX_TTL),
+        derived: derived(&credentials.derived_tokens),
+        hmac: match hmac.and_then(|hmac| hmac.current.as_ref()) {
+            Some(current) => HmacSecret::Configured(secret(current)),
+            None => HmacSecret::Derived(secrets.clone()),
+        },
+        hmac_retired: retired_secrets(hmac),
+        pagination: pagination.and_then(|rotation| rotation.current.as_ref()).map(secret),
+        pagination_retired: retired_secrets(pagination),
+        cache: cache(keys.cache.as_ref()),
+        rate_limit_enabled: keys.rate_limit.as_ref().is_some_and(|limit| limit.enabled),
+        api_keys_max: keys.quota.as_ref().map(|quota| quota.api_keys_max).filter(|max| *max > 0),
+        imported_hash: match credentials.imported_keys.hash_version {
+            Some(1) => ImportedHash::V1,
+            Some(_) | None => ImportedHash::V2,
+        },
+    }
+}
+
+fn prefixes(prefix: &schema::Prefix) -> KeyPrefixes {
+    let text = |prefix: &KeyPrefix| prefix.0.clone();
+    KeyPrefixes {
+        current: prefix.current.as_ref().map_or_else(|| PREFIX.to_owned(), text),
+        retired: prefix.retired.iter().map(text).collect(),
+        public_current: prefix.public_current.as_ref().map(text),
+        public_retired: prefix.public_retired.iter().map(text).collect(),
+    }
+}
+
+fn derived(tokens: &schema::DerivedTokens) -> DerivedSettings {
+    let prefix = &tokens.macaroon.prefix;
+    DerivedSettings {
+        default_ttl: duration(tokens.default_ttl.as_ref(), DERIVED_TTL),
+        macaroon_prefix: prefix.current.clone().unwrap_or_else(|| MACAROON_PREFIX.to_owned()),
+        macaroon_prefixes_retired: prefix.retired.clone(),
+        signing_key_id: tokens.jwt.signing_key_id.clone().filter(|id| !id.is_empty()),
+        signing_keys: tokens.jwt.signing_keys.urls.iter().map(secret).collect(),
+    }
+}
+
+fn cache(cache: Option<&schema::Cache>) -> CacheSettings {
+    let kind = match cache.and_then(|cache| cache.r#type.as_ref()) {
+        Some(CacheType::Memory) => CacheKind::Memory,
+        Some(CacheType::Redis) => CacheKind::Redis,
+        Some(CacheType::Noop) | None => CacheKind::None,
+    };
+    let ttl = duration(cache.and_then(|cache| cache.ttl.as_ref()), CACHE_TTL);
+    CacheSettings { kind, enabled: cache.is_some_and(|cache| cache.enabled), ttl }
+}
+
+fn duration(configured: Option<&GoDuration>, default: Duration) -> Duration {
+    configured.map_or(default, |configured| configured.0)
+}
+
+fn secret(secret: &Secret) -> SecretString {
+    secret.expose().to_owned().into()
+}
+
+fn retired_text(retired: &schema::Retired) -> Retired<String> {
+    match retired {
+        schema::Retired::Value(value) => Retired { value: value.clone(), until: None },
+        schema::Retired::Until(until) => {
+            Retired { value: until.value.clone(), until: until.expires_at.as_ref().map(|at| at.0) }
+        }
+    }
+}
+
+fn retired_secrets(rotation: Option<&Rotation>) -> Vec<Retired<SecretString>> {
+    let retired = rotation.map(|rotation| rotation.retired.as_slice()).unwrap_or_default();
+    let retired = retired.iter().map(|retired| match retired {
+        Rotated::Value(value) => Retired { value: secret(value), until: None },
+        Rotated::Until(until) => {
+            Retired { value: secret(&until.value), until: until.expires_at.as_ref().map(|at| at.0) }
+        }
+    });
+    retired.collect()
+}
