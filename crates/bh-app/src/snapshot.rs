@@ -52,7 +52,7 @@ pub struct Snapshot {
     /// Whether `X-Forwarded-Host` wins over the request's own host.
     pub trust_forwarded_host: bool,
     /// Tenants that go on with the last good settings of the key API, each with what is wrong with its overlay.
-    pub degraded: BTreeMap<TenantId, String>,
+    pub degraded: BTreeMap<TenantId, Arc<str>>,
     /// Providers by id.
     pub providers: HashMap<String, Arc<Provider>>,
     /// Candidates by the model name clients ask for (aliases included); the native routes use it.

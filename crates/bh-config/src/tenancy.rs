@@ -10,7 +10,7 @@ use crate::check::{self, Finding};
 use crate::cross;
 use crate::load::{problems, read_bounded};
 use crate::path::Path;
-use crate::problem::{Origin, Problem};
+use crate::problem::{Origin, PROBLEMS_MAX, Problem};
 use crate::refs;
 use crate::schema::{Config, Network, Tenant, TenantKeys};
 use crate::shape;
@@ -55,9 +55,15 @@ impl Overlays {
         self.by_network.get(&network).copied()
     }
 
-    /// Everything wrong with any of them.
+    /// What is wrong with them, as much as is reported of one load.
     pub(crate) fn problems(&self) -> Vec<Problem> {
-        self.files.iter().filter_map(|overlay| overlay.settings.as_ref().err()).flatten().cloned().collect()
+        self.files
+            .iter()
+            .filter_map(|overlay| overlay.settings.as_ref().err())
+            .flatten()
+            .take(PROBLEMS_MAX)
+            .cloned()
+            .collect()
     }
 }
 

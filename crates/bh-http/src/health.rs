@@ -40,7 +40,7 @@ pub(crate) async fn ready(ask: Ask) -> Result<Response, Refusal> {
         body["checks"]["tenants"] = if degraded.is_empty() { "ok" } else { "degraded" }.into();
         if !degraded.is_empty() {
             let told = degraded.iter().take(DEGRADED_TOLD_MAX);
-            body["degraded_tenants"] = told.map(|(id, fault)| (id.to_string(), fault.clone())).collect();
+            body["degraded_tenants"] = told.map(|(id, fault)| (id.to_string(), fault.to_string())).collect();
             body["degraded_tenants_count"] = degraded.len().into();
         }
         body["config_generation"] = ask.snapshot.generation.into();

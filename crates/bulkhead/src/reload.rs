@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use bh_config::Loaded;
 use bh_domain::tenant::TenantId;
 use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use crate::assemble::Reloader;
@@ -26,54 +27,58 @@ const FOLDERS_MAX: usize = 64;
 /// Degraded tenants that a reload names in the log, one line each.
 const TOLD_MAX: usize = 20;
 
-/// Where tenants' overlays are, for the watcher.
-pub(crate) fn overlay_files(loaded: &Loaded) -> Vec<PathBuf> {
-    loaded.overlays.files().iter().map(|overlay| overlay.path.clone()).collect()
-}
-
 /// Reloads on SIGHUP and when a file of the configuration changes.
 pub(crate) struct Reload {
-    pub(crate) source: ConfigSource,
-    /// Overlays of the configuration that is in force at first.
-    pub(crate) overlay_files: Vec<PathBuf>,
-    pub(crate) reloader: Reloader,
-    pub(crate) doors: Arc<bh_http::Doors>,
-    pub(crate) stopping: watch::Receiver<bool>,
+    source: ConfigSource,
+    reloader: Reloader,
+    doors: Arc<bh_http::Doors>,
+    watched: Watched,
+    changes: mpsc::Receiver<()>,
+    hangup: Signal,
 }
 
 impl Reload {
-    pub(crate) async fn run(mut self) {
-        let (changed, mut changes) = mpsc::channel::<()>(1);
+    /// From here on no change and no signal is missed; [`Reload::run`] acts on them.
+    ///
+    /// # Errors
+    /// When SIGHUP cannot be received.
+    pub(crate) fn prepare(
+        source: ConfigSource,
+        loaded: &Loaded,
+        reloader: Reloader,
+        doors: Arc<bh_http::Doors>,
+    ) -> io::Result<Self> {
+        let hangup = signal(SignalKind::hangup())?;
+        let (changed, changes) = mpsc::channel::<()>(1);
         let mut watched = Watched::new(changed);
-        let overlays = std::mem::take(&mut self.overlay_files);
-        watched.follow(&self.source, overlays);
-        let mut hangup = match signal(SignalKind::hangup()) {
-            Ok(hangup) => hangup,
-            Err(error) => {
-                tracing::warn!(%error, "SIGHUP cannot be received; restart to reload");
-                return;
-            }
-        };
+        watched.follow(&source, loaded);
+        Ok(Self { source, reloader, doors, watched, changes, hangup })
+    }
+
+    pub(crate) async fn run(mut self, mut stopping: watch::Receiver<bool>) {
         loop {
             tokio::select! {
-                () = stopped(&mut self.stopping) => break,
-                _ = hangup.recv() => {}
-                Some(()) = changes.recv() => {
+                () = stopped(&mut stopping) => break,
+                _ = self.hangup.recv() => {}
+                Some(()) = self.changes.recv() => {
                     tokio::time::sleep(CHANGE_SETTLES).await;
                     // What came in meanwhile belongs to the same change.
-                    while changes.try_recv().is_ok() {}
+                    while self.changes.try_recv().is_ok() {}
                 }
             }
-            self.once(&mut watched).await;
+            self.once().await;
         }
     }
 
     /// A bad configuration keeps the last good one in force, and says so in the log, a metric and `/readyz?verbose`.
-    async fn once(&self, watched: &mut Watched) {
+    async fn once(&mut self) {
         let outcome = match self.load().await {
             Ok(loaded) => {
                 // Before it is put in force: an overlay that is mended must be noticed, whatever becomes of the rest.
-                watched.follow(&self.source, overlay_files(&loaded));
+                self.watched.follow(&self.source, &loaded);
+                for warning in &loaded.warnings {
+                    tracing::warn!("{warning}");
+                }
                 self.reloader.apply(&loaded).await.map_err(|fault| chain(&fault))
             }
             Err(fault) => Err(fault),
@@ -109,9 +114,9 @@ impl Reload {
     }
 }
 
-fn tell_degraded(degraded: &BTreeMap<TenantId, String>) {
+fn tell_degraded(degraded: &BTreeMap<TenantId, Arc<str>>) {
     for (tenant, fault) in degraded.iter().take(TOLD_MAX) {
-        tracing::error!(%tenant, fault, "the tenant's overlay is rejected; it goes on with its last good settings");
+        tracing::error!(%tenant, %fault, "the tenant's overlay is rejected; it goes on with its last good settings");
     }
     if degraded.len() > TOLD_MAX {
         tracing::error!(tenants = degraded.len(), "so many tenants' overlays are rejected");
@@ -147,12 +152,13 @@ impl Watched {
         Self { watcher, changed, files, folders: HashSet::new() }
     }
 
-    /// From now on the configuration file and these overlays count, and no others.
-    fn follow(&mut self, source: &ConfigSource, overlays: Vec<PathBuf>) {
+    /// From now on the configuration file and the overlays of this load count, and no others.
+    fn follow(&mut self, source: &ConfigSource, loaded: &Loaded) {
         let Some(watcher) = &mut self.watcher else { return };
-        let named = source.file.iter().cloned().chain(overlays);
-        let files: HashMap<PathBuf, PathBuf> =
-            named.filter_map(|file| Some((absolute(&file)?, file))).collect();
+        let overlays = loaded.overlays.files().iter().map(|overlay| &overlay.path);
+        let named = source.file.iter().chain(overlays);
+        let files: HashMap<PathBuf, &Path> =
+            named.filter_map(|file| Some((absolute(file)?, file.as_path()))).collect();
         let mut new: HashSet<&Path> = files.keys().filter_map(|file| file.parent()).collect();
         for left in self.folders.extract_if(|folder| !new.contains(folder.as_path())) {
             // A folder that is gone is not watched any more either way.

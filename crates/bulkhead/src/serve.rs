@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use tokio::sync::watch;
 use crate::assemble::{AssembleFault, Gateway, assemble};
 use crate::compile::Mode;
 use crate::load::ConfigSource;
-use crate::reload::{Reload, overlay_files};
+use crate::reload::Reload;
 
 /// How long evidence may take to become durable after the last call has ended.
 const EVIDENCE_DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -74,13 +73,15 @@ pub(crate) async fn start(
         .local_addr()
         .map_err(|cause| ServeFault::Listen { address: server.listen.to_string(), cause })?;
     let limits = limits(&loaded);
-    let overlay_files = overlay_files(&loaded);
+    let prepare =
+        |source| Reload::prepare(source, &loaded, gateway.reloader.clone(), Arc::clone(&gateway.doors));
+    let reload = source.map(prepare).transpose().map_err(ServeFault::Signals)?;
     // Secrets in clear are not needed any more.
     drop(loaded);
     let (stop, stopping) = watch::channel(false);
     let router = router(Arc::clone(&gateway.doors), mode != Mode::Configured, metrics_listener.is_none());
     announce(&address);
-    let run = Run { gateway, router, listener, metrics_listener, limits, source, overlay_files, stopping };
+    let run = Run { gateway, router, listener, metrics_listener, limits, reload, stopping };
     let finished = tokio::spawn(run.until_stopped());
     Ok(Serving { address, stop, finished })
 }
@@ -130,21 +131,17 @@ struct Run {
     metrics_listener: Option<TcpListener>,
     limits: ListenerLimits,
     router: Router,
-    source: Option<ConfigSource>,
-    overlay_files: Vec<PathBuf>,
+    reload: Option<Reload>,
     stopping: watch::Receiver<bool>,
 }
 
 impl Run {
     async fn until_stopped(self) -> Result<(), ServeFault> {
-        let Self { gateway, router, listener, metrics_listener, limits, source, overlay_files, stopping } =
-            self;
-        let Gateway { doors, jobs, store, reloader } = gateway;
+        let Self { gateway, router, listener, metrics_listener, limits, reload, stopping } = self;
+        let Gateway { doors, jobs, store, reloader: _ } = gateway;
         let mut tasks = jobs.start(&stopping);
-        if let Some(source) = source {
-            let (doors, stopping) = (Arc::clone(&doors), stopping.clone());
-            let reload = Reload { source, overlay_files, reloader, doors, stopping };
-            tasks.spawn(reload.run());
+        if let Some(reload) = reload {
+            tasks.spawn(reload.run(stopping.clone()));
         }
         if let Some(listener) = metrics_listener {
             let router = metrics_router(Arc::clone(&doors));

@@ -29,16 +29,19 @@ pub(super) struct KeySource<'a> {
     base: Arc<KeySettings>,
     overlays: &'a Overlays,
     /// By position among the overlays' files; what is wrong with a bad one.
-    own: Vec<Result<Arc<KeySettings>, String>>,
+    own: Vec<Result<Arc<KeySettings>, Arc<str>>>,
     before: Option<&'a Snapshot>,
-    degraded: BTreeMap<TenantId, String>,
+    degraded: BTreeMap<TenantId, Arc<str>>,
 }
 
 impl<'a> KeySource<'a> {
     pub(super) fn new(loaded: &'a Loaded, secrets: &TenantSecrets, before: Option<&'a Snapshot>) -> Self {
         let own = loaded.overlays.files().iter().map(|overlay| match &overlay.settings {
             Ok(keys) => Ok(Arc::new(settings(keys, secrets))),
-            Err(problems) => Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+            Err(problems) => {
+                let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                Err(problems.join("; ").into())
+            }
         });
         Self {
             base: Arc::new(settings(&loaded.keys, secrets)),
@@ -57,7 +60,7 @@ impl<'a> KeySource<'a> {
         };
         let problems = match own {
             Ok(settings) => return Ok(Arc::clone(settings)),
-            Err(problems) => problems.clone(),
+            Err(problems) => Arc::clone(problems),
         };
         let before = self.before.and_then(|before| before.tenants.get(id)).filter(|tenant| tenant.nid == nid);
         let Some(before) = before else { return Err(CompileFault::Overlay { tenant: id.clone(), problems }) };
@@ -66,7 +69,7 @@ impl<'a> KeySource<'a> {
     }
 
     /// The tenants that had to go on with what they have had, and why.
-    pub(super) fn degraded(self) -> BTreeMap<TenantId, String> {
+    pub(super) fn degraded(self) -> BTreeMap<TenantId, Arc<str>> {
         self.degraded
     }
 }
@@ -159,4 +162,91 @@ fn retired_secrets(rotation: Option<&Rotation>) -> Vec<Retired<SecretString>> {
         }
     });
     retired.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::io;
+    use std::path::Path;
+
+    use bh_config::{SourceFile, Sources};
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    const ONE: &str = "550e8400-e29b-41d4-a716-446655440001";
+    const TWO: &str = "550e8400-e29b-41d4-a716-446655440002";
+    const OTHER: &str = "550e8400-e29b-41d4-a716-446655440003";
+    const OVERLAY: &str = "\
+secrets: {hmac: {current: overlay-secret-0123456789abcdef01234567, retired: [{value: older, expires_at: 2026-12-31}]}}
+credentials:
+  issuer: https://one.example
+  clock_skew: 1m
+  api_keys: {prefix: {current: one, public_current: pub}, default_ttl: 1h}
+  derived_tokens: {jwt: {signing_keys: {urls: ['base64://e30=']}}, macaroon: {prefix: {current: m1}}}
+  imported_keys: {hash_version: 1}
+cache: {type: memory, enabled: true, ttl: 1m}
+quota: {api_keys_max: 7}
+";
+
+    fn loaded(base: &str) -> Loaded {
+        let network =
+            |host: &str, id: &str, path: &str| format!("  - {{hostname: {host}, id: {id}{path}}}\n");
+        let overlay = ", config_path: /one.yaml";
+        let networks = [network("a", ONE, overlay), network("b", TWO, overlay), network("c", OTHER, "")];
+        let text = format!("{base}multitenancy:\n  enabled: true\n  networks:\n{}", networks.concat());
+        let read_file = |path: &Path| match path.to_str() {
+            Some("/one.yaml") => Ok(OVERLAY.to_owned()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        let file = Some(SourceFile { name: "bulkhead.yaml", text: &text });
+        bh_config::load(Sources { file, env: &BTreeMap::new(), read_file: &read_file }).unwrap()
+    }
+
+    fn of(source: &mut KeySource<'_>, nid: &str) -> Arc<KeySettings> {
+        source.of(&TenantId::parse("any").unwrap(), Nid(nid.parse().unwrap())).unwrap()
+    }
+
+    fn secret_of(keys: &KeySettings, nid: &str) -> String {
+        keys.hmac_current(Nid(nid.parse().unwrap())).expose_secret().to_owned()
+    }
+
+    #[test]
+    fn a_tenant_without_an_overlay_has_the_defaults_and_a_secret_of_its_own() {
+        let (loaded, secrets) = (loaded(""), TenantSecrets::new(&[7; 32]));
+        let mut source = KeySource::new(&loaded, &secrets, None);
+        let keys = of(&mut source, OTHER);
+        let texts =
+            (keys.prefixes.current.as_str(), keys.issuer.as_str(), keys.derived.macaroon_prefix.as_str());
+        assert_eq!(texts, ("ory_ak", "http://localhost/ory/talos", "mc"));
+        let lifetimes = [keys.max_ttl, keys.derived.default_ttl, keys.clock_skew].map(|d| d.as_secs());
+        assert_eq!((keys.default_ttl, lifetimes), (None, [31_536_000, 3_600, 300]));
+        let cache = CacheSettings { kind: CacheKind::None, enabled: false, ttl: Duration::from_secs(300) };
+        assert_eq!((keys.cache, keys.api_keys_max, keys.imported_hash), (cache, None, ImportedHash::V2));
+        assert_ne!(secret_of(&keys, OTHER), secret_of(&keys, TWO));
+    }
+
+    #[test]
+    fn an_overlay_is_what_its_tenants_share_and_the_others_share_the_base() {
+        let base = "secrets: {hmac: {current: base-secret-0123456789abcdef0123456789}}\nrate_limit: {enabled: true}\n";
+        let (loaded, secrets) = (loaded(base), TenantSecrets::new(&[7; 32]));
+        let mut source = KeySource::new(&loaded, &secrets, None);
+        let (one, two, other) = (of(&mut source, ONE), of(&mut source, TWO), of(&mut source, OTHER));
+        assert!(
+            Arc::ptr_eq(&one, &two)
+                && Arc::ptr_eq(&other, &of(&mut source, "550e8400-e29b-41d4-a716-446655440009"))
+        );
+        assert_eq!(secret_of(&other, OTHER), "base-secret-0123456789abcdef0123456789");
+        assert_eq!(secret_of(&one, ONE), "overlay-secret-0123456789abcdef01234567");
+        let until = one.hmac_retired[0].until.map(|at| at.rfc3339());
+        assert_eq!(until.as_deref(), Some("2026-12-31T00:00:00.000Z"));
+        let prefixes = (one.prefixes.current.as_str(), one.prefixes.public_current.as_deref());
+        assert_eq!((prefixes, one.derived.signing_keys.len()), (("one", Some("pub")), 1));
+        assert_eq!((one.default_ttl, one.clock_skew.as_secs()), (Some(Duration::from_secs(3_600)), 60));
+        let cache = CacheSettings { kind: CacheKind::Memory, enabled: true, ttl: Duration::from_secs(60) };
+        assert_eq!((one.cache, one.api_keys_max, one.imported_hash), (cache, Some(7), ImportedHash::V1));
+        assert!(one.rate_limit_enabled, "what the overlay leaves out is inherited");
+        assert!(!format!("{one:?}{other:?}").contains("-secret-"), "a secret shows");
+    }
 }

@@ -75,7 +75,7 @@ pub(crate) enum CompileFault {
     #[error("the network id {nid} belongs to the tenant `{own}`, so it cannot be that of `{other}` too")]
     TwoTenants { nid: Nid, own: TenantId, other: TenantId },
     #[error("the tenant `{tenant}` has no good overlay to go on with: {problems}")]
-    Overlay { tenant: TenantId, problems: String },
+    Overlay { tenant: TenantId, problems: Arc<str> },
     #[error("provider `{0}` needs a base_url")]
     NoBaseUrl(String),
     #[error(

@@ -16,7 +16,7 @@ use super::{CompileFault, Runtime, caps, durability};
 /// Every tenant, and those whose overlay is bad.
 pub(super) struct Tenants {
     pub(super) tenants: HashMap<TenantId, Arc<Tenant>>,
-    pub(super) degraded: BTreeMap<TenantId, String>,
+    pub(super) degraded: BTreeMap<TenantId, Arc<str>>,
 }
 
 pub(super) fn compile(
