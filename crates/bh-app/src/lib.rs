@@ -6,6 +6,7 @@ pub mod costs;
 pub mod evidence;
 pub mod hosts;
 pub mod identity;
+pub mod keys;
 pub mod llm;
 pub mod metrics;
 pub mod ports;

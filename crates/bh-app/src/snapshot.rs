@@ -53,6 +53,9 @@ pub struct Snapshot {
     pub trust_forwarded_host: bool,
     /// Tenants that go on with the last good settings of the key API, each with what is wrong with its overlay.
     pub degraded: BTreeMap<TenantId, Arc<str>>,
+    /// Whether keys are administered without a credential: on a loopback listener of an installation without admin keys
+    /// (seed 003).
+    pub open_key_admin: bool,
     /// Providers by id.
     pub providers: HashMap<String, Arc<Provider>>,
     /// Candidates by the model name clients ask for (aliases included); the native routes use it.

@@ -5,6 +5,7 @@
 pub mod budget;
 pub mod duration;
 pub mod evidence;
+pub mod hash;
 pub mod hostname;
 pub mod keys;
 pub mod limit;

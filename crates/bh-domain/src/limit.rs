@@ -24,6 +24,9 @@ pub struct RateVerdict {
     pub period_s: u64,
 }
 
+const SECOND_NS: u64 = 1_000_000_000;
+/// A hundred years: what can be added to a monotonic clock without a thought.
+const PERIOD_NS_MAX: u64 = 100 * 365 * 86_400 * SECOND_NS;
 const MINUTE_NS: u64 = 60_000_000_000;
 
 impl RateLimit {
@@ -31,6 +34,15 @@ impl RateLimit {
     #[must_use]
     pub fn per_minute(requests: u32) -> Option<Self> {
         (requests > 0).then_some(Self { requests, period_ns: MINUTE_NS })
+    }
+
+    /// `requests` in any `window_s` seconds; `None` when either is 0. What is beyond counting is cut to it.
+    #[must_use]
+    pub fn new(requests: u64, window_s: u64) -> Option<Self> {
+        let period_ns = window_s.saturating_mul(SECOND_NS).min(PERIOD_NS_MAX);
+        let most = u32::try_from(period_ns).unwrap_or(u32::MAX);
+        let requests = u32::try_from(requests).unwrap_or(u32::MAX).min(most);
+        (requests > 0).then_some(Self { requests, period_ns })
     }
 
     /// What one request adds to the theoretical arrival time.

@@ -23,6 +23,22 @@ pub enum Code {
     NotFound,
     /// The host leads to no tenant.
     NetworkNotFound,
+    /// What is asked for is there, or done, already.
+    Conflict,
+    /// The object is not in a state that allows this.
+    FailedPrecondition,
+    /// What this caller may do does not include it.
+    Forbidden,
+    /// The caller's address is not one it may call from.
+    IpNotAllowed,
+    /// The API key's life is over.
+    ApiKeyExpired,
+    /// A credential is what the request is about, and there is none.
+    CredentialRequired,
+    /// Derived tokens end with their key, not by themselves.
+    DerivedTokenNotRevocable,
+    /// As many things as the tenant may have.
+    QuotaExceeded,
     /// The route exists, the method does not.
     MethodNotAllowed,
     /// The route's function is not part of this release.
@@ -87,6 +103,14 @@ pub const TABLE: &[Row] = &[
     row(Code::UnsupportedMediaType, "unsupported_media_type", 415, false),
     row(Code::NotFound, "not_found", 404, false),
     row(Code::NetworkNotFound, "network_not_found", 404, false),
+    row(Code::Conflict, "conflict", 409, false),
+    row(Code::FailedPrecondition, "failed_precondition", 409, false),
+    row(Code::Forbidden, "forbidden", 403, false),
+    row(Code::IpNotAllowed, "ip_not_allowed", 403, false),
+    row(Code::ApiKeyExpired, "api_key_expired", 401, false),
+    row(Code::CredentialRequired, "credential_required", 400, false),
+    row(Code::DerivedTokenNotRevocable, "derived_token_not_revocable", 400, false),
+    row(Code::QuotaExceeded, "quota_exceeded", 429, false),
     row(Code::MethodNotAllowed, "method_not_allowed", 405, false),
     row(Code::NotImplemented, "not_implemented", 501, false),
     row(Code::ProviderUnknown, "provider_unknown", 400, false),

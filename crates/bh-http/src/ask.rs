@@ -1,12 +1,15 @@
 //! What a control-plane handler gets: the authenticated sender, the parameters, and the stories.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
+use bh_app::hosts::Host;
 use bh_app::identity::Principal;
+use bh_app::keys::KeyStory;
 use bh_app::llm::LlmStory;
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Store};
@@ -26,6 +29,8 @@ pub struct Doors {
     pub live: Live,
     /// LLM calls.
     pub llm: LlmStory,
+    /// API keys.
+    pub keys: KeyStory,
     /// Evidence, read back.
     pub evidence: EvidenceReads,
     /// What was spent and what is left.
@@ -67,12 +72,22 @@ pub(crate) struct Ask {
     pub(crate) snapshot: Arc<Snapshot>,
     /// Who asks; `None` on open routes.
     pub(crate) principal: Option<Principal>,
+    /// Where it is addressed to.
+    pub(crate) host: Host,
+    /// The peer's address.
+    pub(crate) peer: IpAddr,
     pub(crate) parts: Parts,
     pub(crate) path: Vec<(String, String)>,
     pub(crate) body: Body,
 }
 
 impl Ask {
+    /// The client's address, as far as proxies in front are believed.
+    pub(crate) fn client_ip(&self) -> IpAddr {
+        let forwarded = self.parts.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
+        self.snapshot.client_ip(self.peer, forwarded)
+    }
+
     /// The path parameter `name`, percent-decoded; empty when the route has none.
     pub(crate) fn path(&self, name: &str) -> &str {
         self.path.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str())

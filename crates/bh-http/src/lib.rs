@@ -4,6 +4,7 @@ mod ask;
 mod costs;
 mod evidence;
 mod health;
+mod keys;
 mod llm;
 mod matrix;
 mod respond;

@@ -21,7 +21,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::ask::{Ask, Doors, without_nul};
 use crate::respond::{self, Dialect, REQUEST_ID};
-use crate::{costs, evidence, health, llm, secrets, status};
+use crate::{costs, evidence, health, keys, llm, secrets, status};
 
 /// A control-plane handler.
 #[derive(Clone, Copy)]
@@ -104,7 +104,6 @@ use Family::{Later, Llm};
 const AGENTS: Family = Later("the agent runtime");
 const GOVERNANCE: Family = Later("governance");
 const MCP: Family = Later("the MCP gateway");
-const KEYS: Family = Later("the API-key server");
 const DASHBOARDS: Family = Later("dashboards");
 
 /// The matrix.
@@ -126,16 +125,22 @@ pub const MATRIX: &[Row] = &[
     row("GET", "/v1/models", Tenant, Llm(llm::Entry::Models)),
     row("GET", "/v1/models/{*model}", Tenant, Llm(llm::Entry::Models)),
     // The API-key server. What follows a key's id after a colon is a verb: `{key_id}:rotate`.
-    row("GET POST", "/v2alpha1/admin/issuedApiKeys", KeyAdmin, KEYS),
-    row("GET PATCH DELETE POST", "/v2alpha1/admin/issuedApiKeys/{key_id}", KeyAdmin, KEYS),
-    row("GET POST", "/v2alpha1/admin/importedApiKeys", KeyAdmin, KEYS),
-    row("POST", "/v2alpha1/admin/importedApiKeys:batchCreate", KeyAdmin, KEYS),
-    row("GET PATCH DELETE POST", "/v2alpha1/admin/importedApiKeys/{key_id}", KeyAdmin, KEYS),
-    row("POST", "/v2alpha1/admin/apiKeys:verify", KeyAdmin, KEYS),
-    row("POST", "/v2alpha1/admin/apiKeys:batchVerify", KeyAdmin, KEYS),
-    row("POST", "/v2alpha1/admin/apiKeys:derive", KeyAdmin, KEYS),
-    row("GET", "/v2alpha1/derivedKeys/jwks.json", Open, KEYS),
-    row("POST", "/v2alpha1/apiKeys:selfRevoke", Open, KEYS),
+    row("GET POST", "/v2alpha1/admin/issuedApiKeys", KeyAdmin, now!(keys::issued)),
+    row("GET PATCH DELETE POST", "/v2alpha1/admin/issuedApiKeys/{key_id}", KeyAdmin, now!(keys::issued_one)),
+    row("GET POST", "/v2alpha1/admin/importedApiKeys", KeyAdmin, now!(keys::imported)),
+    row("POST", "/v2alpha1/admin/importedApiKeys:batchCreate", KeyAdmin, now!(keys::import_batch)),
+    row(
+        "GET PATCH DELETE POST",
+        "/v2alpha1/admin/importedApiKeys/{key_id}",
+        KeyAdmin,
+        now!(keys::imported_one),
+    ),
+    row("POST", "/v2alpha1/admin/apiKeys:verify", KeyAdmin, now!(keys::verify)),
+    row("POST", "/v2alpha1/admin/apiKeys:batchVerify", KeyAdmin, now!(keys::batch_verify)),
+    row("POST", "/v2alpha1/admin/apiKeys:derive", KeyAdmin, now!(keys::derive)),
+    row("GET", "/v2alpha1/derivedKeys/jwks.json", Open, now!(keys::jwks)),
+    row("GET", "/.well-known/jwks.json", Open, now!(keys::jwks)),
+    row("POST", "/v2alpha1/apiKeys:selfRevoke", Open, now!(keys::self_revoke)),
     // Tenant-only execution.
     row("POST", "/v1/agents/run", Tenant, AGENTS),
     row("POST", "/v1/agents/chat/completions", Tenant, AGENTS),
@@ -303,13 +308,13 @@ async fn control(
     let request_id = llm::new_request_id();
     let now = doors.clock.now();
     let (parts, body) = request.into_parts();
-    let Arrival { snapshot, host, .. } = arrival;
+    let Arrival { snapshot, host, peer } = arrival;
     let metrics = Arc::clone(&doors.metrics);
     let path = without_nul(&parts.uri).and(path);
     let outcome = match (authenticate(&snapshot, &host, row.access, &parts.headers), path) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         (Ok(principal), Ok(path)) => {
-            let ask = Ask { doors, snapshot, principal, parts, path, body };
+            let ask = Ask { doors, snapshot, principal, host, peer, parts, path, body };
             match row.answer {
                 Family::Control(Handler(handler)) => handler(ask).await,
                 Later(_) | Llm(_) => Err(not_yet()),

@@ -59,6 +59,13 @@ pub(crate) fn json_with<T: serde::Serialize>(status: StatusCode, value: &T) -> R
     Ok(response)
 }
 
+/// An answer without a body.
+pub(crate) fn empty(status: StatusCode) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
 /// A fault of ours: logged here, once, with its cause; the caller gets a sentence and the request id.
 pub(crate) fn internal(step: &'static str, error: &(dyn std::error::Error + 'static)) -> Refusal {
     tracing::error!(error, "could not {step}");

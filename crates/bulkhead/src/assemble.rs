@@ -12,6 +12,7 @@ use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
 use bh_app::evidence::retention::Retention;
 use bh_app::identity::KeyHasher;
+use bh_app::keys::{KeyParts, KeyStory, TokenSeeds};
 use bh_app::llm::{LlmStory, Parts};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy, TenantStore};
@@ -19,6 +20,7 @@ use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
 use bh_app::snapshot::{Live, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
 use bh_config::Loaded;
+use bh_domain::keys::imported::ImportHasher;
 use bh_domain::time::Timestamp;
 use bh_http::Doors;
 use bh_store::SqlStore;
@@ -142,6 +144,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
     let content = Arc::new(ContentSealer::new(&secrets.derive("content")));
     let signing_key = secrets.evidence.clone();
+    let keys = key_story(&sql, &clock, &secrets);
     let recorder_options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
     let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(&metrics), recorder_options);
     let checkpointer = Checkpointer::new(
@@ -172,11 +175,13 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         budgets,
         retention,
         holder,
+        keys: keys.clone(),
         checkpoint_every: loaded.config.evidence.checkpoint_interval.0,
     };
     let evidence = EvidenceReads::new(Arc::new(sql.clone()), checkpointer, signing_key);
     let doors = Doors {
         llm,
+        keys,
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,
@@ -190,6 +195,17 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     };
     let reloader = Reloader { live, runtime, store: sql.clone(), clock, mode };
     Ok(Gateway { doors: Arc::new(doors), jobs, store: sql, reloader })
+}
+
+/// The API-key server, with secrets of its own for what is hashed and signed without any being configured.
+fn key_story(sql: &SqlStore, clock: &Arc<dyn Clock>, secrets: &ServerSecrets) -> KeyStory {
+    KeyStory::new(KeyParts {
+        store: Arc::new(sql.clone()),
+        clock: Arc::clone(clock),
+        entropy: Arc::new(SystemEntropy),
+        hasher: ImportHasher::new(&secrets.derive("imported keys")),
+        seeds: TokenSeeds::new(&secrets.derive("token signing keys")),
+    })
 }
 
 fn is_sqlite(url: &str) -> bool {

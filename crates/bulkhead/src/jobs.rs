@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bh_app::budgets::BudgetKeeper;
 use bh_app::evidence::retention::Retention;
+use bh_app::keys::KeyStory;
 use bh_app::ports::{Clock, Holder, Store};
 use bh_app::recorder::{Checkpointer, Recorder};
 use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
@@ -14,6 +15,8 @@ use tokio::task::JoinSet;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
+/// How often the last uses of keys are written.
+const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 /// What one process of an installation does for all of them.
 const HOUSEKEEPING: &str = "housekeeping";
 /// A process that has begun housekeeping and dies keeps the others from it for so long.
@@ -37,6 +40,7 @@ pub(crate) struct Jobs {
     pub(crate) checkpointer: Checkpointer,
     pub(crate) budgets: BudgetKeeper,
     pub(crate) retention: Option<Retention>,
+    pub(crate) keys: KeyStory,
     pub(crate) holder: Holder,
     pub(crate) checkpoint_every: Duration,
 }
@@ -47,6 +51,13 @@ impl Jobs {
         let mut tasks = JoinSet::new();
         let (jobs, recorder) = (self.clone(), self.recorder.clone());
         tasks.spawn(async move { recorder.run().await });
+        let (reads, changes, uses) = (self.keys.clone(), self.keys.clone(), self.keys.clone());
+        tasks.spawn(async move { reads.run_reads().await });
+        tasks.spawn(async move { changes.follow_changes().await });
+        tasks.spawn(every(KEY_USES_EVERY, stop.clone(), move || {
+            let keys = uses.clone();
+            async move { keys.flush_uses().await }
+        }));
         tasks.spawn(every(HEARTBEAT_EVERY, stop.clone(), move || {
             let jobs = jobs.clone();
             async move { jobs.heartbeat().await }
@@ -115,6 +126,7 @@ impl Jobs {
         }
         let mut work = std::pin::pin!(async {
             self.forget_dead().await;
+            self.keys.forget_denials().await;
             self.retain().await;
         });
         loop {

@@ -6,13 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bh_domain::evidence::reading::Reading;
 use bh_domain::evidence::record::{
     AuditTrail, Compliance, ContentHash, Durability as Recorded, Execution, Explanation, PolicyDecision,
     Text, Tokens,
 };
 use bh_domain::evidence::{Draft, HmacKey, codes};
+use bh_domain::hash::sha256;
 use bh_domain::money::NanoUsd;
 use bh_domain::tenant::Scope;
 use bh_domain::time::{DAY_MS, Timestamp};
@@ -207,12 +207,6 @@ fn explanation(records: u64, before: Timestamp, rule: String) -> Explanation {
         stage: RETENTION.into(),
         trigger: Some(rule.into()),
     }
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
 }
 
 /// A tenant's newest records of retention.

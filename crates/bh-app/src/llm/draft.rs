@@ -170,6 +170,14 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::UnsupportedMediaType
         | Code::NotFound
         | Code::NetworkNotFound
+        | Code::Conflict
+        | Code::FailedPrecondition
+        | Code::Forbidden
+        | Code::IpNotAllowed
+        | Code::ApiKeyExpired
+        | Code::CredentialRequired
+        | Code::DerivedTokenNotRevocable
+        | Code::QuotaExceeded
         | Code::MethodNotAllowed
         | Code::NotImplemented
         | Code::UpstreamCredentialMissing

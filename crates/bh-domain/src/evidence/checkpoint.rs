@@ -15,7 +15,8 @@ use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Hash, hex, merkle};
+use super::{Hash, hex};
+use crate::hash::sha256;
 use crate::time::Timestamp;
 
 /// The algorithm byte of Ed25519 in signed notes.
@@ -97,7 +98,7 @@ pub enum CheckpointError {
 }
 
 fn key_id(name: &str, public_key: &[u8; 32]) -> [u8; 4] {
-    let hash = merkle::sha256(&[name.as_bytes(), b"\n", &[ALGORITHM_ED25519], public_key].concat());
+    let hash = sha256(&[name.as_bytes(), b"\n", &[ALGORITHM_ED25519], public_key].concat());
     [hash[0], hash[1], hash[2], hash[3]]
 }
 

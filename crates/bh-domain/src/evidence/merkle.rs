@@ -7,7 +7,8 @@
 pub mod plan;
 pub mod proof;
 
-use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
+use crate::hash::sha256;
+use aws_lc_rs::digest::{Context, Digest, SHA256};
 
 use super::Hash;
 
@@ -42,10 +43,6 @@ pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
 #[must_use]
 pub fn empty_root() -> Hash {
     sha256(b"")
-}
-
-pub(super) fn sha256(data: &[u8]) -> Hash {
-    to_hash(&digest(&SHA256, data))
 }
 
 pub(super) fn to_hash(digest: &Digest) -> Hash {

@@ -6,12 +6,13 @@
 
 use std::fmt;
 
-use aws_lc_rs::{constant_time, digest};
+use aws_lc_rs::constant_time;
 use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::base58;
 use super::secrets::KeySecrets;
+use crate::hash::sha256;
 use crate::time::{SECOND_MS, Timestamp};
 
 /// The longest prefix of an issued key.
@@ -118,9 +119,7 @@ pub fn mint(
 /// What a key's row keeps of its random bytes: their SHA-256.
 #[must_use]
 pub fn secret_digest(random: &[u8; RANDOM_BYTES]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest::digest(&digest::SHA256, random).as_ref());
-    hash
+    sha256(random)
 }
 
 /// The part of the payload that Talos writes as well.

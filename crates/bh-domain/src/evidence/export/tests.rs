@@ -4,10 +4,10 @@ mod chain;
 
 use super::*;
 use crate::evidence::checkpoint::SigningKey;
-use crate::evidence::merkle::sha256;
 use crate::evidence::reading::Reading;
 use crate::evidence::record::samples;
 use crate::evidence::{HmacKey, Sealed, hex, seal};
+use crate::hash::sha256;
 use crate::tenant::Nid;
 use crate::time::Timestamp;
 use chain::{Chain, HMAC, export, signing_key};

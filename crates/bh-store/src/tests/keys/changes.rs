@@ -12,7 +12,7 @@ use tokio::sync::Barrier;
 use tokio::time::timeout;
 
 use super::super::fixture::{Fixture, nid, system};
-use super::{BOTH, DEADLINE, any_event, full, id, issued, key, other_tenant, revoked, tenant};
+use super::{BOTH, DEADLINE, any_event, full, id, imported, issued, key, other_tenant, revoked, tenant};
 use crate::keys::statements::beside;
 
 on_both_stores! {

@@ -1,0 +1,122 @@
+//! What a key can be given, checked once.
+
+use bh_domain::keys::key::{JsonObject, KeyRateLimit};
+use bh_domain::keys::verdict::Visibility;
+use bh_domain::network::Network;
+use bh_domain::refusal::Refusal;
+
+use super::invalid;
+
+/// The longest name, actor and scope, in characters.
+const TEXT_CHARS_MAX: usize = 255;
+/// The most scopes of one key.
+const SCOPES_MAX: usize = 256;
+/// The most address ranges of one key.
+const CIDRS_MAX: usize = 256;
+/// The longest `request_id`, in characters.
+const REQUEST_ID_CHARS_MAX: usize = 36;
+/// The most metadata, serialised (dossier §2.1).
+pub const METADATA_BYTES_MAX: usize = 64 * 1024;
+/// The most of everything else that belongs to a key, serialised.
+pub const EXTRAS_BYTES_MAX: usize = 64 * 1024;
+
+/// What a new key is given. Defaults are those of an empty request.
+#[derive(Clone, Debug, Default)]
+pub struct Attributes {
+    /// Name.
+    pub name: String,
+    /// Whose it is.
+    pub actor_id: Option<String>,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// What the tenant keeps with it.
+    pub metadata: JsonObject,
+    /// How often it may be used.
+    pub rate_limit: Option<KeyRateLimit>,
+    /// From where; empty for anywhere.
+    pub allowed_cidrs: Vec<String>,
+    /// Who may know its text.
+    pub visibility: Visibility,
+    /// Makes a repetition of the request harmless.
+    pub request_id: Option<String>,
+    /// Policy overrides, named limits, permissions, identity.
+    pub extras: JsonObject,
+    /// Uses; `None` for any number.
+    pub credits: Option<i64>,
+}
+
+impl Attributes {
+    /// Checks all of it.
+    ///
+    /// # Errors
+    /// `invalid_request` that names the first field that cannot be kept, and why.
+    pub(super) fn checked(self) -> Result<Self, Refusal> {
+        name(&self.name)?;
+        if let Some(actor) = &self.actor_id {
+            text("actor_id", actor, TEXT_CHARS_MAX)?;
+        }
+        if let Some(id) = &self.request_id {
+            text("request_id", id, REQUEST_ID_CHARS_MAX)?;
+        }
+        scopes(&self.scopes)?;
+        metadata(&self.metadata)?;
+        cidrs(&self.allowed_cidrs)?;
+        object("extras", &self.extras, EXTRAS_BYTES_MAX)?;
+        if self.credits.is_some_and(|credits| credits < 0) {
+            return Err(invalid("credits", "a number of uses is not negative"));
+        }
+        Ok(self)
+    }
+}
+
+pub(super) fn name(name: &str) -> Result<(), Refusal> {
+    text("name", name, TEXT_CHARS_MAX)
+}
+
+pub(super) fn scopes(scopes: &[String]) -> Result<(), Refusal> {
+    if scopes.len() > SCOPES_MAX {
+        return Err(invalid("scopes", format!("more than {SCOPES_MAX}")));
+    }
+    if scopes.iter().any(String::is_empty) {
+        return Err(invalid("scopes", "a scope is not empty"));
+    }
+    scopes.iter().try_for_each(|scope| text("scopes", scope, TEXT_CHARS_MAX))
+}
+
+pub(super) fn metadata(metadata: &JsonObject) -> Result<(), Refusal> {
+    object("metadata", metadata, METADATA_BYTES_MAX)
+}
+
+pub(super) fn cidrs(cidrs: &[String]) -> Result<(), Refusal> {
+    let field = "ip_restriction.allowed_cidrs";
+    if cidrs.len() > CIDRS_MAX {
+        return Err(invalid(field, format!("more than {CIDRS_MAX} ranges")));
+    }
+    match cidrs.iter().position(|cidr| !cidr.contains('/') || Network::parse(cidr).is_none()) {
+        Some(at) => {
+            Err(invalid(field, format!("entry {at} is no address range such as 10.0.0.0/8 or 2001:db8::/32")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn object(field: &'static str, object: &JsonObject, bytes_max: usize) -> Result<(), Refusal> {
+    if object.as_str().len() > bytes_max {
+        return Err(invalid(field, format!("larger than {bytes_max} bytes")));
+    }
+    // PostgreSQL keeps no NUL; in JSON it is always escaped.
+    if object.as_str().contains("\\u0000") {
+        return Err(invalid(field, "holds a NUL character: leave it out"));
+    }
+    Ok(())
+}
+
+fn text(field: &'static str, text: &str, chars_max: usize) -> Result<(), Refusal> {
+    if text.chars().nth(chars_max).is_some() {
+        return Err(invalid(field, format!("longer than {chars_max} characters")));
+    }
+    if text.contains('\0') {
+        return Err(invalid(field, "holds a NUL character: leave it out"));
+    }
+    Ok(())
+}

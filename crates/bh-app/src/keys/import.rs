@@ -1,0 +1,256 @@
+//! Keys that come from elsewhere.
+
+use std::collections::HashMap;
+
+use bh_domain::keys::imported::HashVersion;
+use bh_domain::keys::key::{Key, KeyId, KeyKind};
+use bh_domain::keys::lifetime::Lifetime;
+use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::time::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::house::House;
+use super::issue::{expiry, new_key, quota_exceeded};
+use super::trail::Action;
+use super::{Asker, Attributes, KeyStory, internal, invalid, store_fault};
+use crate::ports::{AuditEvent, INSERT_MANY_MAX, Inserted};
+use crate::snapshot::ImportedHash;
+
+/// The most keys of one batch.
+pub const IMPORTS_MAX: usize = INSERT_MANY_MAX;
+
+/// A key to be taken over.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// Its text; only a hash of it is kept.
+    pub raw: SecretString,
+    /// What it is given.
+    pub attributes: Attributes,
+    /// How long it lives; `None` for the tenant's default.
+    pub ttl: Option<Lifetime>,
+}
+
+/// Why one key of a batch was not taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportFault {
+    /// What kind of reason.
+    pub kind: ImportFaultKind,
+    /// In words.
+    pub message: String,
+}
+
+/// Kinds of reasons, as clients of batches know them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportFaultKind {
+    /// The request cannot be understood.
+    InvalidArgument,
+    /// The key is here already, or twice in the batch.
+    AlreadyExists,
+    /// The text is one of ours.
+    FailedPrecondition,
+    /// Something broke.
+    Internal,
+    /// The tenant has as many keys as it may.
+    ResourceExhausted,
+}
+
+impl KeyStory {
+    /// Takes over one key.
+    ///
+    /// # Errors
+    /// `invalid_request`; `conflict` for a text that is here already or has the form of an issued key;
+    /// `failed_precondition` for one that has the form of a token; `quota_exceeded`; `evidence_unavailable`.
+    pub async fn import(&self, asker: &Asker, import: Import) -> Result<Key, Refusal> {
+        let house = self.0.houses.of(&asker.tenant)?;
+        let now = self.0.parts.clock.now();
+        let raw = import.raw.clone();
+        let key = self.taken_over(asker, &house, import, now)?;
+        let event = self.event(asker, Action::Imported, &key.key_id, None, Some(&key));
+        let max = house.settings.api_keys_max;
+        // It may be here under another hash than new ones get.
+        if self.known(asker, &raw, &key).await? {
+            return Err(exists());
+        }
+        let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
+        let inserted = inserted.map_err(|fault| store_fault(&fault))?;
+        self.forget_absent(asker, &raw, &key);
+        match inserted {
+            Inserted::Created => Ok(key),
+            Inserted::Replayed(key) => Ok(*key),
+            Inserted::Exists => Err(exists()),
+            Inserted::QuotaExceeded { used } => Err(quota_exceeded(max, used)),
+        }
+    }
+
+    /// Takes over up to [`IMPORTS_MAX`] keys, each on its own: one answer for each, in order.
+    ///
+    /// # Errors
+    /// `evidence_unavailable`, and then none was taken over.
+    pub async fn import_many(
+        &self,
+        asker: &Asker,
+        imports: Vec<Result<Import, Refusal>>,
+    ) -> Result<Vec<Result<Key, ImportFault>>, Refusal> {
+        let house = self.0.houses.of(&asker.tenant)?;
+        let now = self.0.parts.clock.now();
+        let mut answers: Vec<Option<Result<Key, ImportFault>>> = Vec::with_capacity(imports.len());
+        let mut wanted: Vec<(usize, SecretString, Key, AuditEvent)> = Vec::new();
+        let mut first_at: HashMap<KeyId, usize> = HashMap::new();
+        for (index, import) in imports.into_iter().enumerate() {
+            let raw = import.as_ref().ok().map(|import| import.raw.clone());
+            let key = import.and_then(|import| self.taken_over(asker, &house, import, now));
+            let (key, raw) = match (key, raw) {
+                (Ok(key), Some(raw)) => (key, raw),
+                (Err(refusal), _) => {
+                    answers.push(Some(Err(ImportFault::of(&refusal))));
+                    continue;
+                }
+                (Ok(_), None) => continue,
+            };
+            if let Some(first) = first_at.get(&key.key_id) {
+                let message = format!("The same key stands at index {first} of this batch");
+                answers.push(Some(Err(ImportFault { kind: ImportFaultKind::AlreadyExists, message })));
+                continue;
+            }
+            first_at.insert(key.key_id.clone(), index);
+            let event = self.event(asker, Action::Imported, &key.key_id, None, Some(&key));
+            wanted.push((index, raw, key, event));
+            answers.push(None);
+        }
+        let known = self.known_of(asker, &wanted).await?;
+        let max = house.settings.api_keys_max;
+        let (new, old): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(index, ..)| !known.contains(index));
+        for (index, ..) in old {
+            set(&mut answers, index, Err(ImportFault::of(&exists())));
+        }
+        let rows = new.iter().map(|(_, _, key, event)| (key.clone(), event.clone())).collect();
+        let inserted = self.0.parts.store.insert_many(asker.scope(), rows, max).await;
+        let inserted = inserted.map_err(|fault| store_fault(&fault))?;
+        for ((index, raw, key, _), inserted) in new.into_iter().zip(inserted) {
+            self.forget_absent(asker, &raw, &key);
+            set(&mut answers, index, answer(key, inserted, max));
+        }
+        let lost = || Err(ImportFault { kind: ImportFaultKind::Internal, message: "no answer".to_owned() });
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect())
+    }
+
+    /// The row of a key that is taken over.
+    fn taken_over(
+        &self,
+        asker: &Asker,
+        house: &House,
+        import: Import,
+        now: Timestamp,
+    ) -> Result<Key, Refusal> {
+        let raw = import.raw.expose_secret();
+        if raw.is_empty() {
+            return Err(invalid("raw_key", "is missing or empty"));
+        }
+        if raw.len() > CREDENTIAL_BYTES_MAX {
+            return Err(invalid("raw_key", format!("longer than {CREDENTIAL_BYTES_MAX} bytes")));
+        }
+        if import.attributes.name.is_empty() {
+            return Err(invalid("name", "is missing or empty"));
+        }
+        if import.attributes.actor_id.as_deref().is_none_or(str::is_empty) {
+            return Err(invalid("actor_id", "is missing or empty"));
+        }
+        match route(raw.as_bytes(), &house.macaroons) {
+            Route::Imported => {}
+            Route::Issued(_) => {
+                let message = "The text has the form of a key that is issued here: it cannot be imported";
+                return Err(Refusal::new(Code::Conflict, message));
+            }
+            Route::Jwt | Route::Macaroon => {
+                let message = "The text has the form of a derived token: it cannot be imported";
+                return Err(Refusal::new(Code::FailedPrecondition, message));
+            }
+        }
+        let attributes = import.attributes.checked()?;
+        let expires = expiry(&house.settings, import.ttl, now)?;
+        let version = match house.settings.imported_hash {
+            ImportedHash::V1 => HashVersion::V1,
+            ImportedHash::V2 => HashVersion::V2,
+        };
+        let id = self.0.parts.hasher.key_id(version, asker.tenant.nid, raw.as_bytes());
+        let key_id = KeyId::parse(&id).map_err(|error| internal("name an imported key", &error))?;
+        Ok(new_key(KeyKind::Imported, key_id, attributes, now, Some(expires)))
+    }
+
+    /// Every id under which this text may be kept, but for the new row's own.
+    fn other_ids(&self, asker: &Asker, raw: &SecretString, key: &Key) -> Vec<KeyId> {
+        let ids = self.0.parts.hasher.candidates(asker.tenant.nid, raw.expose_secret().as_bytes());
+        ids.iter().filter_map(|id| KeyId::parse(id).ok()).filter(|id| *id != key.key_id).collect()
+    }
+
+    async fn known(&self, asker: &Asker, raw: &SecretString, key: &Key) -> Result<bool, Refusal> {
+        let others = self.other_ids(asker, raw, key);
+        let found = self.0.parts.store.keys(asker.scope(), KeyKind::Imported, others).await;
+        Ok(!found.map_err(|fault| store_fault(&fault))?.is_empty())
+    }
+
+    /// Which of these texts are here already under another hash, by index.
+    async fn known_of(
+        &self,
+        asker: &Asker,
+        wanted: &[(usize, SecretString, Key, AuditEvent)],
+    ) -> Result<Vec<usize>, Refusal> {
+        let mut index_of: HashMap<KeyId, usize> = HashMap::new();
+        for (index, raw, key, _) in wanted {
+            index_of.extend(self.other_ids(asker, raw, key).into_iter().map(|id| (id, *index)));
+        }
+        let ids = index_of.keys().cloned().collect();
+        let found = self.0.parts.store.keys(asker.scope(), KeyKind::Imported, ids).await;
+        let found = found.map_err(|fault| store_fault(&fault))?;
+        Ok(found.iter().filter_map(|key| index_of.get(&key.key_id).copied()).collect())
+    }
+
+    /// What was unknown a moment ago is known now, under whichever hash it was looked for.
+    fn forget_absent(&self, asker: &Asker, raw: &SecretString, key: &Key) {
+        self.0.rows.evict(asker.tenant.nid, &key.key_id);
+        for id in self.other_ids(asker, raw, key) {
+            self.0.rows.evict(asker.tenant.nid, &id);
+        }
+    }
+}
+
+impl ImportFault {
+    /// A refusal as an item of a batch tells it. There a text that is one of ours is always a failed precondition.
+    fn of(refusal: &Refusal) -> Self {
+        let code = refusal.code;
+        let kind = if code == Code::Conflict && refusal.message == EXISTS {
+            ImportFaultKind::AlreadyExists
+        } else if code == Code::Conflict || code == Code::FailedPrecondition {
+            ImportFaultKind::FailedPrecondition
+        } else if code == Code::QuotaExceeded {
+            ImportFaultKind::ResourceExhausted
+        } else if code.status() < 500 {
+            ImportFaultKind::InvalidArgument
+        } else {
+            ImportFaultKind::Internal
+        };
+        Self { kind, message: refusal.message.clone() }
+    }
+}
+
+const EXISTS: &str = "This key was imported already";
+
+fn exists() -> Refusal {
+    Refusal::new(Code::Conflict, EXISTS)
+}
+
+fn set(answers: &mut [Option<Result<Key, ImportFault>>], index: usize, answer: Result<Key, ImportFault>) {
+    if let Some(place) = answers.get_mut(index) {
+        *place = Some(answer);
+    }
+}
+
+fn answer(key: Key, inserted: Inserted, max: Option<u64>) -> Result<Key, ImportFault> {
+    match inserted {
+        Inserted::Created => Ok(key),
+        Inserted::Replayed(key) => Ok(*key),
+        Inserted::Exists => Err(ImportFault::of(&exists())),
+        Inserted::QuotaExceeded { used } => Err(ImportFault::of(&quota_exceeded(max, used))),
+    }
+}

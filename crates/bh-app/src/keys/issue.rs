@@ -1,0 +1,160 @@
+//! New keys.
+
+use bh_domain::keys::format::{self, RANDOM_BYTES};
+use bh_domain::keys::key::{Key, KeyId, KeyKind};
+use bh_domain::keys::lifetime::Lifetime;
+use bh_domain::keys::verdict::{KeyStatus, Visibility};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::time::Timestamp;
+use secrecy::SecretString;
+
+use super::house::House;
+use super::trail::Action;
+use super::{Asker, Attributes, KeyStory, internal, invalid, store_fault};
+use crate::ports::Inserted;
+use crate::snapshot::KeySettings;
+
+/// The version of issued keys' text.
+const FORMAT_VERSION: u32 = 1;
+
+/// A request for a new key.
+#[derive(Clone, Debug, Default)]
+pub struct Issue {
+    /// What it is given.
+    pub attributes: Attributes,
+    /// How long it lives; `None` for the tenant's default.
+    pub ttl: Option<Lifetime>,
+}
+
+/// A new key and its text, which is told once.
+#[derive(Debug)]
+pub struct IssuedKey {
+    /// The row.
+    pub key: Key,
+    /// `None` when the request was a repetition: the text was told before.
+    pub secret: Option<SecretString>,
+}
+
+/// A key that has its text, but no row yet.
+pub(super) struct Minted {
+    pub(super) key: Key,
+    pub(super) secret: SecretString,
+}
+
+impl KeyStory {
+    /// Issues a key.
+    ///
+    /// # Errors
+    /// `invalid_request`, `quota_exceeded`, `evidence_unavailable`.
+    pub async fn issue(&self, asker: &Asker, issue: Issue) -> Result<IssuedKey, Refusal> {
+        let attributes = issue.attributes.checked()?;
+        let house = self.0.houses.of(&asker.tenant)?;
+        let now = self.0.parts.clock.now();
+        let expires = expiry(&house.settings, issue.ttl, now)?;
+        let Minted { key, secret } = self.mint(&house, attributes, now, Some(expires))?;
+        let event = self.event(asker, Action::Issued, &key.key_id, None, Some(&key));
+        let max = house.settings.api_keys_max;
+        let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
+        match inserted.map_err(|fault| store_fault(&fault))? {
+            Inserted::Created => {
+                self.0.rows.evict(asker.tenant.nid, &key.key_id);
+                Ok(IssuedKey { key, secret: Some(secret) })
+            }
+            Inserted::Replayed(key) => Ok(IssuedKey { key: *key, secret: None }),
+            Inserted::QuotaExceeded { used } => Err(quota_exceeded(max, used)),
+            Inserted::Exists => {
+                Err(Refusal::new(Code::Internal, "The machine's randomness has repeated itself; try again"))
+            }
+        }
+    }
+
+    /// The text and the row of a new key.
+    pub(super) fn mint(
+        &self,
+        house: &House,
+        attributes: Attributes,
+        now: Timestamp,
+        expires: Option<Timestamp>,
+    ) -> Result<Minted, Refusal> {
+        let Some(prefix) = house.prefix(attributes.visibility) else {
+            let problem = "public keys are not issued here: no `credentials.api_keys.prefix.public_current`";
+            return Err(invalid("visibility", problem));
+        };
+        let id = self.new_uuid();
+        let mut random = [0; RANDOM_BYTES];
+        self.0.parts.entropy.fill(&mut random);
+        let secret = format::mint(&house.secrets, prefix, now, id, &random);
+        let key_id = KeyId::parse(&id.hyphenated().to_string());
+        let key_id = key_id.map_err(|error| internal("name a new key", &error))?;
+        let mut key = new_key(KeyKind::Issued, key_id, attributes, now, expires);
+        key.token_prefix = Some(prefix.as_str().to_owned());
+        key.version = FORMAT_VERSION;
+        key.secret_digest = Some(format::secret_digest(&random));
+        Ok(Minted { key, secret })
+    }
+}
+
+/// A row with nothing but what was asked for.
+pub(super) fn new_key(
+    kind: KeyKind,
+    key_id: KeyId,
+    attributes: Attributes,
+    now: Timestamp,
+    expires: Option<Timestamp>,
+) -> Key {
+    let Attributes { name, actor_id, scopes, metadata, rate_limit, allowed_cidrs, .. } = attributes;
+    Key {
+        kind,
+        key_id,
+        name,
+        actor_id,
+        scopes,
+        metadata,
+        status: KeyStatus::Active,
+        enabled: true,
+        visibility: attributes.visibility,
+        token_prefix: None,
+        version: 0,
+        secret_digest: None,
+        created: now,
+        updated: now,
+        expires,
+        last_used: None,
+        rate_limit,
+        allowed_cidrs,
+        revocation: None,
+        request_id: attributes.request_id,
+        extras: attributes.extras,
+        credits: attributes.credits,
+        revision: 1,
+    }
+}
+
+/// When a new key ends: no key lives for ever (product decision).
+pub(super) fn expiry(
+    settings: &KeySettings,
+    ttl: Option<Lifetime>,
+    now: Timestamp,
+) -> Result<Timestamp, Refusal> {
+    let max_ms = i64::try_from(settings.max_ttl.as_millis()).unwrap_or(i64::MAX);
+    let default_ms = settings.default_ttl.and_then(|ttl| i64::try_from(ttl.as_millis()).ok());
+    let ms = ttl.map_or(default_ms.unwrap_or(max_ms).min(max_ms), |ttl| ttl.ms().cast_signed());
+    if ms > max_ms {
+        let max_s = settings.max_ttl.as_secs();
+        return Err(invalid("ttl", format!("longer than the longest life of a key here, {max_s}s")));
+    }
+    Ok(now.plus_ms(ms))
+}
+
+pub(super) fn quota_exceeded(max: Option<u64>, used: u64) -> Refusal {
+    let limit = max.unwrap_or(used);
+    let message = format!("The tenant has {used} live keys of at most {limit}: revoke or delete some first");
+    Refusal::new(Code::QuotaExceeded, message)
+        .with("limit", limit.to_string())
+        .with("current_usage", used.to_string())
+}
+
+/// A public key can be told from a secret one by its prefix alone.
+pub(super) fn visibility_of(asked: Option<Visibility>, old: &Key) -> Visibility {
+    asked.unwrap_or(old.visibility)
+}

@@ -1,0 +1,193 @@
+//! The API-key server: issue, verify, update, rotate, revoke, import, derive (seed 003, Talos dossier).
+//!
+//! Changes are read, decided and written in one place each; a write names the revision it was decided on, and is decided
+//! anew when somebody else was faster. Verification reads memory first (`rows`), and what it reads there is never older
+//! than the last change this process knows of.
+
+mod attributes;
+mod change;
+mod derive;
+mod house;
+mod import;
+mod issue;
+mod list;
+mod page;
+mod revoke;
+mod rotate;
+mod rows;
+mod tokens;
+mod trail;
+mod uses;
+mod verdict;
+mod verify;
+
+use std::sync::Arc;
+
+use bh_domain::keys::imported::ImportHasher;
+use bh_domain::keys::key::{Key, KeyId, KeyKind};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Scope;
+use uuid::Uuid;
+
+pub use attributes::{Attributes, EXTRAS_BYTES_MAX, METADATA_BYTES_MAX};
+pub use change::Change;
+pub use derive::{Derivation, Derived, TokenForm};
+pub use house::TokenSeeds;
+pub use import::{IMPORTS_MAX, Import, ImportFault, ImportFaultKind};
+pub use issue::{Issue, IssuedKey};
+pub use list::{KeyPage, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+pub use revoke::{Revoke, SelfRevoke};
+pub use rotate::{Rotate, RotatedKey};
+pub use tokens::TokenSubject;
+pub use verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
+pub use verify::{BATCH_VERIFY_MAX, Question};
+
+use crate::ports::{Clock, Denial, Entropy, KeyChange, KeyStore, StoreFault};
+use crate::snapshot::Tenant;
+
+/// How often a change is decided anew because somebody else changed the key meanwhile.
+const CHANGE_TRIES_MAX: usize = 8;
+
+/// What the key server is built from.
+#[derive(Clone)]
+pub struct KeyParts {
+    /// Rows.
+    pub store: Arc<dyn KeyStore>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// Names imported keys.
+    pub hasher: ImportHasher,
+    /// Signing keys of tenants that have none configured.
+    pub seeds: TokenSeeds,
+}
+
+impl std::fmt::Debug for KeyParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyParts").finish_non_exhaustive()
+    }
+}
+
+/// The API-key server.
+#[derive(Clone)]
+pub struct KeyStory(Arc<Inner>);
+
+struct Inner {
+    parts: KeyParts,
+    houses: house::Houses,
+    rows: rows::Rows,
+    uses: uses::Uses,
+    denials: tokens::Denials,
+    limits: verify::KeyLimits,
+}
+
+impl std::fmt::Debug for KeyStory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyStory").finish_non_exhaustive()
+    }
+}
+
+/// Who asks for something, and in whose tenant.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// The tenant whose keys are meant.
+    pub tenant: Arc<Tenant>,
+    /// Who, for the audit log.
+    pub actor: String,
+    /// In which role.
+    pub role: &'static str,
+}
+
+impl Asker {
+    fn scope(&self) -> Scope {
+        Scope::tenant(self.tenant.nid)
+    }
+}
+
+impl KeyStory {
+    /// A key server. [`KeyStory::run`] does what it has to do beside requests.
+    #[must_use]
+    pub fn new(parts: KeyParts) -> Self {
+        let houses = house::Houses::new(parts.seeds.clone());
+        let rows = rows::Rows::new(Arc::clone(&parts.store));
+        Self(Arc::new(Inner {
+            houses,
+            rows,
+            uses: uses::Uses::default(),
+            denials: tokens::Denials::default(),
+            limits: verify::KeyLimits::default(),
+            parts,
+        }))
+    }
+
+    /// One key.
+    ///
+    /// # Errors
+    /// `not_found`, also for another tenant's; `evidence_unavailable` when the store does not answer.
+    pub async fn get(&self, asker: &Asker, kind: KeyKind, key_id: &str) -> Result<Key, Refusal> {
+        let key_id = KeyId::parse(key_id).map_err(|_| unknown_key(kind))?;
+        self.stored(asker, kind, &key_id).await
+    }
+
+    async fn stored(&self, asker: &Asker, kind: KeyKind, key_id: &KeyId) -> Result<Key, Refusal> {
+        let found = self.0.parts.store.keys(asker.scope(), kind, vec![key_id.clone()]).await;
+        found.map_err(|fault| store_fault(&fault))?.pop().ok_or_else(|| unknown_key(kind))
+    }
+
+    /// Reads keys for requests that wait for them, for as long as it is polled. One task runs this.
+    pub async fn run_reads(&self) {
+        self.0.rows.run().await;
+    }
+
+    /// Follows what this process and others change, until the store is closed. One task runs this.
+    pub async fn follow_changes(&self) {
+        let mut changes = self.0.parts.store.key_changes();
+        while let Some(change) = changes.next().await {
+            match change {
+                KeyChange::Key { nid, key_id } => self.0.rows.evict(nid, &key_id),
+                KeyChange::Denied(Denial { nid, subject, until }) => self.0.denials.add(nid, subject, until),
+                KeyChange::Tenant(_) => self.0.rows.clear(),
+                KeyChange::Everything => {
+                    self.0.rows.clear();
+                    // The log has the cause; the changes that follow are heard all the same.
+                    let _told = self.read_denials().await;
+                }
+            }
+        }
+    }
+
+    fn new_uuid(&self) -> Uuid {
+        let mut bytes = [0; 16];
+        self.0.parts.entropy.fill(&mut bytes);
+        uuid::Builder::from_random_bytes(bytes).into_uuid()
+    }
+}
+
+fn unknown_key(kind: KeyKind) -> Refusal {
+    let message = match kind {
+        KeyKind::Issued => "API key not found",
+        KeyKind::Imported => "imported key not found",
+    };
+    Refusal::new(Code::NotFound, message)
+}
+
+fn changed_too_often() -> Refusal {
+    let message = "The key was changed by others again and again while this change was made; try again";
+    Refusal::new(Code::FailedPrecondition, message)
+}
+
+/// A store that does not answer: told in one sentence, logged with its cause.
+fn store_fault(fault: &StoreFault) -> Refusal {
+    tracing::error!(error = fault as &dyn std::error::Error, "the store did not answer");
+    Refusal::new(Code::EvidenceUnavailable, "The store does not answer right now; try again").retry_after(1)
+}
+
+fn invalid(field: &str, problem: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Code::InvalidRequest, format!("`{field}`: {problem}")).with("field", field)
+}
+
+fn internal(step: &'static str, error: &(dyn std::error::Error + 'static)) -> Refusal {
+    tracing::error!(error, "could not {step}");
+    Refusal::new(Code::Internal, "Something went wrong inside the gateway; its log has the cause")
+}

@@ -1,0 +1,104 @@
+//! A new text for a key: another key takes its place.
+
+use bh_domain::keys::key::{Key, KeyId, KeyKind, Revocation};
+use bh_domain::keys::lifetime::Lifetime;
+use bh_domain::keys::verdict::{KeyStatus, RevocationReason, Visibility};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::time::Timestamp;
+use secrecy::SecretString;
+
+use super::issue::{Minted, visibility_of};
+use super::trail::Action;
+use super::{
+    Asker, Attributes, CHANGE_TRIES_MAX, Change, KeyStory, changed_too_often, store_fault, unknown_key,
+};
+
+/// What the new key has of its own; the rest it inherits.
+#[derive(Clone, Debug, Default)]
+pub struct Rotate {
+    /// Attributes.
+    pub change: Change,
+    /// Who may know its text.
+    pub visibility: Option<Visibility>,
+    /// How long the old key still works; `None`: not at all.
+    pub grace: Option<Lifetime>,
+}
+
+/// What a rotation leaves.
+#[derive(Debug)]
+pub struct RotatedKey {
+    /// The new key.
+    pub new: Key,
+    /// Its text, told once.
+    pub secret: SecretString,
+    /// The old key, as it is now.
+    pub old: Key,
+}
+
+impl KeyStory {
+    /// Replaces an issued key by a new one with the same actor and end.
+    ///
+    /// # Errors
+    /// `invalid_request`, `not_found`, `failed_precondition` for a key that is not active, `evidence_unavailable`.
+    pub async fn rotate(&self, asker: &Asker, key_id: &str, rotate: Rotate) -> Result<RotatedKey, Refusal> {
+        let kind = KeyKind::Issued;
+        let key_id = KeyId::parse(key_id).map_err(|_| unknown_key(kind))?;
+        let house = self.0.houses.of(&asker.tenant)?;
+        for _ in 0..CHANGE_TRIES_MAX {
+            let before = self.stored(asker, kind, &key_id).await?;
+            let now = self.0.parts.clock.now();
+            if before.status_at(now) != KeyStatus::Active {
+                let message = "Only an active key can be rotated: this one was revoked or has expired";
+                return Err(Refusal::new(Code::FailedPrecondition, message));
+            }
+            let attributes = inherited(&before, &rotate).checked()?;
+            let Minted { key: mut new, secret } = self.mint(&house, attributes, now, before.expires)?;
+            new.enabled = before.enabled;
+            let old = superseded(&before, now, rotate.grace);
+            let event = self.event(asker, Action::Rotated, &key_id, Some(&before), Some(&new));
+            let store = &self.0.parts.store;
+            let written = store.rotate(asker.scope(), new.clone(), old.clone(), before.revision, event).await;
+            let written = written.map_err(|fault| store_fault(&fault))?;
+            self.0.rows.evict(asker.tenant.nid, &key_id);
+            self.0.rows.evict(asker.tenant.nid, &new.key_id);
+            if written {
+                return Ok(RotatedKey { new, secret, old });
+            }
+        }
+        Err(changed_too_often())
+    }
+}
+
+/// The attributes of the new key: the old one's, under what was asked for.
+fn inherited(old: &Key, rotate: &Rotate) -> Attributes {
+    let mut key = old.clone();
+    rotate.change.clone().apply(&mut key);
+    Attributes {
+        visibility: visibility_of(rotate.visibility, old),
+        name: key.name,
+        actor_id: key.actor_id,
+        scopes: key.scopes,
+        metadata: key.metadata,
+        rate_limit: key.rate_limit,
+        allowed_cidrs: key.allowed_cidrs,
+        request_id: None,
+        extras: key.extras,
+        credits: key.credits,
+    }
+}
+
+/// The old key: revoked at once, or soon to end.
+fn superseded(old: &Key, now: Timestamp, grace: Option<Lifetime>) -> Key {
+    let mut key = Key { updated: now, ..old.clone() };
+    match grace {
+        Some(grace) => {
+            let end = grace.after(now);
+            key.expires = Some(key.expires.map_or(end, |expires| expires.min(end)));
+        }
+        None => {
+            key.status = KeyStatus::Revoked;
+            key.revocation = Some(Revocation { reason: RevocationReason::Superseded, description: None });
+        }
+    }
+    key
+}

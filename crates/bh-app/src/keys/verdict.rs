@@ -1,0 +1,97 @@
+//! What is said of a credential.
+
+use std::sync::Arc;
+
+use bh_domain::keys::verdict::VerificationError;
+use bh_domain::limit::RateVerdict;
+
+use super::rows::Row;
+use super::tokens::TokenSubject;
+
+/// How fresh an answer has to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Freshness {
+    /// As it is in memory.
+    #[default]
+    Cached,
+    /// Read from the store, and kept.
+    NoCache,
+    /// Read from the store, and not kept.
+    NoStore,
+}
+
+/// Whether memory answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheUse {
+    /// It did.
+    Hit,
+    /// It did not know.
+    Miss,
+    /// It was not asked.
+    Skip,
+}
+
+impl CacheUse {
+    /// As the header `Ory-Talos-Cache` says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "HIT",
+            Self::Miss => "MISS",
+            Self::Skip => "SKIP",
+        }
+    }
+}
+
+/// Why a credential is not good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// The code.
+    pub code: VerificationError,
+    /// The sentence.
+    pub message: String,
+}
+
+impl Denied {
+    pub(super) fn because(code: VerificationError) -> Self {
+        Self { code, message: code.message().to_owned() }
+    }
+
+    pub(super) fn saying(code: VerificationError, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Whose credential it is.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A key's.
+    Key(Arc<Row>),
+    /// A derived token's.
+    Token(Arc<TokenSubject>),
+}
+
+/// What is said of a credential.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Whose it is: only when it is good, or good but used too often.
+    pub subject: Option<Subject>,
+    /// `None` when it is good.
+    pub denied: Option<Denied>,
+    /// Whether memory answered.
+    pub cache: CacheUse,
+    /// What its rate limit said, when there is one and it holds.
+    pub rate: Option<RateVerdict>,
+}
+
+impl Verdict {
+    pub(super) fn no(denied: Denied, cache: CacheUse) -> Self {
+        Self { subject: None, denied: Some(denied), cache, rate: None }
+    }
+
+    /// Whether the credential is good.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.denied.is_none()
+    }
+}

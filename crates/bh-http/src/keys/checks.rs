@@ -1,0 +1,320 @@
+//! Questions about credentials: verify, derive, and what their holders may ask.
+
+use std::net::IpAddr;
+
+use axum::response::Response;
+use bh_app::keys::{
+    Asker, BATCH_VERIFY_MAX, Derivation, Freshness, Question, SelfRevoke, Subject, TokenForm, Verdict,
+};
+use bh_domain::evidence::hex;
+use bh_domain::hash::sha256;
+use bh_domain::keys::verdict::{KeyStatus, VerificationError, Visibility};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::time::Timestamp;
+use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, PRAGMA};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::wire::{self, RateOut, invalid};
+use crate::ask::Ask;
+use crate::respond;
+
+const CACHE_USE: HeaderName = HeaderName::from_static("ory-talos-cache");
+const JWKS_MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
+const CREDENTIAL_BYTES_MAX: usize = bh_domain::keys::route::CREDENTIAL_BYTES_MAX;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct VerifyIn {
+    credential: Option<String>,
+    #[serde(alias = "expectedAudiences")]
+    expected_audiences: Option<Vec<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct BatchIn {
+    requests: Vec<Option<VerifyIn>>,
+}
+
+/// What is told of a credential.
+#[derive(Debug, Default, Serialize)]
+struct VerdictOut<'a> {
+    is_valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<&'a str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    subject: Option<SubjectOut<'a>>,
+}
+
+/// Whose credential it is.
+#[derive(Debug, Serialize)]
+struct SubjectOut<'a> {
+    status: &'static str,
+    key_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_id: Option<&'a str>,
+    scopes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_time: Option<String>,
+    metadata: Value,
+    visibility: &'static str,
+    issuer: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit_policy: Option<RateOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit_remaining: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit_reset_time: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    audiences: &'a [String],
+}
+
+/// `apiKeys:verify`: 200 for every verdict.
+pub(crate) async fn verify(mut ask: Ask) -> Result<Response, Refusal> {
+    let asker = ask.asker()?;
+    let (freshness, address) = (freshness(&ask.parts.headers), ask.client_ip());
+    let body: VerifyIn = ask.json().await?;
+    let credential = body.credential.unwrap_or_default();
+    if credential.len() > CREDENTIAL_BYTES_MAX {
+        return Err(invalid("credential", format!("longer than {CREDENTIAL_BYTES_MAX} bytes")));
+    }
+    let audiences = body.expected_audiences.unwrap_or_default();
+    let question = question(&credential, &audiences, freshness, address);
+    let verdict = ask.doors.keys.verify(&asker.tenant, question).await;
+    let now = ask.doors.clock.now();
+    let mut response = respond::json(&told(&asker, &verdict, now)?)?;
+    let headers = response.headers_mut();
+    headers.insert(CACHE_USE, HeaderValue::from_static(verdict.cache.as_str()));
+    limit_headers(headers, &verdict);
+    Ok(response)
+}
+
+/// `apiKeys:batchVerify`: a verdict for each, in order.
+pub(crate) async fn batch_verify(mut ask: Ask) -> Result<Response, Refusal> {
+    let asker = ask.asker()?;
+    let (freshness, address) = (freshness(&ask.parts.headers), ask.client_ip());
+    let body: BatchIn = ask.json().await?;
+    let count = body.requests.len();
+    if !(1..=BATCH_VERIFY_MAX).contains(&count) {
+        return Err(invalid("requests", format!("{count} credentials; a batch has 1 to {BATCH_VERIFY_MAX}")));
+    }
+    let items: Vec<(String, Vec<String>)> = body
+        .requests
+        .into_iter()
+        .map(|item| {
+            let item = item.unwrap_or_default();
+            (item.credential.unwrap_or_default(), item.expected_audiences.unwrap_or_default())
+        })
+        .collect();
+    // Together: those that memory does not know are read in one statement.
+    let verdicts = items.iter().map(|(credential, audiences)| {
+        let question = question(credential, audiences, freshness, address);
+        ask.doors.keys.verify(&asker.tenant, question)
+    });
+    let verdicts = futures_util::future::join_all(verdicts).await;
+    let now = ask.doors.clock.now();
+    let results: Vec<_> =
+        verdicts.iter().map(|verdict| told(&asker, verdict, now)).collect::<Result<_, _>>()?;
+    respond::json(&json!({ "results": results }))
+}
+
+fn question<'a>(
+    credential: &'a str,
+    audiences: &'a [String],
+    freshness: Freshness,
+    address: IpAddr,
+) -> Question<'a> {
+    Question { credential, audiences, freshness, address: Some(address), any_address: false, counted: true }
+}
+
+fn freshness(headers: &HeaderMap) -> Freshness {
+    let says = |name: HeaderName, word: &str| {
+        let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
+        lines.flat_map(|line| line.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case(word))
+    };
+    if says(CACHE_CONTROL, "no-store") {
+        Freshness::NoStore
+    } else if says(CACHE_CONTROL, "no-cache") || says(PRAGMA, "no-cache") {
+        Freshness::NoCache
+    } else {
+        Freshness::Cached
+    }
+}
+
+fn told<'a>(asker: &'a Asker, verdict: &'a Verdict, now: Timestamp) -> Result<VerdictOut<'a>, Refusal> {
+    let denied = verdict.denied.as_ref();
+    let subject =
+        verdict.subject.as_ref().map(|subject| subject_out(asker, subject, verdict, now)).transpose()?;
+    Ok(VerdictOut {
+        is_valid: verdict.is_valid(),
+        error_code: denied.map(|denied| denied.code.as_str()),
+        error_message: denied.map(|denied| denied.message.as_str()),
+        subject,
+    })
+}
+
+fn subject_out<'a>(
+    asker: &'a Asker,
+    subject: &'a Subject,
+    verdict: &'a Verdict,
+    now: Timestamp,
+) -> Result<SubjectOut<'a>, Refusal> {
+    let issuer = asker.tenant.keys.issuer.as_str();
+    let reset = |ns: u64| now.plus_ms(i64::try_from(ns.div_ceil(1_000_000)).unwrap_or(i64::MAX)).rfc3339();
+    let object = |text: &str| {
+        serde_json::from_str(text).map_err(|error| respond::internal("read a stored object", &error))
+    };
+    Ok(match subject {
+        Subject::Key(row) => SubjectOut {
+            status: KeyStatus::Active.as_str(),
+            key_id: row.key.key_id.as_str(),
+            actor_id: row.key.actor_id.as_deref(),
+            scopes: &row.key.scopes,
+            expire_time: row.key.expires.map(Timestamp::rfc3339),
+            metadata: object(row.key.metadata.as_str())?,
+            visibility: row.key.visibility.as_str(),
+            issuer,
+            rate_limit_policy: row.key.rate_limit.map(RateOut::from),
+            rate_limit_remaining: verdict.rate.map(|rate| rate.remaining.to_string()),
+            rate_limit_reset_time: verdict.rate.map(|rate| reset(rate.reset_after_ns)),
+            audiences: &[],
+        },
+        Subject::Token(token) => {
+            let claims = token.narrowed.claims();
+            let visibility = if claims.public { Visibility::Public } else { Visibility::Secret };
+            SubjectOut {
+                status: KeyStatus::Active.as_str(),
+                key_id: claims.key_id.as_deref().unwrap_or_default(),
+                actor_id: claims.actor_id.as_deref(),
+                scopes: &claims.scopes,
+                expire_time: Some(token.expires().rfc3339()),
+                metadata: object(token.metadata.as_str())?,
+                visibility: visibility.as_str(),
+                issuer: &claims.issuer,
+                rate_limit_policy: None,
+                rate_limit_remaining: None,
+                rate_limit_reset_time: None,
+                audiences: token.narrowed.audiences(),
+            }
+        }
+    })
+}
+
+/// Headers of a verdict (dossier §2.7).
+fn limit_headers(headers: &mut HeaderMap, verdict: &Verdict) {
+    let Some(Subject::Key(row)) = &verdict.subject else { return };
+    if let Some(limit) = row.key.rate_limit {
+        let policy = format!("\"default\";q={};w={}", limit.quota, limit.window_s);
+        insert(headers, "ratelimit-policy", &policy);
+    }
+    if let Some(rate) = &verdict.rate {
+        insert(headers, "ratelimit", &format!("\"default\";r={}", rate.remaining));
+        let denied = verdict.denied.as_ref().map(|denied| denied.code);
+        if denied == Some(VerificationError::RateLimited) {
+            let seconds = rate.retry_after_ns.div_ceil(1_000_000_000).max(1);
+            insert(headers, "retry-after", &seconds.to_string());
+        }
+    }
+    let restricted = !row.key.allowed_cidrs.is_empty();
+    if restricted || verdict.rate.is_some() {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct DeriveIn {
+    credential: Option<String>,
+    algorithm: Option<String>,
+    ttl: Option<String>,
+    scopes: Option<Vec<String>>,
+    #[serde(alias = "customClaims")]
+    custom_claims: Option<Map<String, Value>>,
+    audiences: Option<Vec<String>>,
+}
+
+/// `apiKeys:derive`: a short-lived token.
+pub(crate) async fn derive(mut ask: Ask) -> Result<Response, Refusal> {
+    let asker = ask.asker()?;
+    let body: DeriveIn = ask.json().await?;
+    let credential = body.credential.unwrap_or_default();
+    if credential.is_empty() {
+        return Err(Refusal::new(Code::CredentialRequired, "`credential` is missing or empty"));
+    }
+    if credential.len() > CREDENTIAL_BYTES_MAX {
+        return Err(invalid("credential", format!("longer than {CREDENTIAL_BYTES_MAX} bytes")));
+    }
+    let derivation = Derivation {
+        credential: credential.into(),
+        form: form(body.algorithm.as_deref())?,
+        ttl: wire::lifetime("ttl", body.ttl.as_deref())?,
+        scopes: body.scopes,
+        custom: body.custom_claims.unwrap_or_default(),
+        audiences: body.audiences.unwrap_or_default(),
+    };
+    let derived = ask.doors.keys.derive(&asker, derivation).await?;
+    let mut token = json!({
+        "token": derived.token.expose_secret(),
+        "expire_time": derived.expires.rfc3339(),
+        "scopes": derived.scopes,
+        "claims": derived.claims,
+    });
+    if !derived.audiences.is_empty() {
+        token["audiences"] = json!(derived.audiences);
+    }
+    respond::json(&json!({ "token": token }))
+}
+
+fn form(text: Option<&str>) -> Result<TokenForm, Refusal> {
+    match text.unwrap_or_default() {
+        "" | "TOKEN_ALGORITHM_UNSPECIFIED" | "TOKEN_ALGORITHM_JWT" => Ok(TokenForm::Jwt),
+        "TOKEN_ALGORITHM_MACAROON" => Ok(TokenForm::Macaroon),
+        _ => Err(invalid("algorithm", "expected TOKEN_ALGORITHM_JWT or TOKEN_ALGORITHM_MACAROON")),
+    }
+}
+
+/// The tenant's public signing keys, for anybody.
+pub(crate) async fn jwks(ask: Ask) -> Result<Response, Refusal> {
+    let document = ask.doors.keys.jwks(&ask.asker()?)?;
+    let text = document.to_string();
+    let tag = format!("\"{}\"", hex::encode(&sha256(text.as_bytes())));
+    let known = ask.parts.headers.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
+    let known = known.flat_map(|line| line.split(',')).any(|known| known.trim() == tag);
+    let mut response =
+        if known { respond::empty(StatusCode::NOT_MODIFIED) } else { respond::json(&document)? };
+    response.headers_mut().insert(CACHE_CONTROL, JWKS_MAX_AGE);
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    Ok(response)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SelfRevokeIn {
+    credential: Option<String>,
+    reason: Option<String>,
+}
+
+/// `apiKeys:selfRevoke`: whoever holds a key may end it.
+pub(crate) async fn self_revoke(mut ask: Ask) -> Result<Response, Refusal> {
+    let asker = ask.asker()?;
+    let body: SelfRevokeIn = ask.json().await?;
+    let wish = SelfRevoke {
+        credential: body.credential.unwrap_or_default(),
+        reason: wire::reason(body.reason.as_deref())?,
+    };
+    ask.doors.keys.self_revoke(asker, wish).await?;
+    respond::json(&json!({}))
+}

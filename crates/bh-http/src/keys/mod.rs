@@ -1,0 +1,296 @@
+//! The API-key server's routes (Talos dossier §2.2): translate, ask the story, translate back.
+
+mod checks;
+mod wire;
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use bh_app::identity::Principal;
+use bh_app::keys::{Asker, IMPORTS_MAX, Import, ImportFaultKind, KeyStory, Revoke, Rotate};
+use bh_app::snapshot::Tenant;
+use bh_domain::keys::key::{Key, KeyKind};
+use bh_domain::keys::mask::UpdateMask;
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::{DEFAULT_TENANT, Role, TenantId};
+use http::{Method, StatusCode};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::ask::Ask;
+use crate::respond;
+use wire::{KeyIn, KeyOut, invalid, lifetime};
+
+pub(crate) use checks::{batch_verify, derive, jwks, self_revoke, verify};
+
+/// Who administers keys where nobody has to prove anything: a loopback listener without admin keys (seed 003).
+const ANYBODY: &str = "anonymous";
+
+impl Ask {
+    /// Who asks, and in whose tenant: the host's; without tenancy by host the one an operator names in the tenant
+    /// header, or `default`.
+    fn asker(&self) -> Result<Asker, Refusal> {
+        let tenant = match self.host.tenant()? {
+            Some(tenant) => Arc::clone(tenant),
+            None => self.named_tenant()?,
+        };
+        let (actor, role) = match &self.principal {
+            Some(Principal::Operator(operator)) => (operator.name.clone(), role_text(operator.role)),
+            Some(Principal::Caller(caller)) => (caller.name.clone(), "tenant"),
+            None => (ANYBODY.to_owned(), "open"),
+        };
+        Ok(Asker { tenant, actor, role })
+    }
+
+    fn named_tenant(&self) -> Result<Arc<Tenant>, Refusal> {
+        let header = &self.snapshot.tenant_header;
+        let name = match (&self.principal, self.parts.headers.get(header)) {
+            (Some(Principal::Caller(caller)), _) => return Ok(Arc::clone(&caller.tenant)),
+            (Some(Principal::Operator(_)), Some(name)) => name.to_str().unwrap_or_default(),
+            (Some(Principal::Operator(_)) | None, _) => DEFAULT_TENANT,
+        };
+        let tenant = TenantId::parse(name).ok().and_then(|id| self.snapshot.tenants.get(&id));
+        tenant.map(Arc::clone).ok_or_else(|| {
+            Refusal::new(Code::NotFound, format!("The header {header} names no tenant of this gateway"))
+        })
+    }
+
+    /// As [`Ask::asker`], for what changes something: that is not for those who only read.
+    fn changer(&self) -> Result<Asker, Refusal> {
+        match &self.principal {
+            Some(Principal::Operator(operator)) if operator.role != Role::Admin => {
+                let message = "This admin key may read, and not change anything: use one with the role admin";
+                Err(Refusal::new(Code::Forbidden, message))
+            }
+            Some(Principal::Operator(_) | Principal::Caller(_)) | None => self.asker(),
+        }
+    }
+
+    fn keys(&self) -> KeyStory {
+        self.doors.keys.clone()
+    }
+}
+
+fn role_text(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "admin",
+        Role::Reviewer => "reviewer",
+        Role::Viewer => "viewer",
+    }
+}
+
+/// `issuedApiKeys`: the list, or a new key.
+pub(crate) async fn issued(mut ask: Ask) -> Result<Response, Refusal> {
+    if ask.parts.method != Method::POST {
+        return list(ask, KeyKind::Issued).await;
+    }
+    let asker = ask.changer()?;
+    let body: KeyIn = ask.json().await?;
+    let issued = ask.keys().issue(&asker, body.issue()?).await?;
+    let mut told = json!({ "issued_api_key": told(&ask, &issued.key)? });
+    if let Some(secret) = &issued.secret {
+        told["secret"] = secret.expose_secret().into();
+    }
+    respond::json_with(StatusCode::CREATED, &told)
+}
+
+/// `importedApiKeys`: the list, or a key that comes from elsewhere.
+pub(crate) async fn imported(mut ask: Ask) -> Result<Response, Refusal> {
+    if ask.parts.method != Method::POST {
+        return list(ask, KeyKind::Imported).await;
+    }
+    let asker = ask.changer()?;
+    let body: KeyIn = ask.json().await?;
+    let key = ask.keys().import(&asker, import(body)?).await?;
+    respond::json_with(StatusCode::CREATED, &told(&ask, &key)?)
+}
+
+/// `issuedApiKeys/{key_id}`, with or without a verb.
+pub(crate) async fn issued_one(ask: Ask) -> Result<Response, Refusal> {
+    one(ask, KeyKind::Issued).await
+}
+
+/// `importedApiKeys/{key_id}`, with or without a verb.
+pub(crate) async fn imported_one(ask: Ask) -> Result<Response, Refusal> {
+    one(ask, KeyKind::Imported).await
+}
+
+async fn one(mut ask: Ask, kind: KeyKind) -> Result<Response, Refusal> {
+    let path = ask.path("key_id").to_owned();
+    let (key_id, verb) = path.split_once(':').map_or((path.as_str(), None), |(id, verb)| (id, Some(verb)));
+    let method = ask.parts.method.clone();
+    match (method.as_str(), verb) {
+        ("GET" | "HEAD", None) => {
+            let key = ask.keys().get(&ask.asker()?, kind, key_id).await?;
+            respond::json(&told(&ask, &key)?)
+        }
+        ("PATCH", None) => update(ask, kind, key_id).await,
+        ("DELETE", None) => {
+            ask.keys().delete(&ask.changer()?, kind, key_id).await?;
+            Ok(respond::empty(StatusCode::NO_CONTENT))
+        }
+        ("POST", Some("revoke")) => {
+            let asker = ask.changer()?;
+            let body: RevokeIn = ask.json().await?;
+            ask.keys().revoke(&asker, kind, key_id, body.read()?).await?;
+            Ok(respond::empty(StatusCode::NO_CONTENT))
+        }
+        ("POST", Some("rotate")) if kind == KeyKind::Issued => rotate(ask, key_id).await,
+        ("POST", Some(verb @ ("enable" | "disable"))) => {
+            let key = ask.keys().set_enabled(&ask.changer()?, kind, key_id, verb == "enable").await?;
+            respond::json(&told(&ask, &key)?)
+        }
+        (_, Some(_)) => Err(Refusal::new(Code::NotFound, "No such route")),
+        (_, None) => Err(Refusal::new(Code::MethodNotAllowed, "This route does not take this method")),
+    }
+}
+
+async fn update(mut ask: Ask, kind: KeyKind, key_id: &str) -> Result<Response, Refusal> {
+    let asker = ask.changer()?;
+    let query = ask.query()?;
+    let mask = query.text("update_mask").or_else(|| query.text("updateMask")).unwrap_or_default();
+    let mask = UpdateMask::parse(mask).map_err(|error| invalid("update_mask", error))?;
+    let body: KeyIn = ask.json().await?;
+    let key = ask.keys().update(&asker, kind, key_id, body.update(mask)?).await?;
+    respond::json(&told(&ask, &key)?)
+}
+
+async fn rotate(mut ask: Ask, key_id: &str) -> Result<Response, Refusal> {
+    let asker = ask.changer()?;
+    let body: KeyIn = ask.json().await?;
+    let rotate = Rotate {
+        visibility: wire::asked_visibility(&body)?,
+        grace: lifetime("grace_ttl", body.grace_ttl.as_deref())?,
+        change: body.change()?,
+    };
+    let rotated = ask.keys().rotate(&asker, key_id, rotate).await?;
+    let answer = json!({
+        "issued_api_key": told(&ask, &rotated.new)?,
+        "secret": rotated.secret.expose_secret(),
+        "old_issued_api_key": told(&ask, &rotated.old)?,
+    });
+    respond::json_with(StatusCode::CREATED, &answer)
+}
+
+async fn list(ask: Ask, kind: KeyKind) -> Result<Response, Refusal> {
+    let query = ask.query()?;
+    let named =
+        |snake: &str, camel: &str| query.text(snake).or_else(|| query.text(camel)).unwrap_or_default();
+    let size = match named("page_size", "pageSize") {
+        "" => 0,
+        text => text.parse().map_err(|_| invalid("page_size", "not a whole number"))?,
+    };
+    let token = named("page_token", "pageToken");
+    let page = ask.keys().list(&ask.asker()?, kind, size, token, named("filter", "filter")).await?;
+    let now = ask.doors.clock.now();
+    let keys: Vec<KeyOut<'_>> = page.keys.iter().map(|key| KeyOut::of(key, now)).collect::<Result<_, _>>()?;
+    let member = match kind {
+        KeyKind::Issued => "issued_api_keys",
+        KeyKind::Imported => "imported_api_keys",
+    };
+    respond::json(&json!({ member: keys, "next_page_token": page.next.unwrap_or_default() }))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RevokeIn {
+    reason: Option<String>,
+    #[serde(alias = "revocationDescription", alias = "revocation_reason_text")]
+    description: Option<String>,
+    #[serde(alias = "revokeDerived")]
+    revoke_derived: Option<bool>,
+}
+
+impl RevokeIn {
+    fn read(self) -> Result<Revoke, Refusal> {
+        Ok(Revoke {
+            reason: wire::reason(self.reason.as_deref())?,
+            description: self.description,
+            derived: self.revoke_derived.unwrap_or(false),
+        })
+    }
+}
+
+fn import(mut body: KeyIn) -> Result<Import, Refusal> {
+    let raw = body.raw_key.take().unwrap_or_default().into();
+    let ttl = lifetime("ttl", body.ttl.as_deref())?;
+    Ok(Import { raw, ttl, attributes: body.attributes()? })
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct BatchIn {
+    requests: Vec<Box<RawValue>>,
+}
+
+/// `importedApiKeys:batchCreate`: 200 when at least one was taken over.
+pub(crate) async fn import_batch(mut ask: Ask) -> Result<Response, Refusal> {
+    let asker = ask.changer()?;
+    let body: BatchIn = ask.json().await?;
+    let count = body.requests.len();
+    if !(1..=IMPORTS_MAX).contains(&count) {
+        return Err(invalid("requests", format!("{count} keys; a batch has 1 to {IMPORTS_MAX}")));
+    }
+    let imports = body.requests.iter().map(|item| {
+        let body = serde_json::from_str::<KeyIn>(item.get());
+        body.map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string())).and_then(import)
+    });
+    let answers = ask.keys().import_many(&asker, imports.collect()).await?;
+    let succeeded = answers.iter().filter(|answer| answer.is_ok()).count();
+    if succeeded == 0 {
+        let kinds = answers.iter().filter_map(|answer| answer.as_ref().err()).map(|fault| fault.kind);
+        return Err(all_failed(kinds));
+    }
+    let now = ask.doors.clock.now();
+    let results = answers.iter().enumerate().map(|(index, answer)| match answer {
+        Ok(key) => Ok(json!({ "index": index, "imported_api_key": KeyOut::of(key, now)? })),
+        Err(fault) => Ok(json!({
+            "index": index,
+            "error_code": item_code(fault.kind),
+            "error_message": fault.message,
+        })),
+    });
+    let results: Vec<_> = results.collect::<Result<_, Refusal>>()?;
+    let answer =
+        json!({ "results": results, "success_count": succeeded, "failure_count": count - succeeded });
+    respond::json(&answer)
+}
+
+fn item_code(kind: ImportFaultKind) -> &'static str {
+    match kind {
+        ImportFaultKind::InvalidArgument => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_INVALID_ARGUMENT",
+        ImportFaultKind::AlreadyExists => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_ALREADY_EXISTS",
+        ImportFaultKind::FailedPrecondition => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_FAILED_PRECONDITION",
+        ImportFaultKind::Internal => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_INTERNAL",
+        ImportFaultKind::ResourceExhausted => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_RESOURCE_EXHAUSTED",
+    }
+}
+
+/// The reason that most items share; a later one replaces an earlier only with more items (dossier §2.6).
+fn all_failed(kinds: impl Iterator<Item = ImportFaultKind>) -> Refusal {
+    let kinds: Vec<ImportFaultKind> = kinds.collect();
+    let ranked = [
+        (ImportFaultKind::Internal, Code::Internal),
+        (ImportFaultKind::AlreadyExists, Code::Conflict),
+        (ImportFaultKind::InvalidArgument, Code::InvalidRequest),
+        (ImportFaultKind::FailedPrecondition, Code::FailedPrecondition),
+        (ImportFaultKind::ResourceExhausted, Code::QuotaExceeded),
+    ];
+    let count = |kind: ImportFaultKind| kinds.iter().filter(|found| **found == kind).count();
+    let mut most = (0, Code::Internal);
+    for (kind, code) in ranked {
+        if count(kind) > most.0 {
+            most = (count(kind), code);
+        }
+    }
+    let message = format!("None of the {} keys was imported; import one alone to see why", kinds.len());
+    Refusal::new(most.1, message)
+}
+
+/// A key as this request sees it.
+fn told(ask: &Ask, key: &Key) -> Result<serde_json::Value, Refusal> {
+    let told = serde_json::to_value(KeyOut::of(key, ask.doors.clock.now())?);
+    told.map_err(|error| respond::internal("render a key", &error))
+}

@@ -1,0 +1,268 @@
+//! Keys on the wire: proto JSON, as Ory's generated clients write and read it (Talos dossier §2.1, §2.3, §2.4).
+//!
+//! Members are told in snake_case and taken in lowerCamelCase too; unknown ones are passed over; `null` and an enum's
+//! `…_UNSPECIFIED` are as good as absent; 64-bit numbers are texts, and taken as numbers too.
+
+use bh_app::keys::{Attributes, Change, Issue};
+use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
+use bh_domain::keys::lifetime::Lifetime;
+use bh_domain::keys::mask::{MaskPath, UpdateMask};
+use bh_domain::keys::verdict::{RevocationReason, Visibility};
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+const REQUESTS: &str = "requests";
+
+/// What a key is given, in any request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct KeyIn {
+    pub(super) name: Option<String>,
+    #[serde(alias = "actorId")]
+    pub(super) actor_id: Option<String>,
+    pub(super) scopes: Option<Vec<String>>,
+    pub(super) ttl: Option<String>,
+    pub(super) metadata: Option<Box<RawValue>>,
+    #[serde(alias = "rateLimitPolicy")]
+    pub(super) rate_limit_policy: Option<RateIn>,
+    #[serde(alias = "ipRestriction")]
+    pub(super) ip_restriction: Option<IpIn>,
+    pub(super) visibility: Option<String>,
+    #[serde(alias = "requestId")]
+    pub(super) request_id: Option<String>,
+    #[serde(alias = "rawKey")]
+    pub(super) raw_key: Option<String>,
+    #[serde(alias = "graceTtl")]
+    pub(super) grace_ttl: Option<String>,
+    /// Some documents wrap the resource of an update.
+    #[serde(alias = "issuedApiKey")]
+    pub(super) issued_api_key: Option<Box<Self>>,
+    #[serde(alias = "importedApiKey")]
+    pub(super) imported_api_key: Option<Box<Self>>,
+}
+
+/// A rate limit.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RateIn {
+    quota: Option<Int64>,
+    window: Option<String>,
+    unit: Option<String>,
+}
+
+/// Address ranges.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct IpIn {
+    #[serde(alias = "allowedCidrs")]
+    allowed_cidrs: Option<Vec<String>>,
+}
+
+/// A 64-bit number, as text or as a number.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Int64 {
+    Number(i64),
+    Text(String),
+}
+
+impl KeyIn {
+    pub(super) fn issue(self) -> Result<Issue, Refusal> {
+        let ttl = lifetime("ttl", self.ttl.as_deref())?;
+        Ok(Issue { attributes: self.attributes()?, ttl })
+    }
+
+    pub(super) fn attributes(self) -> Result<Attributes, Refusal> {
+        Ok(Attributes {
+            name: self.name.unwrap_or_default(),
+            actor_id: self.actor_id,
+            scopes: self.scopes.unwrap_or_default(),
+            metadata: object("metadata", self.metadata.as_deref())?.unwrap_or_default(),
+            rate_limit: self.rate_limit_policy.map(RateIn::read).transpose()?.flatten(),
+            allowed_cidrs: self.ip_restriction.and_then(|ip| ip.allowed_cidrs).unwrap_or_default(),
+            visibility: visibility(self.visibility.as_deref())?.unwrap_or_default(),
+            request_id: self.request_id.filter(|id| !id.is_empty()),
+            extras: JsonObject::default(),
+            credits: None,
+        })
+    }
+
+    /// The changes of an update: what the mask names, or without a mask, what the body has.
+    pub(super) fn update(self, mask: Option<UpdateMask>) -> Result<Change, Refusal> {
+        let body = match (self.issued_api_key, self.imported_api_key) {
+            (Some(inner), _) | (None, Some(inner)) => *inner,
+            (None, None) => Self { issued_api_key: None, imported_api_key: None, ..self },
+        };
+        let change = body.change()?;
+        let Some(mask) = mask else { return Ok(change.populated()) };
+        let masked = |path: MaskPath| mask.contains(path);
+        Ok(Change {
+            name: masked(MaskPath::Name).then(|| change.name.unwrap_or_default()),
+            scopes: masked(MaskPath::Scopes).then(|| change.scopes.unwrap_or_default()),
+            metadata: masked(MaskPath::Metadata).then(|| change.metadata.unwrap_or_default()),
+            rate_limit: masked(MaskPath::RateLimitPolicy).then(|| change.rate_limit.flatten()),
+            allowed_cidrs: masked(MaskPath::IpRestriction).then(|| change.allowed_cidrs.unwrap_or_default()),
+        })
+    }
+
+    /// What the body has, also when it is empty.
+    pub(super) fn change(self) -> Result<Change, Refusal> {
+        Ok(Change {
+            name: self.name,
+            scopes: self.scopes,
+            metadata: object("metadata", self.metadata.as_deref())?,
+            rate_limit: self.rate_limit_policy.map(RateIn::read).transpose()?,
+            allowed_cidrs: self.ip_restriction.map(|ip| ip.allowed_cidrs.unwrap_or_default()),
+        })
+    }
+}
+
+/// Without a mask an empty value is an absent one: clients write what they do not mean.
+trait Populated {
+    fn populated(self) -> Self;
+}
+
+impl Populated for Change {
+    fn populated(self) -> Self {
+        Self {
+            name: self.name.filter(|name| !name.is_empty()),
+            scopes: self.scopes.filter(|scopes| !scopes.is_empty()),
+            metadata: self.metadata.filter(|metadata| *metadata != JsonObject::default()),
+            rate_limit: self.rate_limit.filter(Option::is_some),
+            allowed_cidrs: self.allowed_cidrs.filter(|cidrs| !cidrs.is_empty()),
+        }
+    }
+}
+
+impl RateIn {
+    fn read(self) -> Result<Option<KeyRateLimit>, Refusal> {
+        let field = "rate_limit_policy";
+        if self.quota.is_none() && self.window.is_none() {
+            return Ok(None);
+        }
+        if self.unit.as_deref().is_some_and(|unit| !unit.is_empty() && unit != REQUESTS) {
+            return Err(invalid(field, format!("`unit` can only be `{REQUESTS}`")));
+        }
+        let quota = match self.quota {
+            Some(Int64::Number(quota)) => u64::try_from(quota).ok(),
+            Some(Int64::Text(text)) => text.parse().ok(),
+            None => None,
+        };
+        let quota = quota.filter(|quota| (1..=i64::MAX.unsigned_abs()).contains(quota));
+        let quota = quota.ok_or_else(|| invalid(field, "`quota` must be a whole number above 0"))?;
+        let window = lifetime("rate_limit_policy.window", self.window.as_deref())?;
+        let window_s = window.and_then(Lifetime::whole_seconds);
+        let window_s =
+            window_s.ok_or_else(|| invalid(field, "`window` must be whole seconds, such as `60s`"))?;
+        Ok(Some(KeyRateLimit { quota, window_s }))
+    }
+}
+
+pub(super) fn lifetime(field: &'static str, text: Option<&str>) -> Result<Option<Lifetime>, Refusal> {
+    let text = text.filter(|text| !text.is_empty());
+    text.map(Lifetime::parse).transpose().map(Option::flatten).map_err(|error| invalid(field, error))
+}
+
+fn visibility(text: Option<&str>) -> Result<Option<Visibility>, Refusal> {
+    let text = text.filter(|text| !text.is_empty());
+    text.map(Visibility::parse).transpose().map(Option::flatten).map_err(|error| invalid("visibility", error))
+}
+
+pub(super) fn asked_visibility(body: &KeyIn) -> Result<Option<Visibility>, Refusal> {
+    visibility(body.visibility.as_deref())
+}
+
+pub(super) fn reason(text: Option<&str>) -> Result<RevocationReason, Refusal> {
+    let text = text.filter(|text| !text.is_empty());
+    let reason = text.map(RevocationReason::parse).transpose().map_err(|error| invalid("reason", error))?;
+    Ok(reason.flatten().unwrap_or_default())
+}
+
+fn object(field: &'static str, raw: Option<&RawValue>) -> Result<Option<JsonObject>, Refusal> {
+    let text = raw.map(RawValue::get).filter(|text| *text != "null");
+    text.map(JsonObject::parse).transpose().map_err(|error| invalid(field, error))
+}
+
+pub(super) fn invalid(field: &str, problem: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Code::InvalidRequest, format!("`{field}`: {problem}")).with("field", field)
+}
+
+/// A key as it is told.
+#[derive(Debug, Serialize)]
+pub(super) struct KeyOut<'a> {
+    key_id: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor_id: Option<&'a str>,
+    scopes: &'a [String],
+    status: &'static str,
+    metadata: &'a RawValue,
+    create_time: String,
+    update_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expire_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_time: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limit_policy: Option<RateOut>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_restriction: Option<IpOut<'a>>,
+    visibility: &'static str,
+    revocation_reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_description: Option<&'a str>,
+    enabled: bool,
+}
+
+/// A rate limit as it is told.
+#[derive(Debug, Serialize)]
+pub(super) struct RateOut {
+    quota: String,
+    window: String,
+    unit: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct IpOut<'a> {
+    allowed_cidrs: &'a [String],
+}
+
+impl From<KeyRateLimit> for RateOut {
+    fn from(limit: KeyRateLimit) -> Self {
+        Self { quota: limit.quota.to_string(), window: format!("{}s", limit.window_s), unit: REQUESTS }
+    }
+}
+
+impl<'a> KeyOut<'a> {
+    /// A key, with its state at an instant.
+    pub(super) fn of(key: &'a Key, now: Timestamp) -> Result<Self, Refusal> {
+        let revocation = key.revocation.as_ref();
+        Ok(Self {
+            key_id: key.key_id.as_str(),
+            name: &key.name,
+            actor_id: key.actor_id.as_deref(),
+            scopes: &key.scopes,
+            status: key.status_at(now).as_str(),
+            metadata: raw(&key.metadata)?,
+            create_time: key.created.rfc3339(),
+            update_time: key.updated.rfc3339(),
+            expire_time: key.expires.map(Timestamp::rfc3339),
+            last_used_time: key.last_used.map(Timestamp::rfc3339),
+            rate_limit_policy: key.rate_limit.map(RateOut::from),
+            ip_restriction: (!key.allowed_cidrs.is_empty())
+                .then_some(IpOut { allowed_cidrs: &key.allowed_cidrs }),
+            visibility: key.visibility.as_str(),
+            revocation_reason: revocation.map_or(RevocationReason::Unspecified, |told| told.reason).as_str(),
+            revocation_description: revocation.and_then(|told| told.description.as_deref()),
+            enabled: key.enabled,
+        })
+    }
+}
+
+/// A stored object's text as it is.
+pub(super) fn raw(object: &JsonObject) -> Result<&RawValue, Refusal> {
+    serde_json::from_str(object.as_str())
+        .map_err(|error| crate::respond::internal("read a stored object", &error))
+}
