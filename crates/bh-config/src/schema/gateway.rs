@@ -13,6 +13,7 @@ use super::policy::{DefaultPolicy, OrganizationPolicy, PolicyOverrides, Retry, T
 use super::server::tenant_or_default;
 use crate::secret::Secret;
 use crate::text::{Cidr, HttpUrl, ListenAddress, TenantId};
+use crate::yaml::typed::whole_list;
 
 /// The LLM gateway.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -29,6 +30,7 @@ pub struct Gateway {
     /// Upstreams, by the id that paths and models use.
     pub providers: BTreeMap<String, Provider>,
     /// Apps and agents, each with its key and tenant.
+    #[serde(deserialize_with = "whole_list")]
     pub callers: Vec<Caller>,
     /// The policy of callers that don't say otherwise.
     pub default_policy: DefaultPolicy,

@@ -36,6 +36,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::text::GoDuration;
+use crate::yaml::typed::whole_list;
 
 /// Which release of the product a setting becomes active with.
 pub(crate) mod comes_with {
@@ -81,6 +82,7 @@ pub struct Config {
     /// Caps on money for the whole installation, and how budgets are kept.
     pub budgets: Budgets,
     /// Customers. A tenant that only a caller names needs no entry.
+    #[serde(deserialize_with = "whole_list")]
     pub tenants: Vec<Tenant>,
     /// The signed record of every decision.
     pub evidence: Evidence,
