@@ -10,6 +10,9 @@ use crate::{SqlStore, migrate, now, purge, statements};
 /// Digits of the instant until which a job is claimed; its process follows after a slash (`statements::CLAIM`).
 const CLAIM_DIGITS: usize = 20;
 
+/// Tenants that are made sure of in one go: a row as the driver gives it takes half a KiB.
+const TENANTS_AT_ONCE: usize = 256;
+
 /// A database whose schema is not ours any more: another program has migrated it meanwhile.
 #[derive(Debug, thiserror::Error)]
 #[error("the schema version is {found:?}, not {}", migrate::VERSION)]
@@ -27,12 +30,17 @@ impl TenantStore for SqlStore {
             let row = |tenant: &TenantRow| -> [Value; 3] {
                 [tenant.nid.into(), tenant.id.as_str().into(), created.into()]
             };
+            let mut found = Vec::with_capacity(proposed.len());
             let mut tx = db.write().await?;
-            tx.execute_rows(&statements::ENSURE_TENANTS, proposed.iter().flat_map(row).collect()).await?;
-            let ids = proposed.iter().map(|tenant| tenant.id.as_str().into()).collect();
-            let rows = tx.fetch_rows(&statements::TENANTS_BY_ID, ids).await?;
+            for part in proposed.chunks(TENANTS_AT_ONCE) {
+                tx.execute_rows(&statements::ENSURE_TENANTS, part.iter().flat_map(row).collect()).await?;
+                let ids = part.iter().map(|tenant| tenant.id.as_str().into()).collect();
+                for row in tx.fetch_rows(&statements::TENANTS_BY_ID, ids).await? {
+                    found.push(tenant(&row)?);
+                }
+            }
             tx.commit().await?;
-            rows.iter().map(tenant).collect()
+            Ok(found)
         })
     }
 

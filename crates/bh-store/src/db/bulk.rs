@@ -7,7 +7,9 @@ use std::sync::LazyLock;
 const EXACT_SIZES: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// Rows of one statement on SQLite, where missing rows are filled up with nulls that the statement passes over: a
 /// statement more costs a trip to SQLite's thread, a null row next to nothing.
-const PADDED_SIZES: [usize; 14] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
+///
+/// Few sizes: statements that run together are prepared together, and each combination of their sizes is kept.
+const PADDED_SIZES: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// A statement that takes any number of rows.
 #[derive(Debug)]

@@ -25,8 +25,10 @@ const WRITE_POSTGRES: &str = "BEGIN; SET LOCAL bulkhead.nid = '*'";
 /// Two gateways that start at once must not both migrate; any number serves that nobody else uses.
 const MIGRATE_LOCK: &str = "SELECT pg_advisory_xact_lock(4776014331)";
 
-/// Arguments of statements that share a trip to SQLite's thread: what bounds the memory of a large batch.
-const SCRIPT_ARGS_MAX: usize = 16_384;
+/// Statements share a trip to SQLite's thread until they have so many arguments together. SQLite keeps 80 bytes for each
+/// argument of each combination of statements, and those of large batches come in many combinations; a trip more costs
+/// them nothing.
+const SCRIPT_ARGS_MAX: usize = 1_024;
 
 type Outcome<T> = Result<T, sqlx::Error>;
 

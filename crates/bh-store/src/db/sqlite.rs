@@ -21,7 +21,8 @@ const ACQUIRE_MAX: Duration = Duration::from_secs(10);
 /// How long SQLite waits for a lock that a reader outside this process holds.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 const READERS_IDLE_MAX: Duration = Duration::from_secs(60);
-const STATEMENTS_MAX: usize = 128;
+/// Statements that a connection keeps prepared: those of a large batch take some 100 KB each.
+const STATEMENTS_MAX: usize = 64;
 const PAGE_BYTES: u32 = 4_096;
 /// Page caches, in KiB with SQLite's minus sign. Small: the operating system caches the file as well.
 const WRITER_CACHE: &str = "-4096";
