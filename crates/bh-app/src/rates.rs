@@ -1,28 +1,40 @@
 //! Request limits: exact counts in this process's memory.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bh_domain::limit::{RateLimit, RateVerdict};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
 
 use crate::snapshot::{Caller, Limited, Snapshot};
 
-/// One limit's count: the theoretical arrival time of its next request.
-#[derive(Debug, Default)]
-pub struct RateCell(AtomicU64);
+/// One limit's count.
+#[derive(Debug)]
+pub struct RateCell {
+    nid: Nid,
+    /// The caller's; empty for a tenant or everybody.
+    name: Box<str>,
+    /// The theoretical arrival time of its next request, in nanoseconds.
+    next_ns: AtomicU64,
+}
 
 impl RateCell {
+    fn new(nid: Nid, name: &str) -> Self {
+        Self { nid, name: name.into(), next_ns: AtomicU64::new(0) }
+    }
+
     /// Takes one request from the limit, or says why not.
     pub fn take(&self, limit: RateLimit, now_ns: u64) -> RateVerdict {
-        let mut seen = self.0.load(Ordering::Acquire);
+        let mut seen = self.next_ns.load(Ordering::Acquire);
         loop {
             let (verdict, next) = limit.decide(seen, now_ns);
             let Some(next) = next else { return verdict };
-            match self.0.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
+            match self.next_ns.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return verdict,
                 Err(current) => seen = current,
             }
@@ -31,18 +43,28 @@ impl RateCell {
 
     /// Puts one request back, because another limit refused it.
     fn put_back(&self, limit: RateLimit) {
-        self.0.fetch_sub(limit.increment_ns(), Ordering::AcqRel);
+        self.next_ns.fetch_sub(limit.increment_ns(), Ordering::AcqRel);
     }
 }
 
 /// All cells, by whose they are. A cell outlives reloads, so that a reload gives nobody a fresh allowance.
+/// They are their own keys: two for each of thousands of callers, in a table that is read by reloads only.
 #[derive(Debug, Default)]
-pub struct RateCells(Mutex<HashMap<(Nid, String), Arc<RateCell>>>);
+pub struct RateCells {
+    table: Mutex<HashTable<Arc<RateCell>>>,
+    hasher: RandomState,
+}
 
 impl RateCells {
     /// The cell of one caller, of a tenant (`name` empty), or of everybody (`Nid::SYSTEM`).
     pub fn cell(&self, nid: Nid, name: &str) -> Arc<RateCell> {
-        Arc::clone(self.0.lock().entry((nid, name.to_owned())).or_default())
+        let hash = self.hasher.hash_one((nid, name));
+        let is_it = |cell: &Arc<RateCell>| cell.nid == nid && *cell.name == *name;
+        let again = |cell: &Arc<RateCell>| self.hasher.hash_one((cell.nid, &*cell.name));
+        match self.table.lock().entry(hash, is_it, again) {
+            Entry::Occupied(found) => Arc::clone(found.get()),
+            Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(RateCell::new(nid, name))).get()),
+        }
     }
 }
 
@@ -92,7 +114,7 @@ mod tests {
 
     #[test]
     fn concurrent_requests_never_pass_more_than_the_limit() {
-        let cell = RateCell::default();
+        let cell = RateCell::new(Nid::SYSTEM, "web");
         let limit = RateLimit::per_minute(100).unwrap();
         let now = 3_600_000_000_000;
         let passed: usize = std::thread::scope(|scope| {

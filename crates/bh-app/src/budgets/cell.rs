@@ -1,7 +1,8 @@
 //! One budget in this process.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use bh_domain::budget::{Account, Owner, Period, SESSION_WINDOW, TimeZone, Windows, block_size};
@@ -49,33 +50,33 @@ impl ZoneClock {
     }
 }
 
-/// One budget in this process: an account, the window it is for, and the queue for more.
+/// One budget in this process: an account, and the window it is for.
+///
+/// There are four for each of thousands of callers, so it is kept small: what only few need at a time is elsewhere
+/// ([`Turns`](super::turns::Turns)), and the names of windows are the clock's.
 #[derive(Debug)]
 pub struct BudgetCell {
     /// Tenant, or the system for the organisation.
     pub nid: Nid,
-    /// Whose budget.
-    pub owner: Owner,
+    /// Whose budget; one text for all of its periods.
+    pub owner: Arc<Owner>,
     /// Day, month or session.
     pub period: Period,
+    /// A block is being fetched ahead.
+    fetching: AtomicBool,
     clock: Arc<ZoneClock>,
     state: Mutex<State>,
-    /// Taken by whoever asks the store for more; others wait their turn and look again.
-    pub(super) refill: tokio::sync::Mutex<()>,
-    /// What waiting calls need in sum, so that one lease serves them all.
-    pub(super) demand: AtomicI64,
 }
 
 #[derive(Debug)]
 struct State {
-    window: Arc<str>,
+    /// The days and months that the account's window was taken from; `None` before the first call.
+    windows: Option<Arc<Windows>>,
     cap: NanoUsd,
     account: Account,
-    /// No lease yet in this window.
-    fresh: bool,
-    fetching: bool,
-    refused: Option<(u64, NanoUsd)>,
-    /// What the store had left under the cap at the last lease; `None` before the first.
+    /// When the store had nothing left, or less than was needed: a nanosecond after the clock's reading.
+    refused_ns: Option<NonZeroU64>,
+    /// What the store had left under the cap at the last lease; `None` before the first in this window.
     left: Option<NanoUsd>,
     /// Leased under a higher cap than today's: goes back before more is leased.
     surplus: NanoUsd,
@@ -103,7 +104,7 @@ pub struct Short {
 pub(super) enum Held {
     /// It is held, in this window.
     Yes {
-        window: Arc<str>,
+        windows: Arc<Windows>,
         /// Little is left: fetch a block ahead.
         low: bool,
     },
@@ -112,39 +113,24 @@ pub(super) enum Held {
 }
 
 impl BudgetCell {
-    pub(super) fn new(nid: Nid, owner: Owner, period: Period, clock: Arc<ZoneClock>) -> Self {
+    pub(super) fn new(nid: Nid, owner: Arc<Owner>, period: Period, clock: Arc<ZoneClock>) -> Self {
         let state = State {
-            window: "".into(),
+            windows: None,
             cap: NanoUsd::MAX,
             account: Account::default(),
-            fresh: true,
-            fetching: false,
-            refused: None,
+            refused_ns: None,
             left: None,
             surplus: NanoUsd::ZERO,
             touched_ns: 0,
             unanswered: None,
         };
-        let (refill, demand) = (tokio::sync::Mutex::new(()), AtomicI64::new(0));
-        Self { nid, owner, period, clock, state: Mutex::new(state), refill, demand }
+        Self { nid, owner, period, fetching: AtomicBool::new(false), clock, state: Mutex::new(state) }
     }
 
     /// This budget's window at `now`, for reads.
     #[must_use]
     pub fn window(&self, now: Timestamp) -> BudgetWindow {
-        BudgetWindow {
-            nid: self.nid,
-            owner: self.owner.clone(),
-            window: self.label(&self.clock.at(now)).to_owned(),
-        }
-    }
-
-    fn label<'a>(&self, windows: &'a Windows) -> &'a str {
-        match self.period {
-            Period::Day => &windows.day,
-            Period::Month => &windows.month,
-            Period::Session => SESSION_WINDOW,
-        }
+        self.budget(&self.clock.at(now))
     }
 
     /// When the window of `now` ends.
@@ -162,15 +148,14 @@ impl BudgetCell {
     pub(super) fn hold(&self, amount: NanoUsd, cap: NanoUsd, now: Timestamp, now_ns: u64) -> Held {
         let windows = self.clock.at(now);
         let mut state = self.state.lock();
-        state.enter(self.label(&windows));
+        state.enter(&windows, self.period);
         state.bind(cap);
         state.touched_ns = now_ns;
         if !state.account.hold(amount) {
             return Held::Short;
         }
-        let low = state.runs_low(amount, now_ns);
-        state.fetching |= low;
-        Held::Yes { window: Arc::clone(&state.window), low }
+        let low = state.runs_low(amount, now_ns) && !self.fetching.swap(true, Ordering::AcqRel);
+        Held::Yes { windows, low }
     }
 
     /// Whether `amount` is not there.
@@ -182,10 +167,10 @@ impl BudgetCell {
     pub(super) fn take_surplus(&self, cap: NanoUsd, now: Timestamp) -> Option<(BudgetWindow, NanoUsd)> {
         let windows = self.clock.at(now);
         let mut state = self.state.lock();
-        state.enter(self.label(&windows));
+        state.enter(&windows, self.period);
         state.bind(cap);
         let surplus = std::mem::take(&mut state.surplus);
-        (surplus > NanoUsd::ZERO).then(|| (self.budget(&state), surplus))
+        (surplus > NanoUsd::ZERO).then(|| (self.budget(&windows), surplus))
     }
 
     /// Keeps a lease that the store did not answer to, to be asked for again.
@@ -205,14 +190,15 @@ impl BudgetCell {
         Some(LeaseRequest { cap: state.cap, ..request })
     }
 
-    fn budget(&self, state: &State) -> BudgetWindow {
-        BudgetWindow { nid: self.nid, owner: self.owner.clone(), window: state.window.to_string() }
+    fn budget(&self, windows: &Windows) -> BudgetWindow {
+        let window = label(windows, self.period).to_owned();
+        BudgetWindow { nid: self.nid, owner: Owner::clone(&self.owner), window }
     }
 
     /// Replaces a hold by the real cost. Returns what the account is short of, to be overdrawn at the store.
-    pub(super) fn settle(&self, window: &str, held: NanoUsd, cost: NanoUsd) -> NanoUsd {
+    pub(super) fn settle(&self, windows: &Arc<Windows>, held: NanoUsd, cost: NanoUsd) -> NanoUsd {
         let mut state = self.state.lock();
-        if *state.window != *window {
+        if !state.is_in(windows, self.period) {
             // The window is over. What was not spent stays with its lease and ends with the window.
             return NanoUsd::ZERO;
         }
@@ -222,10 +208,11 @@ impl BudgetCell {
         over
     }
 
-    /// The lease to ask for so that `amount` fits; `Ok(None)` when it fits by now.
+    /// The lease to ask for so that `amount` fits; `Ok(None)` when it fits by now. `demand` is what all waiting calls
+    /// need in sum, so that one lease serves them.
     pub(super) fn wish(
         &self,
-        amount: NanoUsd,
+        (amount, demand): (NanoUsd, NanoUsd),
         cap: NanoUsd,
         now: Timestamp,
         now_ns: u64,
@@ -233,7 +220,7 @@ impl BudgetCell {
     ) -> Result<Option<LeaseRequest>, Short> {
         let windows = self.clock.at(now);
         let mut state = self.state.lock();
-        state.enter(self.label(&windows));
+        state.enter(&windows, self.period);
         state.bind(cap);
         let needed = state.account.missing(amount);
         if needed == NanoUsd::ZERO {
@@ -244,10 +231,9 @@ impl BudgetCell {
         {
             return Err(self.short(cap, left + state.account.available(), now));
         }
-        let demand = NanoUsd(self.demand.load(Ordering::Relaxed)).max(needed);
-        let budget = self.budget(&state);
-        let wanted = demand + block_size(amount, cap);
-        Ok(Some(LeaseRequest { id: begin(), budget, cap, needed, wanted, first: state.fresh }))
+        let budget = self.budget(&windows);
+        let wanted = demand.max(needed) + block_size(amount, cap);
+        Ok(Some(LeaseRequest { id: begin(), budget, cap, needed, wanted, first: state.left.is_none() }))
     }
 
     /// Takes the store's answer.
@@ -259,17 +245,16 @@ impl BudgetCell {
         now_ns: u64,
     ) -> Result<(), Short> {
         let mut state = self.state.lock();
-        if *state.window != *request.budget.window {
+        if state.label(self.period) != Some(&request.budget.window) {
             return Ok(());
         }
-        state.fresh = false;
         state.left = Some(grant.left);
         state.account.grant(grant.granted);
         if grant.granted < request.needed {
-            state.refused = Some((now_ns, grant.left));
+            state.refused_ns = Some(after(now_ns));
             return Err(self.short(request.cap, grant.left + state.account.available(), now));
         }
-        state.refused = (grant.left == NanoUsd::ZERO).then_some((now_ns, grant.left));
+        state.refused_ns = (grant.left == NanoUsd::ZERO).then(|| after(now_ns));
         Ok(())
     }
 
@@ -281,7 +266,7 @@ impl BudgetCell {
     }
 
     pub(super) fn fetched(&self) {
-        self.state.lock().fetching = false;
+        self.fetching.store(false, Ordering::Release);
     }
 
     /// Money nobody has touched for a while, to be given back. Returns whether the cell is wholly unused.
@@ -294,25 +279,37 @@ impl BudgetCell {
         }
         let idle = state.account.take_idle(NanoUsd::ZERO) + std::mem::take(&mut state.surplus);
         let unused = state.account.held() == NanoUsd::ZERO && state.unanswered.is_none();
-        ((idle > NanoUsd::ZERO).then(|| (self.budget(&state), idle)), unused)
+        let budget = state.windows.as_deref().filter(|_| idle > NanoUsd::ZERO);
+        (budget.map(|windows| (self.budget(windows), idle)), unused)
     }
 
     fn short(&self, cap: NanoUsd, left: NanoUsd, now: Timestamp) -> Short {
         let left = left.max(NanoUsd::ZERO);
-        Short { owner: self.owner.clone(), period: self.period, cap, left, ends: self.ends(now) }
+        Short { owner: Owner::clone(&self.owner), period: self.period, cap, left, ends: self.ends(now) }
     }
 }
 
 impl State {
+    /// The name of the window that the account is for.
+    fn label(&self, period: Period) -> Option<&str> {
+        self.windows.as_deref().map(|windows| label(windows, period))
+    }
+
+    /// Whether the account is for the window of `period` among `windows`. A month is the same on its next day.
+    fn is_in(&self, windows: &Arc<Windows>, period: Period) -> bool {
+        self.windows
+            .as_ref()
+            .is_some_and(|own| Arc::ptr_eq(own, windows) || label(own, period) == label(windows, period))
+    }
+
     /// Moves on to another window: the old one's account ends with it.
-    fn enter(&mut self, window: &str) {
-        if *self.window == *window {
+    fn enter(&mut self, windows: &Arc<Windows>, period: Period) {
+        if self.is_in(windows, period) {
             return;
         }
-        self.window = window.into();
+        self.windows = Some(Arc::clone(windows));
         self.account = Account::default();
-        self.fresh = true;
-        self.refused = None;
+        self.refused_ns = None;
         self.left = None;
         self.surplus = NanoUsd::ZERO;
     }
@@ -321,7 +318,7 @@ impl State {
     fn bind(&mut self, cap: NanoUsd) {
         let before = std::mem::replace(&mut self.cap, cap);
         if cap > before {
-            self.refused = None;
+            self.refused_ns = None;
         }
         if cap < before {
             self.surplus += self.account.take_idle(NanoUsd::ZERO);
@@ -336,11 +333,24 @@ impl State {
     fn runs_low(&self, amount: NanoUsd, now_ns: u64) -> bool {
         let mark = amount.times(LOW_WATER_CALLS);
         let worth_it = block_size(amount, self.cap) > mark;
-        worth_it && self.account.available() < mark && !self.fetching && self.refused_left(now_ns).is_none()
+        worth_it && self.account.available() < mark && self.refused_left(now_ns).is_none()
     }
 
     fn refused_left(&self, now_ns: u64) -> Option<NanoUsd> {
-        let (at, left) = self.refused?;
-        (now_ns.saturating_sub(at) < REFUSAL_HOLDS_NS).then_some(left)
+        let at = self.refused_ns?.get();
+        self.left.filter(|_| now_ns.saturating_sub(at) < REFUSAL_HOLDS_NS)
     }
+}
+
+fn label(windows: &Windows, period: Period) -> &str {
+    match period {
+        Period::Day => &windows.day,
+        Period::Month => &windows.month,
+        Period::Session => SESSION_WINDOW,
+    }
+}
+
+/// A nanosecond later: never nought, so that having an instant takes no room of its own.
+fn after(now_ns: u64) -> NonZeroU64 {
+    NonZeroU64::MIN.saturating_add(now_ns)
 }

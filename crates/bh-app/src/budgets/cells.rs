@@ -22,7 +22,7 @@ impl Cells {
     pub(super) fn cell(
         &mut self,
         nid: Nid,
-        owner: Owner,
+        owner: Arc<Owner>,
         period: Period,
         clock: &Arc<ZoneClock>,
     ) -> Arc<BudgetCell> {

@@ -1,17 +1,18 @@
 //! Holding an amount in all budgets of a call, or in none.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use bh_domain::budget::{Owner, Period};
+use bh_domain::budget::{Owner, Period, Windows};
 use bh_domain::money::NanoUsd;
 use bh_domain::tenant::Nid;
 use parking_lot::Mutex;
 
+use super::ahead::Ahead;
 use super::cell::{BudgetCell, Held, Short, ZoneClock};
 use super::cells::Cells;
 use super::changes::{Changes, Direction};
 use super::desk::Desk;
+use super::turns::{Place, Turns};
 use crate::ports::{BudgetStore, BudgetWindow, Clock, Holder, LeaseRequest, StoreFault};
 use crate::snapshot::Capped;
 
@@ -29,6 +30,8 @@ struct Inner {
     cells: Mutex<Cells>,
     changes: Changes,
     desk: Desk,
+    turns: Turns,
+    ahead: Ahead,
     /// Taken by whoever has changes made or forgotten: asked for twice at once, one could be made after the store has
     /// forgotten that it was.
     flushing: tokio::sync::Mutex<()>,
@@ -52,9 +55,17 @@ pub enum NoBudget {
 impl BudgetKeeper {
     /// A keeper that leases as `holder`.
     pub fn new(store: Arc<dyn BudgetStore>, clock: Arc<dyn Clock>, holder: Holder) -> Self {
-        let (cells, changes, desk) = (Mutex::default(), Changes::default(), Desk::default());
-        let flushing = tokio::sync::Mutex::default();
-        Self(Arc::new(Inner { store, clock, holder, cells, changes, desk, flushing }))
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            holder,
+            cells: Mutex::default(),
+            changes: Changes::default(),
+            desk: Desk::default(),
+            turns: Turns::default(),
+            ahead: Ahead::default(),
+            flushing: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// The process that holds the leases.
@@ -65,8 +76,14 @@ impl BudgetKeeper {
 
     /// The cell of one budget; the same one for the life of the process.
     #[must_use]
-    pub fn cell(&self, nid: Nid, owner: Owner, period: Period, clock: &Arc<ZoneClock>) -> Arc<BudgetCell> {
-        self.0.cells.lock().cell(nid, owner, period, clock)
+    pub fn cell(
+        &self,
+        nid: Nid,
+        owner: impl Into<Arc<Owner>>,
+        period: Period,
+        clock: &Arc<ZoneClock>,
+    ) -> Arc<BudgetCell> {
+        self.0.cells.lock().cell(nid, owner.into(), period, clock)
     }
 
     /// Holds `amount` in every one of `budgets`, or in none.
@@ -90,13 +107,9 @@ impl BudgetKeeper {
 
     /// Leases so much more that `amount` fits into this budget.
     async fn refill(&self, capped: &Capped, amount: NanoUsd) -> Result<(), NoBudget> {
-        let cell = &capped.cell;
-        cell.demand.fetch_add(amount.0, Ordering::Relaxed);
-        let turn = cell.refill.lock().await;
-        let outcome = self.lease(capped, amount).await;
-        drop(turn);
-        cell.demand.fetch_sub(amount.0, Ordering::Relaxed);
-        outcome
+        let place = self.0.turns.queue(&capped.cell, amount);
+        let _turn = place.turn().await;
+        self.lease(capped, amount, &place).await
     }
 
     /// The same for every one of `budgets` that is short of `amount`, all at once: they share a transaction. On tasks of
@@ -117,7 +130,13 @@ impl BudgetKeeper {
         Ok(())
     }
 
-    async fn lease(&self, Capped { cap, cell }: &Capped, amount: NanoUsd) -> Result<(), NoBudget> {
+    /// Leases what is missing. To be called in the cell's turn.
+    async fn lease(
+        &self,
+        Capped { cap, cell }: &Capped,
+        amount: NanoUsd,
+        place: &Place<'_>,
+    ) -> Result<(), NoBudget> {
         let Inner { clock, changes, .. } = &*self.0;
         self.ask_again(cell).await.map_err(NoBudget::Fault)?;
         // What a lower cap has set free goes back first, or the store would count it against the new cap.
@@ -128,7 +147,8 @@ impl BudgetKeeper {
             self.flush().await.map_err(NoBudget::Fault)?;
         }
         let (now, now_ns) = (clock.now(), clock.monotonic_ns());
-        let wish = cell.wish(amount, *cap, now, now_ns, || changes.begin()).map_err(NoBudget::Short)?;
+        let needs = (amount, place.demand());
+        let wish = cell.wish(needs, *cap, now, now_ns, || changes.begin()).map_err(NoBudget::Short)?;
         let Some(request) = wish else { return Ok(()) };
         self.ask(cell, request).await.map_err(NoBudget::Fault)?.map_err(NoBudget::Short)
     }
@@ -157,13 +177,19 @@ impl BudgetKeeper {
     }
 
     fn fetch_ahead(&self, capped: Capped, amount: NanoUsd) {
+        // Twice the low-water mark: asking for what is there already would lease nothing.
+        if !self.0.ahead.add(capped, amount.times(32)) {
+            return;
+        }
         let keeper = self.clone();
         tokio::spawn(async move {
-            // Twice the low-water mark: asking for what is there already would lease nothing.
-            if let Err(NoBudget::Fault(fault)) = keeper.refill(&capped, amount.times(32)).await {
-                tracing::warn!(error = &fault as &dyn std::error::Error, "could not lease ahead");
+            let mut runner = keeper.0.ahead.runner();
+            while let Some((capped, amount)) = runner.next() {
+                if let Err(NoBudget::Fault(fault)) = keeper.refill(&capped, amount).await {
+                    tracing::warn!(error = &fault as &dyn std::error::Error, "could not lease ahead");
+                }
+                capped.cell.fetched();
             }
-            capped.cell.fetched();
         });
     }
 
@@ -218,7 +244,8 @@ impl BudgetKeeper {
             self.0.change(Direction::Back, budget, amount);
         }
         for cell in unanswered {
-            let _turn = cell.refill.lock().await;
+            let place = self.0.turns.queue(&cell, NanoUsd::ZERO);
+            let _turn = place.turn().await;
             self.ask_again(&cell).await?;
         }
         self.flush().await?;
@@ -239,7 +266,8 @@ impl Inner {
 
     fn shortage(&self, budgets: &[Capped], amount: NanoUsd) -> Short {
         let (now, now_ns) = (self.clock.now(), self.clock.monotonic_ns());
-        let first = budgets.iter().find_map(|b| b.cell.wish(amount, b.cap, now, now_ns, || 0).err());
+        let needs = (amount, amount);
+        let first = budgets.iter().find_map(|b| b.cell.wish(needs, b.cap, now, now_ns, || 0).err());
         let unsettled = Short {
             owner: Owner::Tenant,
             period: Period::Day,
@@ -262,7 +290,7 @@ pub struct Hold {
 #[derive(Debug)]
 struct Part {
     cell: Arc<BudgetCell>,
-    window: Arc<str>,
+    windows: Arc<Windows>,
 }
 
 impl Hold {
@@ -278,18 +306,18 @@ impl Hold {
         let (now, now_ns) = (clock.now(), clock.monotonic_ns());
         for (index, capped) in budgets.iter().enumerate() {
             let held = capped.cell.hold(self.amount, capped.cap, now, now_ns);
-            let Held::Yes { window, low } = held else { return Some(index) };
+            let Held::Yes { windows, low } = held else { return Some(index) };
             if low {
                 self.keeper.fetch_ahead(capped.clone(), self.amount);
             }
-            self.parts.push(Part { cell: Arc::clone(&capped.cell), window });
+            self.parts.push(Part { cell: Arc::clone(&capped.cell), windows });
         }
         None
     }
 
     fn release(&mut self) {
         for part in self.parts.drain(..) {
-            part.cell.settle(&part.window, self.amount, NanoUsd::ZERO);
+            part.cell.settle(&part.windows, self.amount, NanoUsd::ZERO);
         }
     }
 
@@ -297,7 +325,7 @@ impl Hold {
     pub fn settle(mut self, cost: NanoUsd) {
         let mut over = Vec::new();
         for part in self.parts.drain(..) {
-            let missing = part.cell.settle(&part.window, self.amount, cost);
+            let missing = part.cell.settle(&part.windows, self.amount, cost);
             if missing > NanoUsd::ZERO {
                 over.push((part.cell.window(self.keeper.0.clock.now()), missing));
             }

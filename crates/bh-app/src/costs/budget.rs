@@ -193,7 +193,7 @@ fn organization(snapshot: &Snapshot) -> Whose {
     let mut caps = Caps::default();
     let budgets =
         snapshot.keyring.callers().next().map(|caller| caller.budgets.as_slice()).unwrap_or_default();
-    for budget in budgets.iter().filter(|budget| budget.cell.owner == Owner::Organization) {
+    for budget in budgets.iter().filter(|budget| *budget.cell.owner == Owner::Organization) {
         match budget.cell.period {
             bh_domain::budget::Period::Day => caps.daily = Some(budget.cap),
             bh_domain::budget::Period::Month => caps.monthly = Some(budget.cap),

@@ -17,6 +17,8 @@ use crate::quickstart;
 /// The caller of keys that come without one of their own (`BULKHEAD_API_KEYS`).
 const API_KEY_CALLER: &str = "api-key";
 const ANONYMOUS_CALLER: &str = "anonymous";
+/// Most callers have budgets for the day and the month: their own, and their tenant's.
+const BUDGETS_MOST: usize = 4;
 
 /// What callers are built from.
 pub(super) struct Build<'a> {
@@ -25,8 +27,22 @@ pub(super) struct Build<'a> {
     pub(super) tenants: &'a HashMap<TenantId, Arc<Tenant>>,
     /// Days and months of the organisation's budget.
     pub(super) organization: Option<&'a Arc<ZoneClock>>,
+    /// Owners whom thousands of budgets name.
+    pub(super) owners: Owners,
     /// Whether `gateway.default_policy` is given a cap.
     pub(super) writes_default_caps: bool,
+}
+
+/// Each made once.
+pub(super) struct Owners {
+    tenant: Arc<Owner>,
+    organization: Arc<Owner>,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self { tenant: Arc::new(Owner::Tenant), organization: Arc::new(Owner::Organization) }
+    }
 }
 
 impl Build<'_> {
@@ -189,21 +205,22 @@ impl Build<'_> {
     }
 
     fn budgets(&self, name: &str, tenant: &Tenant, caps: Caps) -> Vec<Capped> {
-        let cell = |nid, owner: &Owner, period, cap: Option<NanoUsd>, clock: &Arc<ZoneClock>| {
-            Some(Capped { cap: cap?, cell: self.runtime.budgets.cell(nid, owner.clone(), period, clock) })
+        let cell = |nid, owner: &Arc<Owner>, period, cap: Option<NanoUsd>, clock: &Arc<ZoneClock>| {
+            Some(Capped { cap: cap?, cell: self.runtime.budgets.cell(nid, Arc::clone(owner), period, clock) })
         };
-        let caller = Owner::Caller(name.to_owned());
-        let mut budgets = Vec::new();
+        let caller = Arc::new(Owner::Caller(name.to_owned()));
+        let (whole, everybody) = (&self.owners.tenant, &self.owners.organization);
+        let mut budgets = Vec::with_capacity(BUDGETS_MOST);
         budgets.extend(cell(tenant.nid, &caller, Period::Day, caps.daily, &tenant.clock));
         budgets.extend(cell(tenant.nid, &caller, Period::Month, caps.monthly, &tenant.clock));
-        budgets.extend(cell(tenant.nid, &Owner::Tenant, Period::Day, tenant.caps.daily, &tenant.clock));
-        budgets.extend(cell(tenant.nid, &Owner::Tenant, Period::Month, tenant.caps.monthly, &tenant.clock));
+        budgets.extend(cell(tenant.nid, whole, Period::Day, tenant.caps.daily, &tenant.clock));
+        budgets.extend(cell(tenant.nid, whole, Period::Month, tenant.caps.monthly, &tenant.clock));
         if let Some(clock) = self.organization {
             let organization = &self.config.budgets.organization;
             let (daily, monthly) =
                 (amount(organization.daily.as_ref()), amount(organization.monthly.as_ref()));
-            budgets.extend(cell(Nid::SYSTEM, &Owner::Organization, Period::Day, daily, clock));
-            budgets.extend(cell(Nid::SYSTEM, &Owner::Organization, Period::Month, monthly, clock));
+            budgets.extend(cell(Nid::SYSTEM, everybody, Period::Day, daily, clock));
+            budgets.extend(cell(Nid::SYSTEM, everybody, Period::Month, monthly, clock));
         }
         budgets
     }

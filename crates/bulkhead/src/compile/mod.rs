@@ -28,7 +28,7 @@ use bh_domain::tenant::{Nid, TenantId};
 use bh_domain::time::Timestamp;
 
 use crate::quickstart;
-use callers::Build;
+use callers::{Build, Owners};
 use keys::KeySource;
 use rows::Rows;
 use tenants::Tenants;
@@ -140,6 +140,7 @@ pub(crate) async fn compile(
         runtime,
         tenants: &tenants,
         organization: organization.as_ref(),
+        owners: Owners::default(),
         writes_default_caps: loaded.default_caps_written,
     };
     let gateway = config.gateway.as_ref().filter(|gateway| gateway.enabled);
