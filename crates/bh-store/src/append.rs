@@ -11,22 +11,19 @@ use crate::statements;
 
 /// Makes a batch durable, whole or not at all.
 pub(crate) async fn append(db: &Db, batch: &Batch) -> Result<Appended, sqlx::Error> {
-    let mut tx = db.write().await?;
     // First of all: whoever has moved a head makes the rest pointless, and waiting for its row costs least here.
-    let advanced = tx.execute_rows(&statements::ADVANCE_HEADS, head_values(&batch.heads)).await?;
-    if advanced != batch.heads.len() as u64 {
-        tx.rollback().await?;
-        return stale(db, &batch.heads).await;
-    }
-    tx.execute_each([
+    let heads = (&statements::ADVANCE_HEADS, head_values(&batch.heads));
+    let rest = [
         (&statements::ADD_SPEND, spend_values(batch)),
         (&statements::ADD_NODES, node_values(&batch.nodes)),
         (&statements::ADD_CONTENTS, content_values(&batch.contents)),
         (&statements::ADD_RECORDS, record_values(&batch.records)),
-    ])
-    .await?;
-    tx.commit().await?;
-    Ok(Appended::Durable)
+    ];
+    if db.write_if_all(heads, statements::UNLESS_ADVANCED, rest).await? {
+        Ok(Appended::Durable)
+    } else {
+        stale(db, &batch.heads).await
+    }
 }
 
 /// The tenants whose head is not where the batch was sealed. Heads only grow: what moved stays moved.
@@ -34,7 +31,12 @@ async fn stale(db: &Db, updates: &[HeadUpdate]) -> Result<Appended, sqlx::Error>
     let stored = heads(db, updates.iter().map(|update| update.nid).collect()).await?;
     let at = |nid: Nid| stored.get(&nid).map_or(0, |head| head.seq);
     let moved = updates.iter().filter(|update| at(update.nid) != update.from_seq);
-    Ok(Appended::Stale(moved.map(|update| update.nid).collect()))
+    let moved: Vec<Nid> = moved.map(|update| update.nid).collect();
+    if moved.is_empty() {
+        // Then it was something else that the database refused.
+        return Err(sqlx::Error::Protocol("a batch was refused although no head has moved".to_owned()));
+    }
+    Ok(Appended::Stale(moved))
 }
 
 /// In order of tenant: two processes then lock shared heads in the same order, and never wait in a circle.

@@ -225,6 +225,10 @@ statements! {
     );
 }
 
+/// Fails on SQLite, by a head that belongs to nobody, unless the statement before it changed `?` rows.
+pub(crate) const UNLESS_ADVANCED: &str = "INSERT INTO evidence_heads (nid, from_seq, seq, leaf_hash, frontier) \
+     SELECT NULL, 0, 0, x'', x'' WHERE changes() <> ?";
+
 bulk_statements! {
     /// Tenants that are not there yet: network id, slug, instant.
     ENSURE_TENANTS = bulk!(Insert, "INSERT INTO tenants (nid, id, created_ms)", 3, " ON CONFLICT (id) DO NOTHING");

@@ -3,6 +3,7 @@
 mod bulk;
 mod notify;
 mod postgres;
+mod script;
 mod sqlite;
 mod value;
 
@@ -14,6 +15,8 @@ use sqlx::{Arguments as _, AssertSqlSafe, SqlSafeStr, Transaction};
 
 pub(crate) use self::bulk::{Bulk, Form, Shape, bulk};
 pub(crate) use self::notify::Heard;
+pub(crate) use self::script::Part;
+use self::script::{Rows, Script};
 pub(crate) use self::sqlite::Ownership;
 pub(crate) use self::value::{Row, Value, malformed, uuid_text};
 use crate::open::{OpenFault, Options, Place};
@@ -24,11 +27,6 @@ const WRITE_SQLITE: &str = "BEGIN IMMEDIATE";
 const WRITE_POSTGRES: &str = "BEGIN; SET LOCAL bulkhead.nid = '*'";
 /// Two gateways that start at once must not both migrate; any number serves that nobody else uses.
 const MIGRATE_LOCK: &str = "SELECT pg_advisory_xact_lock(4776014331)";
-
-/// Statements share a trip to SQLite's thread until they have so many arguments together. SQLite keeps 80 bytes for each
-/// argument of each combination of statements, and those of large batches come in many combinations; a trip more costs
-/// them nothing.
-const SCRIPT_ARGS_MAX: usize = 1_024;
 
 type Outcome<T> = Result<T, sqlx::Error>;
 
@@ -105,6 +103,31 @@ impl Db {
         }
     }
 
+    /// One transaction: runs `first`, and if that changed as many rows as it was given, `rest`; returns whether it
+    /// did. On SQLite it is one trip to its thread, as a rule: of what a small batch costs, trips are most. There
+    /// `unless_all` fails, with the number of rows as its argument, unless the statement before it changed them all.
+    pub(crate) async fn write_if_all<const N: usize>(
+        &self,
+        first: Part,
+        unless_all: &'static str,
+        rest: [Part; N],
+    ) -> Outcome<bool> {
+        if let Self::Sqlite { writer, .. } = self
+            && script::fits(&first, &rest)
+        {
+            return script::commit_if_all(writer, first, unless_all, rest).await;
+        }
+        let given = script::rows_of(&first) as u64;
+        let mut tx = self.write().await?;
+        if tx.execute_each([first]).await? != given {
+            tx.rollback().await?;
+            return Ok(false);
+        }
+        tx.execute_each(rest).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
     /// A writing transaction that only one process at a time can have, for changing the schema.
     pub(crate) async fn migrate(&self) -> Outcome<Tx> {
         let mut tx = self.write().await?;
@@ -164,12 +187,9 @@ impl Tx {
 
     /// Runs bulk statements one after the other, each over rows laid end to end; the number of rows they changed
     /// together. On SQLite all of them take one trip to its thread, as a rule.
-    pub(crate) async fn execute_each<const N: usize>(
-        &mut self,
-        parts: [(&'static Bulk, Vec<Value>); N],
-    ) -> Outcome<u64> {
+    pub(crate) async fn execute_each<const N: usize>(&mut self, parts: [Part; N]) -> Outcome<u64> {
         let form = self.form();
-        let mut parts = parts.map(|(bulk, rows)| Rows::new(bulk, rows));
+        let mut parts = parts.map(Rows::new);
         let mut changed = 0;
         while let Some(script) = Script::next(form, &mut parts) {
             changed += self.run(script).await?;
@@ -180,10 +200,8 @@ impl Tx {
     async fn run(&mut self, script: Script) -> Outcome<u64> {
         match (self, &script.texts[..]) {
             (tx, [text]) => tx.execute(text, script.args).await,
-            (Self::Sqlite(tx), texts) => {
-                // Safe: constants only. Joining them anew costs less than keeping every combination that comes up.
-                let text = AssertSqlSafe(texts.join(";"));
-                let done = bind_sqlite(text, script.args)?.execute(&mut **tx).await?;
+            (Self::Sqlite(tx), _) => {
+                let done = bind_sqlite(script.text(), script.args)?.execute(&mut **tx).await?;
                 Ok(done.rows_affected())
             }
             (Self::Postgres(_), _) => Err(sqlx::Error::Protocol("one statement at a time".to_owned())),
@@ -193,7 +211,7 @@ impl Tx {
     /// Rows of a bulk statement over rows laid end to end.
     pub(crate) async fn fetch_rows(&mut self, bulk: &'static Bulk, rows: Vec<Value>) -> Outcome<Vec<Row>> {
         let form = self.form();
-        let mut part = Rows::new(bulk, rows);
+        let mut part = Rows::new((bulk, rows));
         let mut found = Vec::with_capacity(part.left);
         let mut args = Vec::new();
         while let Some(text) = part.next(form, &mut args) {
@@ -231,53 +249,6 @@ impl Tx {
             Self::Sqlite(tx) => tx.rollback().await,
             Self::Postgres(tx) => tx.rollback().await,
         }
-    }
-}
-
-/// Rows of one bulk statement that wait for their turn.
-struct Rows {
-    bulk: &'static Bulk,
-    values: std::vec::IntoIter<Value>,
-    left: usize,
-}
-
-/// Statements that run in one trip, and their arguments in order.
-#[derive(Default)]
-struct Script {
-    texts: Vec<&'static str>,
-    args: Vec<Value>,
-}
-
-impl Script {
-    /// As much of what is left as one trip takes: on PostgreSQL, which prepares statements one by one, one of them.
-    fn next(form: Form, parts: &mut [Rows]) -> Option<Self> {
-        let mut script = Self::default();
-        for part in parts {
-            while let Some(text) = part.next(form, &mut script.args) {
-                script.texts.push(text);
-                if form == Form::Exact || script.args.len() >= SCRIPT_ARGS_MAX {
-                    return Some(script);
-                }
-            }
-        }
-        Some(script).filter(|script| !script.texts.is_empty())
-    }
-}
-
-impl Rows {
-    fn new(bulk: &'static Bulk, rows: Vec<Value>) -> Self {
-        let left = rows.len() / bulk.columns;
-        Self { bulk, values: rows.into_iter(), left }
-    }
-
-    /// The statement for the next rows, whose values it appends to `args`; `None` when there are no more.
-    fn next(&mut self, form: Form, args: &mut Vec<Value>) -> Option<&'static str> {
-        let sized = self.bulk.next(form, self.left)?;
-        let taken = sized.rows.min(self.left);
-        args.extend(self.values.by_ref().take(taken * self.bulk.columns));
-        args.extend(std::iter::repeat_n(Value::Int(None), (sized.rows - taken) * self.bulk.columns));
-        self.left -= taken;
-        Some(sized.text)
     }
 }
 

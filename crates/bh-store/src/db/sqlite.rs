@@ -23,12 +23,14 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 const READERS_IDLE_MAX: Duration = Duration::from_secs(60);
 /// Statements that a connection keeps prepared: those of a large batch take some 100 KB each.
 const STATEMENTS_MAX: usize = 64;
-const PAGE_BYTES: u32 = 4_096;
+/// Of new files. A record takes a third of a smaller page, and each page is two writes to the log and one to the file;
+/// of larger ones, heads and indexes write more than they change.
+const PAGE_BYTES: u32 = 8_192;
 /// Page caches, in KiB with SQLite's minus sign. Small: the operating system caches the file as well.
 const WRITER_CACHE: &str = "-4096";
 const READER_CACHE: &str = "-2048";
 /// The log is folded into the file when it has this many pages (8 MiB): a longer log makes rarer, but longer, stalls.
-const CHECKPOINT_PAGES: &str = "2048";
+const CHECKPOINT_PAGES: &str = "1024";
 /// What the log is cut back to after a burst, in bytes.
 const LOG_BYTES_KEPT: &str = "67108864";
 /// Rows that may wait between SQLite's thread and the reader of an answer.
