@@ -24,6 +24,10 @@ const LINGER: Duration = Duration::from_millis(4);
 /// long as it has records to write.
 const FEW_CALLS: i64 = 2;
 const FEW_RECORDS: usize = 16;
+/// With so many strict records waiting, calls end so densely that a moment more brings about as many again; a commit
+/// costs about as much as twenty records, however many it holds. With fewer nobody waits for company.
+const DENSE_RECORDS: usize = 12;
+const DENSE_LINGER: Duration = Duration::from_millis(1);
 /// How often the writer lets other tasks go first while they keep bringing records.
 const GATHER_ROUNDS_MAX: usize = 64;
 /// Records of one transaction.
@@ -242,6 +246,9 @@ impl Recorder {
                 () = tokio::time::sleep(LINGER) => {}
                 () = self.0.urgent.notified() => {}
             }
+        }
+        if strict && (DENSE_RECORDS..BATCH_RECORDS_MAX).contains(&seen) {
+            tokio::time::sleep(DENSE_LINGER).await;
         }
         for _ in 0..GATHER_ROUNDS_MAX {
             tokio::task::yield_now().await;
