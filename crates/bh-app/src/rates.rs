@@ -24,7 +24,7 @@ pub struct RateCell {
 }
 
 impl RateCell {
-    fn new(nid: Nid, name: &str) -> Self {
+    pub(crate) fn new(nid: Nid, name: &str) -> Self {
         Self { nid, name: name.into(), next_ns: AtomicU64::new(0) }
     }
 

@@ -53,8 +53,10 @@ impl Default for KeyLimits {
 
 impl KeyLimits {
     fn cell(&self, nid: Nid, key_id: &KeyId) -> Arc<RateCell> {
-        let cell = self.0.get_or_insert_with(&(nid, key_id.clone()), || Ok::<_, ()>(Arc::default()));
-        cell.unwrap_or_default()
+        let new = || Arc::new(RateCell::new(nid, key_id.as_str()));
+        let cell =
+            self.0.get_or_insert_with(&(nid, key_id.clone()), || Ok::<_, std::convert::Infallible>(new()));
+        cell.unwrap_or_else(|never| match never {})
     }
 }
 
