@@ -24,6 +24,7 @@ use super::body::{PROGRESS, Progress, TrackedBody};
 use super::socket::{Opening, Socket};
 use super::stall::StallTimer;
 use super::tasks::Tasks;
+use super::unread::Unread;
 use super::{ListenerLimits, stopped};
 use crate::matrix::Router;
 
@@ -114,7 +115,14 @@ impl Acceptor {
             // The call begins with its head, not when its task first runs.
             let (call, router) = (calls.begin(), router.clone());
             async move {
-                let answer = router.answer(request.map(Body::new), peer.ip()).await;
+                let (request, unread) = match version {
+                    Version::Http1 => Unread::watch(request),
+                    Version::Http2 => (request.map(Body::new), None),
+                };
+                let mut answer = router.answer(request, peer.ip()).await;
+                if let Some(unread) = unread {
+                    unread.settle(&mut answer).await;
+                }
                 Ok::<_, Infallible>(answer.map(|body| TrackedBody::new(body, call)))
             }
         });

@@ -6,6 +6,7 @@ mod connection;
 mod socket;
 mod stall;
 mod tasks;
+mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;
