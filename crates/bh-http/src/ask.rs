@@ -22,6 +22,8 @@ use http::Uri;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use crate::object::Object;
+
 /// Everything the doors open onto. Built once, by the assembly.
 #[derive(Clone)]
 pub struct Doors {
@@ -108,29 +110,44 @@ impl Ask {
     }
 
     /// Reads the body, bounded.
-    pub(crate) async fn bytes(&mut self) -> Result<Bytes, Refusal> {
+    pub(crate) async fn bytes(&mut self, bytes_max: usize) -> Result<Bytes, Refusal> {
         let body = std::mem::take(&mut self.body);
-        match Limited::new(body, CONTROL_BODY_BYTES_MAX).collect().await {
+        match Limited::new(body, bytes_max).collect().await {
             Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(
-                Code::RequestTooLarge,
-                format!("The body is larger than {CONTROL_BODY_BYTES_MAX} bytes"),
-            )),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(Refusal::new(Code::RequestTooLarge, format!("The body is larger than {bytes_max} bytes")))
+            }
             Err(_) => Err(Refusal::new(Code::InvalidRequest, "The body broke off before its end")),
         }
     }
 
-    /// Reads the body as JSON; an empty body is an empty object.
+    /// Reads the body, a JSON object; an empty body is an empty object.
     pub(crate) async fn json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Refusal> {
-        let bytes = self.bytes().await?;
+        self.json_within(CONTROL_BODY_BYTES_MAX).await
+    }
+
+    /// As [`Ask::json`], for bodies of another size.
+    pub(crate) async fn json_within<T: serde::de::DeserializeOwned>(
+        &mut self,
+        bytes_max: usize,
+    ) -> Result<T, Refusal> {
+        let bytes = self.bytes(bytes_max).await?;
         if bytes.windows(NUL_IN_JSON.len()).any(|part| part == NUL_IN_JSON) {
             return Err(nul("body"));
         }
-        let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { &bytes };
-        serde_json::from_slice(text).map_err(|error| {
-            Refusal::new(Code::InvalidRequest, format!("The body is not as expected: {error}"))
-        })
+        object(&bytes)
     }
+
+    /// As [`Ask::json`], for texts that are only compared and hashed: these may hold anything.
+    pub(crate) async fn json_of_any_text<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Refusal> {
+        object(&self.bytes(CONTROL_BODY_BYTES_MAX).await?)
+    }
+}
+
+fn object<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let text: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { bytes };
+    let read = serde_json::from_slice::<Object<T>>(text).map(|Object(read)| read);
+    read.map_err(|error| Refusal::new(Code::InvalidRequest, format!("The body is not as expected: {error}")))
 }
 
 /// Query parameters, each given at most once.

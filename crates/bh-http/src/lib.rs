@@ -7,6 +7,7 @@ mod health;
 mod keys;
 mod llm;
 mod matrix;
+mod object;
 mod respond;
 mod secrets;
 mod serve;

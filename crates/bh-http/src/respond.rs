@@ -157,11 +157,14 @@ fn aip193_body(refusal: &Refusal) -> Vec<u8> {
     let error = serde_json::json!({
         "code": row.status,
         "message": refusal.message,
-        "status": grpc_status(row.status),
+        "status": if refusal.code == Code::FailedPrecondition { FAILED_PRECONDITION } else { grpc_status(row.status) },
         "details": [info],
     });
     serde_json::json!({ "error": error }).to_string().into_bytes()
 }
+
+/// The one gRPC name that shares its HTTP status, 409, with another.
+const FAILED_PRECONDITION: &str = "FAILED_PRECONDITION";
 
 /// The gRPC name of an HTTP status.
 fn grpc_status(status: u16) -> &'static str {

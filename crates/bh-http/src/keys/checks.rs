@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 
 use super::wire::{self, RateOut, invalid};
 use crate::ask::Ask;
+use crate::object::Object;
 use crate::respond;
 
 const CACHE_USE: HeaderName = HeaderName::from_static("ory-talos-cache");
@@ -36,7 +37,7 @@ struct VerifyIn {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct BatchIn {
-    requests: Vec<Option<VerifyIn>>,
+    requests: Option<Vec<Option<Object<VerifyIn>>>>,
 }
 
 /// What is told of a credential.
@@ -78,7 +79,7 @@ struct SubjectOut<'a> {
 pub(crate) async fn verify(mut ask: Ask) -> Result<Response, Refusal> {
     let asker = ask.asker()?;
     let (freshness, address) = (freshness(&ask.parts.headers), ask.client_ip());
-    let body: VerifyIn = ask.json().await?;
+    let body: VerifyIn = ask.json_of_any_text().await?;
     let credential = body.credential.unwrap_or_default();
     if credential.len() > CREDENTIAL_BYTES_MAX {
         return Err(invalid("credential", format!("longer than {CREDENTIAL_BYTES_MAX} bytes")));
@@ -98,16 +99,16 @@ pub(crate) async fn verify(mut ask: Ask) -> Result<Response, Refusal> {
 pub(crate) async fn batch_verify(mut ask: Ask) -> Result<Response, Refusal> {
     let asker = ask.asker()?;
     let (freshness, address) = (freshness(&ask.parts.headers), ask.client_ip());
-    let body: BatchIn = ask.json().await?;
-    let count = body.requests.len();
+    let body: BatchIn = ask.json_of_any_text().await?;
+    let requests = body.requests.unwrap_or_default();
+    let count = requests.len();
     if !(1..=BATCH_VERIFY_MAX).contains(&count) {
         return Err(invalid("requests", format!("{count} credentials; a batch has 1 to {BATCH_VERIFY_MAX}")));
     }
-    let items: Vec<(String, Vec<String>)> = body
-        .requests
+    let items: Vec<(String, Vec<String>)> = requests
         .into_iter()
         .map(|item| {
-            let item = item.unwrap_or_default();
+            let Object(item) = item.unwrap_or_default();
             (item.credential.unwrap_or_default(), item.expected_audiences.unwrap_or_default())
         })
         .collect();
@@ -310,7 +311,7 @@ struct SelfRevokeIn {
 /// `apiKeys:selfRevoke`: whoever holds a key may end it.
 pub(crate) async fn self_revoke(mut ask: Ask) -> Result<Response, Refusal> {
     let asker = ask.asker()?;
-    let body: SelfRevokeIn = ask.json().await?;
+    let body: SelfRevokeIn = ask.json_of_any_text().await?;
     let wish = SelfRevoke {
         credential: body.credential.unwrap_or_default(),
         reason: wire::reason(body.reason.as_deref())?,

@@ -20,6 +20,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::ask::Ask;
+use crate::object::Object;
 use crate::respond;
 use wire::{KeyIn, KeyOut, invalid, lifetime};
 
@@ -27,6 +28,8 @@ pub(crate) use checks::{batch_verify, derive, jwks, self_revoke, verify};
 
 /// Who administers keys where nobody has to prove anything: a loopback listener without admin keys (seed 003).
 const ANYBODY: &str = "anonymous";
+/// The largest body of a batch of imports: [`IMPORTS_MAX`] keys of the longest text fit, or shorter ones with metadata.
+const IMPORTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 impl Ask {
     /// Who asks, and in whose tenant: the host's; without tenancy by host the one an operator names in the tenant
@@ -222,20 +225,22 @@ fn import(mut body: KeyIn) -> Result<Import, Refusal> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct BatchIn {
-    requests: Vec<Box<RawValue>>,
+    requests: Option<Vec<Box<RawValue>>>,
 }
 
 /// `importedApiKeys:batchCreate`: 200 when at least one was taken over.
 pub(crate) async fn import_batch(mut ask: Ask) -> Result<Response, Refusal> {
     let asker = ask.changer()?;
-    let body: BatchIn = ask.json().await?;
-    let count = body.requests.len();
+    let body: BatchIn = ask.json_within(IMPORTS_BYTES_MAX).await?;
+    let requests = body.requests.unwrap_or_default();
+    let count = requests.len();
     if !(1..=IMPORTS_MAX).contains(&count) {
         return Err(invalid("requests", format!("{count} keys; a batch has 1 to {IMPORTS_MAX}")));
     }
-    let imports = body.requests.iter().map(|item| {
-        let body = serde_json::from_str::<KeyIn>(item.get());
-        body.map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string())).and_then(import)
+    let imports = requests.iter().map(|item| {
+        let body = serde_json::from_str::<Object<KeyIn>>(item.get());
+        let body = body.map_err(|error| Refusal::new(Code::InvalidRequest, error.to_string()));
+        body.and_then(|Object(body)| import(body))
     });
     let answers = ask.keys().import_many(&asker, imports.collect()).await?;
     let succeeded = answers.iter().filter(|answer| answer.is_ok()).count();

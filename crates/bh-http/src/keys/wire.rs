@@ -3,6 +3,8 @@
 //! Members are told in snake_case and taken in lowerCamelCase too; unknown ones are passed over; `null` and an enum's
 //! `…_UNSPECIFIED` are as good as absent; 64-bit numbers are texts, and taken as numbers too.
 
+use std::fmt;
+
 use bh_app::keys::{Attributes, Change, Issue};
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
 use bh_domain::keys::lifetime::Lifetime;
@@ -10,8 +12,11 @@ use bh_domain::keys::mask::{MaskPath, UpdateMask};
 use bh_domain::keys::verdict::{RevocationReason, Visibility};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::{Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+
+use crate::object::Object;
 
 const REQUESTS: &str = "requests";
 
@@ -26,9 +31,9 @@ pub(super) struct KeyIn {
     pub(super) ttl: Option<String>,
     pub(super) metadata: Option<Box<RawValue>>,
     #[serde(alias = "rateLimitPolicy")]
-    pub(super) rate_limit_policy: Option<RateIn>,
+    pub(super) rate_limit_policy: Option<Object<RateIn>>,
     #[serde(alias = "ipRestriction")]
-    pub(super) ip_restriction: Option<IpIn>,
+    pub(super) ip_restriction: Option<Object<IpIn>>,
     pub(super) visibility: Option<String>,
     #[serde(alias = "requestId")]
     pub(super) request_id: Option<String>,
@@ -38,9 +43,9 @@ pub(super) struct KeyIn {
     pub(super) grace_ttl: Option<String>,
     /// Some documents wrap the resource of an update.
     #[serde(alias = "issuedApiKey")]
-    pub(super) issued_api_key: Option<Box<Self>>,
+    pub(super) issued_api_key: Option<Object<Box<Self>>>,
     #[serde(alias = "importedApiKey")]
-    pub(super) imported_api_key: Option<Box<Self>>,
+    pub(super) imported_api_key: Option<Object<Box<Self>>>,
 }
 
 /// A rate limit.
@@ -61,11 +66,36 @@ pub(super) struct IpIn {
 }
 
 /// A 64-bit number, as text or as a number.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Int64 {
-    Number(i64),
-    Text(String),
+#[derive(Clone, Copy, Debug)]
+struct Int64(i64);
+
+impl<'de> Deserialize<'de> for Int64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Int64Visitor)
+    }
+}
+
+struct Int64Visitor;
+
+impl Visitor<'_> for Int64Visitor {
+    type Value = Int64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number of 64 bits, as a number or as text")
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Int64, E> {
+        Ok(Int64(number))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Int64, E> {
+        let signed = i64::try_from(number).map(Int64);
+        signed.map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Int64, E> {
+        text.parse().map(Int64).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
+    }
 }
 
 impl KeyIn {
@@ -80,8 +110,8 @@ impl KeyIn {
             actor_id: self.actor_id,
             scopes: self.scopes.unwrap_or_default(),
             metadata: object("metadata", self.metadata.as_deref())?.unwrap_or_default(),
-            rate_limit: self.rate_limit_policy.map(RateIn::read).transpose()?.flatten(),
-            allowed_cidrs: self.ip_restriction.and_then(|ip| ip.allowed_cidrs).unwrap_or_default(),
+            rate_limit: self.rate_limit_policy.map(|Object(limit)| limit.read()).transpose()?.flatten(),
+            allowed_cidrs: self.ip_restriction.and_then(|Object(ip)| ip.allowed_cidrs).unwrap_or_default(),
             visibility: visibility(self.visibility.as_deref())?.unwrap_or_default(),
             request_id: self.request_id.filter(|id| !id.is_empty()),
             extras: JsonObject::default(),
@@ -92,7 +122,7 @@ impl KeyIn {
     /// The changes of an update: what the mask names, or without a mask, what the body has.
     pub(super) fn update(self, mask: Option<UpdateMask>) -> Result<Change, Refusal> {
         let body = match (self.issued_api_key, self.imported_api_key) {
-            (Some(inner), _) | (None, Some(inner)) => *inner,
+            (Some(Object(inner)), _) | (None, Some(Object(inner))) => *inner,
             (None, None) => Self { issued_api_key: None, imported_api_key: None, ..self },
         };
         let change = body.change()?;
@@ -113,8 +143,8 @@ impl KeyIn {
             name: self.name,
             scopes: self.scopes,
             metadata: object("metadata", self.metadata.as_deref())?,
-            rate_limit: self.rate_limit_policy.map(RateIn::read).transpose()?,
-            allowed_cidrs: self.ip_restriction.map(|ip| ip.allowed_cidrs.unwrap_or_default()),
+            rate_limit: self.rate_limit_policy.map(|Object(limit)| limit.read()).transpose()?,
+            allowed_cidrs: self.ip_restriction.map(|Object(ip)| ip.allowed_cidrs.unwrap_or_default()),
         })
     }
 }
@@ -145,12 +175,8 @@ impl RateIn {
         if self.unit.as_deref().is_some_and(|unit| !unit.is_empty() && unit != REQUESTS) {
             return Err(invalid(field, format!("`unit` can only be `{REQUESTS}`")));
         }
-        let quota = match self.quota {
-            Some(Int64::Number(quota)) => u64::try_from(quota).ok(),
-            Some(Int64::Text(text)) => text.parse().ok(),
-            None => None,
-        };
-        let quota = quota.filter(|quota| (1..=i64::MAX.unsigned_abs()).contains(quota));
+        let quota = self.quota.and_then(|Int64(quota)| u64::try_from(quota).ok());
+        let quota = quota.filter(|quota| *quota > 0);
         let quota = quota.ok_or_else(|| invalid(field, "`quota` must be a whole number above 0"))?;
         let window = lifetime("rate_limit_policy.window", self.window.as_deref())?;
         let window_s = window.and_then(Lifetime::whole_seconds);
