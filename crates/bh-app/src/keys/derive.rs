@@ -202,9 +202,19 @@ fn check_audiences(audiences: &[String]) -> Result<(), Refusal> {
     }
 }
 
+fn no_signing_key(id: &str) -> Refusal {
+    let message = format!("The configured jwt.signing_key_id, `{id}`, is no private key of this tenant");
+    Refusal::new(Code::Internal, message).with("signing_key_id", id)
+}
+
 fn signed(house: &House, form: TokenForm, claims: &Claims) -> Result<SecretString, Refusal> {
     let made = match form {
-        TokenForm::Jwt => house.jwks.sign(claims),
+        TokenForm::Jwt => {
+            if let Some(id) = &house.unknown_signing_key {
+                return Err(no_signing_key(id));
+            }
+            house.jwks.sign(claims)
+        }
         TokenForm::Macaroon => {
             let root = house.secrets.macaroon_root_key();
             let prefix = house.macaroons.first().map_or("mc", |prefix| prefix.as_str());

@@ -7,7 +7,7 @@ use aws_lc_rs::hmac;
 use bh_domain::keys::format::Prefix;
 use bh_domain::keys::key::Key;
 use bh_domain::keys::secrets::KeySecrets;
-use bh_domain::keys::token::{Jwks, NewJwk};
+use bh_domain::keys::token::{Jwks, JwksError, NewJwk};
 use bh_domain::keys::verdict::Visibility;
 use bh_domain::refusal::Refusal;
 use bh_domain::tenant::Nid;
@@ -34,6 +34,8 @@ pub(super) struct House {
     /// The current one first.
     pub(super) macaroons: Vec<Prefix>,
     pub(super) jwks: Jwks,
+    /// The `signing_key_id` that no key has: then JWTs are verified, and none is signed.
+    pub(super) unknown_signing_key: Option<String>,
 }
 
 impl House {
@@ -57,8 +59,8 @@ impl House {
         let pages = settings.pagination.clone();
         let pages = pages.map(|current| KeySecrets::new(current, pairs(&settings.pagination_retired)));
         let pages = pages.transpose().map_err(|error| broken(&error))?;
-        let jwks = jwks(tenant.nid, &settings, seeds)?;
-        Ok(Self { settings, secrets, pages, current, public, accepted, macaroons, jwks })
+        let (jwks, unknown_signing_key) = jwks(tenant.nid, &settings, seeds)?;
+        Ok(Self { settings, secrets, pages, current, public, accepted, macaroons, jwks, unknown_signing_key })
     }
 
     /// The prefix of a new key.
@@ -89,16 +91,25 @@ fn pairs<T: Clone>(retired: &[Retired<T>]) -> Vec<(T, Option<Timestamp>)> {
 }
 
 /// The configured key set; without one, a key of the tenant's own, so that a fresh installation can derive tokens.
-fn jwks(nid: Nid, settings: &KeySettings, seeds: &TokenSeeds) -> Result<Jwks, Refusal> {
+/// Beside it the `signing_key_id` that is in none of it.
+fn jwks(nid: Nid, settings: &KeySettings, seeds: &TokenSeeds) -> Result<(Jwks, Option<String>), Refusal> {
     let derived = &settings.derived;
     let told = |error: &(dyn std::error::Error + 'static)| internal("read a tenant's signing keys", error);
     if derived.signing_keys.is_empty() {
         let key = NewJwk::ed25519(&seeds.of(nid), None).map_err(|problem| told(&problem))?;
         let set = format!("{{\"keys\":[{}]}}", key.json.expose_secret());
-        return Jwks::from_json(Zeroizing::new(set).as_bytes(), None).map_err(|error| told(&error));
+        let own = Jwks::from_json(Zeroizing::new(set).as_bytes(), None).map_err(|error| told(&error))?;
+        let unknown = derived.signing_key_id.clone().filter(|id| own.keys().iter().all(|key| key.id() != id));
+        return Ok((own, unknown));
     }
     let sources: Vec<&str> = derived.signing_keys.iter().map(ExposeSecret::expose_secret).collect();
-    Jwks::from_sources(&sources, derived.signing_key_id.as_deref()).map_err(|error| told(&error))
+    match Jwks::from_sources(&sources, derived.signing_key_id.as_deref()) {
+        Err(JwksError::UnknownSigningKey(id)) => {
+            let all = Jwks::from_sources(&sources, None).map_err(|error| told(&error))?;
+            Ok((all, Some(id)))
+        }
+        read => read.map(|jwks| (jwks, None)).map_err(|error| told(&error)),
+    }
 }
 
 /// Makes Ed25519 seeds of tenants from the installation's master key.

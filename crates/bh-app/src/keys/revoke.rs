@@ -4,11 +4,14 @@ use bh_domain::keys::key::{Key, KeyId, KeyKind, Revocation};
 use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
 use bh_domain::keys::verdict::{KeyStatus, RevocationReason, Visibility};
 use bh_domain::refusal::{Code, Refusal};
+use bh_domain::time::{DAY_MS, Timestamp};
 
 use super::trail::Action;
 use super::{Asker, KeyStory, invalid, store_fault, tokens, unknown_key};
 
 const DESCRIPTION_CHARS_MAX: usize = 500;
+/// How long an administrator's revocation stays on record at least.
+const RETAINED_MS: i64 = 30 * DAY_MS;
 /// How the audit log names a holder who gives up a key of its own.
 const HOLDER_ROLE: &str = "holder";
 
@@ -45,9 +48,12 @@ impl KeyStory {
         revoke: Revoke,
     ) -> Result<(), Refusal> {
         let revocation = checked(&revoke)?;
+        let now = self.0.parts.clock.now();
         let decide = |key: Key| match key.status {
             KeyStatus::Revoked => Err(Refusal::new(Code::Conflict, "The key is revoked already")),
-            KeyStatus::Active | KeyStatus::Expired => Ok(Some(revoked(key, revocation.clone()))),
+            KeyStatus::Active | KeyStatus::Expired => {
+                Ok(Some(retained(revoked(key, revocation.clone()), now)))
+            }
         };
         let key = self.changed(asker, kind, key_id, Action::Revoked, decide).await?;
         if revoke.derived { self.deny_derived(asker, &key).await } else { Ok(()) }
@@ -137,6 +143,12 @@ impl KeyStory {
 
 fn revoked(key: Key, revocation: Revocation) -> Key {
     Key { status: KeyStatus::Revoked, revocation: Some(revocation), ..key }
+}
+
+/// A revoked key is kept, and told with an end, for a while at least (dossier §2.5).
+fn retained(key: Key, now: Timestamp) -> Key {
+    let end = now.plus_ms(RETAINED_MS);
+    Key { expires: Some(key.expires.map_or(end, |expires| expires.max(end))), ..key }
 }
 
 fn checked(revoke: &Revoke) -> Result<Revocation, Refusal> {

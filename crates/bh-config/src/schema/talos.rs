@@ -264,8 +264,8 @@ pub struct Rotation {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Rotated {
-    /// The secret.
-    Value(Secret),
+    /// The secret; at least 32 characters.
+    Value(#[schemars(length(min = 32))] Secret),
     /// The secret and its end.
     Until(RotatedUntil),
 }
@@ -274,7 +274,8 @@ pub enum Rotated {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RotatedUntil {
-    /// The secret.
+    /// The secret; at least 32 characters.
+    #[schemars(length(min = 32))]
     pub value: Secret,
     /// RFC 3339 instant after which it is refused.
     pub expires_at: Option<Instant>,

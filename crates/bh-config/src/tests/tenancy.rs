@@ -11,7 +11,7 @@ use crate::{Loaded, Problem, SourceFile, Sources, load, reload};
 const ONE: &str = "550e8400-e29b-41d4-a716-446655440001";
 const TWO: &str = "550e8400-e29b-41d4-a716-446655440002";
 const BASE: &str = "\
-secrets: {hmac: {current: base-secret-0123456789abcdef0123456789, retired: [old-secret]}}
+secrets: {hmac: {current: base-secret-0123456789abcdef0123456789, retired: [old-secret-0123456789abcdef01234567890]}}
 credentials: {issuer: https://base.example, api_keys: {prefix: {current: base, retired: [older]}, max_ttl: 24h}}
 cache: {type: memory, ttl: 1m}
 ";
@@ -81,7 +81,7 @@ db: {dsn: sqlite:///elsewhere.db}
 multitenancy: {enabled: false}
 tracing: {enabled: true}
 server: {listen: nonsense}
-secrets: {master_key: short, hmac: {retired: [x]}}
+secrets: {master_key: short, hmac: {retired: [older-secret-0123456789abcdef0123456789]}}
 credentials: {issuer: https://one.example}
 ";
     let files = [("/o/1.yaml", overlay), ("/o/2.yaml", "tracing: {enabled: true}\n")];
