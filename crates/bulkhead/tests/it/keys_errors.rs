@@ -1,0 +1,284 @@
+//! What the API-key server says no to, and how (Talos dossier §2.6): every error in one envelope, and bodies that cannot
+//! be read.
+
+use bh_testkit::{Answer, Gateway, RawSocket, Store, on_both_stores};
+use serde_json::{Value, json};
+
+use crate::keys_setup::{
+    BATCH_IMPORT, DERIVE, IMPORTED, ISSUED, SELF_REVOKE, Side, VERIFY, assert_bad_request, assert_error,
+    assert_not_found, import_body, open_gateway,
+};
+use crate::money::tamper;
+
+const ADMIN: &str = "admin-key-of-the-key-api-01";
+const VIEWER: &str = "viewer-key-of-the-key-api-01";
+
+fn assert_internal(answer: &Answer) -> String {
+    assert_error(answer, 500, "INTERNAL", "INTERNAL_SERVER_ERROR")
+}
+
+/// A gateway with an admin and a viewer.
+async fn guarded(store: Store) -> Gateway {
+    let yaml = format!(
+        "admin_keys:\n  - {{name: ops, key: {ADMIN}, role: admin}}\n  - {{name: eyes, key: {VIEWER}, role: viewer}}\n"
+    );
+    open_gateway(store, &yaml).start().await
+}
+
+on_both_stores! {
+    /// Every id of dossier §2.6 that something here can cause. `invalid_api_key_format`, `unknown_credential`,
+    /// `invalid_token_type`, `signature_invalid`, `parent_key_invalid` and `api_key_revoked` are only said inside Talos,
+    /// `payment_required` by what is free here.
+    ///
+    /// Proves: TALOS-C19
+    async fn every_error_comes_in_the_envelope_that_clients_read(store) {
+        let yaml = "quota: {api_keys_max: 4}\ncredentials: {derived_tokens: {jwt: {signing_key_id: no-such-key}}}\n";
+        let gateway = open_gateway(store, yaml).start().await;
+        let side = Side::of(&gateway, "");
+        let key = side.issue(&json!({"scopes": ["a"]})).await;
+        let short = side.issue(&json!({"ttl": "1s"})).await;
+        let revoked = side.issue(&json!({})).await;
+        let end = json!({"reason": "REVOCATION_REASON_KEY_COMPROMISE"});
+        let revoke = format!("{ISSUED}/{}:revoke", revoked.id);
+        assert_eq!(side.post(&revoke, &end).await.status, 204);
+
+        assert_bad_request(&side.post(ISSUED, &json!({"ttl": "soon"})).await, "`ttl`: expected a duration");
+        let credential = |text: &str| json!({ "credential": text });
+        for nothing in [json!({}), json!({"credential": null}), credential("")] {
+            assert_error(&side.post(SELF_REVOKE, &nothing).await, 400, "INVALID_ARGUMENT", "CREDENTIAL_REQUIRED");
+            assert_error(&side.post(DERIVE, &nothing).await, 400, "INVALID_ARGUMENT", "CREDENTIAL_REQUIRED");
+        }
+        let macaroon = json!({"credential": key.secret, "algorithm": "TOKEN_ALGORITHM_MACAROON"});
+        let token = side.post(DERIVE, &macaroon).await.json()["token"]["token"].as_str().unwrap().to_owned();
+        let refused = side.post(SELF_REVOKE, &credential(&token)).await;
+        assert_error(&refused, 400, "INVALID_ARGUMENT", "DERIVED_TOKEN_NOT_REVOCABLE");
+        assert_bad_request(&side.post(DERIVE, &credential(&token)).await, "derived token");
+
+        let refused = side.post(DERIVE, &credential("junk")).await;
+        assert_error(&refused, 401, "UNAUTHENTICATED", "UNAUTHORIZED");
+        assert!(refused.header("www-authenticate").is_some());
+        let refused = side.post(DERIVE, &credential(&revoked.secret)).await;
+        assert_error(&refused, 403, "PERMISSION_DENIED", "FORBIDDEN");
+        let more = json!({"credential": key.secret, "scopes": ["a", "b"]});
+        let message = assert_error(&side.post(DERIVE, &more).await, 403, "PERMISSION_DENIED", "FORBIDDEN");
+        assert!(message.contains("`b`"), "{message}");
+
+        assert_not_found(&side.get(&format!("{ISSUED}/00000000-0000-4000-8000-000000000000")).await);
+        assert_not_found(&side.get(&format!("{IMPORTED}/{}", key.id)).await);
+        let unknown = assert_error(&side.get("/v2alpha1/nothing").await, 404, "NOT_FOUND", "NOT_FOUND");
+        assert_eq!(unknown, "No such route");
+        assert_error(&side.post(&revoke, &end).await, 409, "ALREADY_EXISTS", "CONFLICT");
+        let rotated = side.post(&format!("{ISSUED}/{}:rotate", revoked.id), &json!({})).await;
+        assert_error(&rotated, 409, "FAILED_PRECONDITION", "FAILED_PRECONDITION");
+
+        side.import("sk_1").await;
+        side.import("sk_2").await;
+        for answer in [side.post(ISSUED, &json!({})).await, side.post(IMPORTED, &import_body("sk_3")).await] {
+            assert_error(&answer, 429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED");
+            let facts = answer.json()["error"]["details"][0]["metadata"].clone();
+            assert_eq!((&facts["limit"], &facts["current_usage"]), (&json!("4"), &json!("4")), "texts, or clients lose them");
+        }
+        // No key has the id that is to sign.
+        let answer = side.post(DERIVE, &credential(&key.secret)).await;
+        let message = assert_internal(&answer);
+        assert!(message.contains("no-such-key"), "{message}");
+        assert_eq!(answer.json()["error"]["details"][0]["metadata"]["signing_key_id"], "no-such-key");
+
+        // Expired, as soon as it is.
+        for _ in 0..400 {
+            if side.fault(&short.secret).await == "EXPIRED" {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let refused = side.post(SELF_REVOKE, &credential(&short.secret)).await;
+        assert_error(&refused, 401, "UNAUTHENTICATED", "API_KEY_EXPIRED");
+        assert_error(&side.post(DERIVE, &credential(&short.secret)).await, 401, "UNAUTHENTICATED", "UNAUTHORIZED");
+        let rotated = side.post(&format!("{ISSUED}/{}:rotate", short.id), &json!({})).await;
+        assert_error(&rotated, 409, "FAILED_PRECONDITION", "FAILED_PRECONDITION");
+
+        // A store that does not answer.
+        tamper(&gateway, "ALTER TABLE api_keys RENAME TO api_keys_away");
+        for answer in [side.get(&format!("{ISSUED}/{}", key.id)).await, side.get(ISSUED).await, side.post(ISSUED, &json!({})).await] {
+            assert_error(&answer, 503, "UNAVAILABLE", "SERVICE_UNAVAILABLE");
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            assert!(!answer.text().contains("api_keys"), "{}", answer.text());
+        }
+        tamper(&gateway, "ALTER TABLE api_keys_away RENAME TO api_keys");
+        assert_eq!(side.get(ISSUED).await.status, 200);
+        for text in [&key.secret, &token] {
+            assert!(!gateway.output().contains(text.as_str()));
+        }
+    }
+
+    /// Proves: TALOS-C19
+    async fn who_may_not_administer_is_told_in_the_same_envelope(store) {
+        let gateway = guarded(store).await;
+        let side = Side::of(&gateway, "");
+        let as_who = |method: &str, path: &str, key: &str| side.call(method, path).bearer(key).json(&json!({}));
+        let key = as_who("POST", ISSUED, ADMIN).send().await.json();
+        let secret = key["secret"].as_str().unwrap();
+        let one = format!("{ISSUED}/{}", key["issued_api_key"]["key_id"].as_str().unwrap());
+        let changes = [("POST", ISSUED.to_owned()), ("POST", IMPORTED.to_owned()), ("POST", BATCH_IMPORT.to_owned()),
+            ("PATCH", one.clone()), ("DELETE", one.clone()), ("POST", format!("{one}:rotate")), ("POST", format!("{one}:revoke"))];
+        for (method, path) in &changes {
+            for wrong in ["", "nobody"] {
+                let answer = as_who(method, path, wrong).send().await;
+                assert_error(&answer, 401, "UNAUTHENTICATED", "UNAUTHORIZED");
+                assert!(answer.header("www-authenticate").is_some());
+            }
+            assert_error(&as_who(method, path, VIEWER).send().await, 403, "PERMISSION_DENIED", "FORBIDDEN");
+        }
+        assert_eq!(as_who("GET", &one, VIEWER).send().await.status, 200);
+        // What needs no operator.
+        assert_eq!(side.get("/v2alpha1/derivedKeys/jwks.json").await.status, 200);
+        assert_eq!(side.post(SELF_REVOKE, &json!({ "credential": secret })).await.status, 200);
+        assert_error(&side.call("PUT", ISSUED).bearer(ADMIN).send().await, 405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED");
+    }
+
+    /// Acceptance 7.
+    async fn values_that_cannot_be_kept_are_refused_by_name(store) {
+        let gateway = open_gateway(store, "").start().await;
+        let side = Side::of(&gateway, "");
+        let limit = |quota: Value, window: &str, unit: &str| json!({"rate_limit_policy": {"quota": quota, "window": window, "unit": unit}});
+        let cidrs = |cidr: &str| json!({"ip_restriction": {"allowed_cidrs": ["10.0.0.0/8", cidr]}});
+        let range = "entry 1 is no address range";
+        for (body, problem) in [
+            (json!({"ttl": "-1s"}), "`ttl`: expected a duration"),
+            (json!({"ttl": "1"}), "`ttl`: expected a duration"),
+            (json!({"ttl": "500ms"}), "`ttl`: a duration lies between 1s and 315360000s"),
+            (json!({"ttl": "315360001s"}), "`ttl`: a duration lies between"),
+            (json!({"ttl": "8761h"}), "`ttl`: longer than the longest life"),
+            (json!({"ttl": 3600}), "integer `3600`, expected a string"),
+            (json!({"name": "n".repeat(256)}), "`name`: longer than 255 characters"),
+            (json!({"actor_id": "é".repeat(256)}), "`actor_id`: longer than 255 characters"),
+            (json!({"scopes": ["a", ""]}), "`scopes`: a scope is not empty"),
+            (json!({"scopes": vec!["a"; 257]}), "`scopes`: more than 256"),
+            (json!({"scopes": "a"}), "expected a sequence"),
+            (json!({"metadata": {"k": "x".repeat(65_536)}}), "`metadata`: larger than 65536 bytes"),
+            (json!({"metadata": [1]}), "`metadata`"),
+            (json!({"metadata": "text"}), "`metadata`"),
+            (limit(json!(0), "60s", "requests"), "`quota` must be a whole number above 0"),
+            (limit(json!(-5), "60s", "requests"), "`quota` must be a whole number above 0"),
+            (limit(json!("many"), "60s", "requests"), "string \"many\", expected a whole number of 64 bits"),
+            (limit(json!(1.5), "60s", "requests"), "floating point `1.5`, expected a whole number of 64 bits"),
+            (limit(json!("9223372036854775808"), "60s", "requests"), "expected a whole number of 64 bits"),
+            (limit(json!(u64::MAX), "60s", "requests"), "expected a whole number of 64 bits"),
+            (limit(json!(5), "1500ms", "requests"), "`window` must be whole seconds"),
+            (limit(json!(5), "", "requests"), "`window` must be whole seconds"),
+            (limit(json!(5), "60s", "tokens"), "`unit` can only be `requests`"),
+            (json!({"rate_limit_policy": ["5", "60s"]}), "sequence, expected an object"),
+            (json!({"ip_restriction": [["10.0.0.0/8"]]}), "sequence, expected an object"),
+            (cidrs("10.0.0.1"), range),
+            (cidrs("10.0.0.0/33"), range),
+            (cidrs("::/129"), range),
+            (cidrs("everywhere"), range),
+            (json!({"visibility": "HIDDEN"}), "`visibility`"),
+            (json!({"name": "a\0b"}), "NUL"),
+        ] {
+            assert_bad_request(&side.post(ISSUED, &body).await, problem);
+        }
+        let (longest, longer) = ("x".repeat(8_192), "x".repeat(8_193));
+        for path in [VERIFY, DERIVE, SELF_REVOKE] {
+            let refused = side.post(path, &json!({ "credential": longer })).await;
+            assert_bad_request(&refused, "`credential`: longer than 8192 bytes");
+        }
+        assert_eq!(side.fault(&longest).await, "NOT_FOUND");
+        assert_eq!(side.fault("a\0b").await, "NOT_FOUND", "as any text that is no key");
+        assert_eq!(side.read(ISSUED).await["issued_api_keys"], json!([]), "nothing was kept");
+        // Numbers are taken as texts and as numbers, texts in any script, and unknown members passed over.
+        let odd = json!({"name": "ключ 🔑", "rateLimitPolicy": {"quota": "9223372036854775807", "window": "1m"}, "nmae": {}});
+        let key = side.issue(&odd).await.key;
+        assert_eq!((&key["name"], &key["rate_limit_policy"]["quota"]), (&odd["name"], &json!("9223372036854775807")));
+    }
+
+    /// Acceptance 7.
+    async fn a_body_that_cannot_be_read_is_400_with_its_place(store) {
+        let gateway = open_gateway(store, "").start().await;
+        let side = Side::of(&gateway, "");
+        let deep = format!("{{\"metadata\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes();
+        let bodies: [(&[u8], &str); 14] = [
+            (b"{", "line 1 column 1"),
+            (b"{\"name\":\"a\",}", "line 1"),
+            (b"[]", "sequence, expected an object"),
+            (b"[\"a name\",\"an actor\"]", "sequence, expected an object"),
+            (b"null", "null, expected an object"),
+            (b"\"text\"", "expected an object"),
+            (b"7", "expected an object"),
+            (b"name=x", "line 1 column"),
+            (b"{\"name\":\"\xff\xfe\"}", "invalid unicode"),
+            (b"{\"name\":\"a\0b\"}", "line 1"),
+            (b"{\"name\":\"a\",\"name\":\"b\"}", "duplicate field `name`"),
+            (b"{\"actor_id\":\"a\",\"actorId\":\"b\"}", "duplicate field `actor_id`"),
+            (b"{\"name\":\"a\"} {}", "trailing characters"),
+            (&deep, "recursion limit exceeded"),
+        ];
+        for (body, problem) in bodies {
+            for path in [ISSUED, IMPORTED] {
+                let answer = side.call("POST", path).body(body).send().await;
+                assert_bad_request(&answer, problem);
+                assert!(!answer.text().contains("struct"), "{}", answer.text());
+            }
+        }
+        let any_path = [VERIFY, DERIVE, SELF_REVOKE, BATCH_IMPORT, "/v2alpha1/admin/apiKeys:batchVerify"];
+        for path in any_path {
+            assert_bad_request(&side.call("POST", path).body("[]").send().await, "sequence, expected an object");
+            let huge = vec![b' '; 20 * 1024 * 1024];
+            assert_error(&side.call("POST", path).body(huge).send().await, 413, "INVALID_ARGUMENT", "REQUEST_TOO_LARGE");
+        }
+        for (body, count) in [(json!({"requests": null}), 0), (json!({"requests": []}), 0), (json!({"requests": vec![json!({}); 101]}), 101)] {
+            let refused = side.post("/v2alpha1/admin/apiKeys:batchVerify", &body).await;
+            assert_bad_request(&refused, &format!("{count} credentials; a batch has 1 to 100"));
+        }
+        let told = side.post("/v2alpha1/admin/apiKeys:batchVerify", &json!({"requests": [null, {}, {"credential": "x".repeat(8_193)}]})).await.json();
+        let codes: Vec<&Value> = told["results"].as_array().unwrap().iter().map(|item| &item["error_code"]).collect();
+        assert_eq!(codes, vec![&json!("VERIFICATION_ERROR_INVALID_FORMAT"); 3], "{told}");
+        assert_eq!(side.read(ISSUED).await["issued_api_keys"], json!([]));
+    }
+}
+
+/// Acceptance 7.
+#[tokio::test]
+async fn a_secret_of_31_characters_is_refused_when_it_is_loaded() {
+    for (key, block) in [
+        ("secrets.hmac.current", "hmac: {current: SECRET}"),
+        ("secrets.pagination.current", "pagination: {current: SECRET}"),
+        ("secrets.hmac.retired", "hmac: {current: long-enough-to-sign-with-0123456789, retired: [SECRET]}"),
+    ] {
+        let yaml = |length: usize| format!("secrets:\n  {}\n", block.replace("SECRET", &"s".repeat(length)));
+        let refused = open_gateway(Store::Sqlite, &yaml(31)).try_start().await.unwrap_err();
+        assert_ne!(refused.code, Some(0), "{refused}");
+        let said = &refused.stderr;
+        assert!(said.contains(key) && said.contains("32"), "{said}");
+        assert!(!said.contains(&"s".repeat(31)), "{said}");
+        open_gateway(Store::Sqlite, &yaml(32)).start().await;
+    }
+}
+
+/// A client that sends its body after the head can go on with a connection whose request was refused by the head alone.
+#[tokio::test]
+async fn a_refusal_before_the_body_leaves_the_connection_usable_or_says_that_it_ends() {
+    let gateway = guarded(Store::Sqlite).await;
+    let patience = std::time::Duration::from_secs(10);
+    let head = |length: usize, more: &str| {
+        format!(
+            "POST {ISSUED} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{more}\r\n"
+        )
+    };
+    let mut socket = RawSocket::connect(gateway.url()).await;
+    socket.write(head(2, "")).await;
+    socket.write("{}").await;
+    let refused = socket.read_until("}}", patience).await;
+    assert!(refused.starts_with("HTTP/1.1 401") && !refused.contains("connection: close"), "{refused}");
+    let again = format!("{}{{}}", head(2, &format!("authorization: Bearer {ADMIN}\r\n")));
+    socket.write(again).await;
+    let answered = socket.read_until("HTTP/1.1 201", patience).await;
+    assert!(answered.contains("HTTP/1.1 201"), "{answered}");
+    // A body that is too long to be waited for, and one that the client holds back.
+    for request in [head(1_000_000, ""), head(2, "expect: 100-continue\r\n")] {
+        let mut socket = RawSocket::connect(gateway.url()).await;
+        socket.write(request).await;
+        let refused = socket.read_until("}}", patience).await.to_ascii_lowercase();
+        assert!(refused.starts_with("http/1.1 401") && refused.contains("connection: close"), "{refused}");
+    }
+}
