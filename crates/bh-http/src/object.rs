@@ -62,6 +62,6 @@ mod tests {
             );
         }
         let nested = serde_json::from_str::<Object<Sample>>(r#"{"inner":[]}"#).unwrap_err().to_string();
-        assert_eq!(nested, "invalid type: sequence, expected an object at line 1 column 10");
+        assert_eq!(nested, "invalid type: sequence, expected an object at line 1 column 9");
     }
 }
