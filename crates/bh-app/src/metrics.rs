@@ -1,5 +1,7 @@
 //! Counters and gauges of the gateway, in the Prometheus text format. Tenant labels yes (capped), key labels never.
 
+mod keys;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -9,12 +11,14 @@ use bh_domain::price::TokenCounts;
 use bh_domain::tenant::TenantId;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use keys::{CredentialType, KeyMetrics, Verified};
 
 /// Beyond this many tenants, further ones are counted under [`OTHER_TENANTS`], so that a scrape stays small.
 pub const TENANT_LABELS_MAX: usize = 1_000;
@@ -68,6 +72,10 @@ impl TenantMeter {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// What has a name of Talos's.
+    talos: Registry,
+    /// API keys.
+    pub keys: KeyMetrics,
     known_tenants: Mutex<HashSet<Arc<str>>>,
     calls: Family<CallLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
@@ -102,8 +110,13 @@ impl Metrics {
     /// Registers everything.
     #[must_use]
     pub fn new() -> Arc<Self> {
+        let mut registry = Registry::with_prefix("bulkhead");
+        let mut talos = Registry::with_prefix("talos");
+        let keys = KeyMetrics::new(&mut talos, &mut registry);
         let mut metrics = Self {
-            registry: Registry::with_prefix("bulkhead"),
+            registry,
+            talos,
+            keys,
             known_tenants: Mutex::default(),
             calls: Family::default(),
             tokens: Family::default(),
@@ -224,7 +237,9 @@ impl Metrics {
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = String::new();
-        if encode(&mut text, &self.registry).is_err() {
+        let registries = [&self.registry, &self.talos];
+        let encoded = registries.into_iter().try_for_each(|registry| encode_registry(&mut text, registry));
+        if encoded.and_then(|()| encode_eof(&mut text)).is_err() {
             tracing::error!("could not render metrics");
         }
         text

@@ -1,5 +1,6 @@
 //! The live configuration: one immutable snapshot, loaded once per request and kept to its end.
 
+mod client;
 mod keys;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,7 @@ use bh_wire::headers::ProviderAuth;
 use http::HeaderName;
 use secrecy::SecretString;
 
+pub use client::ClientIpSource;
 pub use keys::{
     CacheKind, CacheSettings, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Retired,
     TenantSecrets,
@@ -74,6 +76,8 @@ pub struct Snapshot {
     pub tenant_header: HeaderName,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
+    /// Which header tells a client's address.
+    pub client_ip_source: ClientIpSource,
     /// Output tokens assumed for a call that names no maximum.
     pub default_output_tokens: u64,
     /// Input tokens held for what a provider reads beyond the request: tools it runs, context it keeps.

@@ -8,7 +8,8 @@ use crate::check::Finding;
 use crate::path::Path;
 use crate::problem::nearest;
 use crate::schema::{
-    AdminAuth, ApiFamily, Caller, Candidate, Config, Credentials, Gateway, IdentifyBy, Retry,
+    AdminAuth, ApiFamily, Cache, CacheType, Caller, Candidate, ClientIpSource, Config, Credentials, Gateway,
+    IdentifyBy, Retry,
 };
 use crate::yaml::node::Node;
 
@@ -43,6 +44,17 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
             "server.admin_auth is `none` and server.listen is not loopback: anyone can administer".to_owned(),
         );
     }
+    let source = config.serve.as_ref().and_then(|serve| serve.http.client_ip_source);
+    let reads_a_header =
+        source.is_some_and(|s| !matches!(s, ClientIpSource::Unspecified | ClientIpSource::RemoteAddr));
+    let gateway_trusts =
+        config.gateway.as_ref().is_some_and(|gateway| !gateway.trusted_proxy_cidrs.is_empty());
+    if reads_a_header && config.server.trusted_proxy_cidrs.is_empty() && !gateway_trusts {
+        warnings.push(
+            "serve.http.client_ip_source names a header, and server.trusted_proxy_cidrs no proxy: no address in a header is believed"
+                .to_owned(),
+        );
+    }
     if let Some(gateway) = config.gateway.as_ref().filter(|gateway| !gateway.default_policy.require_caller_id)
     {
         let count = gateway.callers.len();
@@ -56,6 +68,14 @@ pub(crate) fn skew(credentials: Option<&Credentials>, tree: &Node) -> Option<Fin
     let skew = credentials?.clock_skew.as_ref().filter(|skew| skew.0.as_secs() > CLOCK_SKEW_MAX_S);
     let path = Path::of_keys(&["credentials", "clock_skew"]);
     skew.map(|_| Finding::new(tree.origin_near(&path), path.to_string(), "at most 10m".to_owned()))
+}
+
+/// What is wrong with `cache`, in the configuration or in an overlay.
+pub(crate) fn cache(cache: Option<&Cache>, tree: &Node) -> Option<Finding> {
+    let redis = cache.is_some_and(|cache| cache.r#type == Some(CacheType::Redis));
+    let path = Path::of_keys(&["cache", "type"]);
+    let message = "`redis` is not served by this release: use `memory`, which is exact on every replica";
+    redis.then(|| Finding::new(tree.origin_near(&path), path.to_string(), message.to_owned()))
 }
 
 struct Cross<'c> {
@@ -85,6 +105,7 @@ impl<'c> Cross<'c> {
             self.say("store.url", "expected postgres://... or sqlite://...");
         }
         self.findings.extend(skew(self.config.credentials.as_ref(), self.tree));
+        self.findings.extend(cache(self.config.cache.as_ref(), self.tree));
         if self.config.evidence.checkpoint_interval.0.is_zero() {
             self.say("evidence.checkpoint_interval", "must be longer than 0s");
         }

@@ -176,8 +176,11 @@ impl Reader<'_> {
         if !findings.is_empty() {
             return Err(findings);
         }
-        let skew = typed(&subtree(&tree)).ok().and_then(|keys| cross::skew(keys.credentials.as_ref(), &tree));
-        skew.map_or(Ok(tree), |finding| Err(vec![finding]))
+        if let Ok(keys) = typed(&subtree(&tree)) {
+            findings.extend(cross::skew(keys.credentials.as_ref(), &tree));
+            findings.extend(cross::cache(keys.cache.as_ref(), &tree));
+        }
+        if findings.is_empty() { Ok(tree) } else { Err(findings) }
     }
 
     /// Takes out the installation's own settings. An unknown key stays, for the check to find.

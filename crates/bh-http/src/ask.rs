@@ -86,8 +86,7 @@ pub(crate) struct Ask {
 impl Ask {
     /// The client's address, as far as proxies in front are believed.
     pub(crate) fn client_ip(&self) -> IpAddr {
-        let forwarded = self.parts.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
-        self.snapshot.client_ip(self.peer, forwarded)
+        self.snapshot.client_address(self.peer, &self.parts.headers)
     }
 
     /// The path parameter `name`, percent-decoded; empty when the route has none.

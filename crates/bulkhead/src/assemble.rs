@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bh_adapters::{HttpUpstream, PublicTokenizers};
@@ -28,7 +29,7 @@ use uuid::Uuid;
 
 use crate::compile::{self, CompileFault, Mode, Runtime};
 use crate::data_dir::{self, DataDirFault};
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, KEY_USES_EVERY, KEY_USES_EVERY_MIN};
 use crate::secrets::{self, SecretsFault, ServerSecrets};
 
 const SQLITE_FILE: &str = "bulkhead.db";
@@ -144,7 +145,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
     let content = Arc::new(ContentSealer::new(&secrets.derive("content")));
     let signing_key = secrets.evidence.clone();
-    let keys = key_story(&sql, &clock, &secrets);
+    let keys = key_story(&sql, &clock, &secrets, &metrics);
     let recorder_options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
     let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(&metrics), recorder_options);
     let checkpointer = Checkpointer::new(
@@ -176,16 +177,16 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         retention,
         holder,
         keys: keys.clone(),
+        key_uses_every: key_uses_every(loaded),
         checkpoint_every: loaded.config.evidence.checkpoint_interval.0,
     };
-    let evidence = EvidenceReads::new(Arc::new(sql.clone()), checkpointer, signing_key);
     let doors = Doors {
         llm,
         keys,
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,
-        evidence,
+        evidence: EvidenceReads::new(Arc::new(sql.clone()), checkpointer, signing_key),
         store,
         started_ns: clock.monotonic_ns(),
         metrics,
@@ -197,14 +198,26 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     Ok(Gateway { doors: Arc::new(doors), jobs, store: sql, reloader })
 }
 
+/// How often the last uses of keys are written.
+fn key_uses_every(loaded: &Loaded) -> Duration {
+    let configured = loaded.config.last_used.as_ref().and_then(|uses| uses.flush_interval.as_ref());
+    configured.map_or(KEY_USES_EVERY, |interval| interval.0.max(KEY_USES_EVERY_MIN))
+}
+
 /// The API-key server, with secrets of its own for what is hashed and signed without any being configured.
-fn key_story(sql: &SqlStore, clock: &Arc<dyn Clock>, secrets: &ServerSecrets) -> KeyStory {
+fn key_story(
+    sql: &SqlStore,
+    clock: &Arc<dyn Clock>,
+    secrets: &ServerSecrets,
+    metrics: &Arc<Metrics>,
+) -> KeyStory {
     KeyStory::new(KeyParts {
         store: Arc::new(sql.clone()),
         clock: Arc::clone(clock),
         entropy: Arc::new(SystemEntropy),
         hasher: ImportHasher::new(&secrets.derive("imported keys")),
         seeds: TokenSeeds::new(&secrets.derive("token signing keys")),
+        metrics: Arc::clone(metrics),
     })
 }
 

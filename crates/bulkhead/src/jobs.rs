@@ -15,8 +15,11 @@ use tokio::task::JoinSet;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
-/// How often the last uses of keys are written.
-const KEY_USES_EVERY: Duration = Duration::from_secs(30);
+/// How often the last uses of keys are written, unless the configuration says otherwise, and how often at most.
+pub(crate) const KEY_USES_EVERY: Duration = Duration::from_secs(30);
+pub(crate) const KEY_USES_EVERY_MIN: Duration = Duration::from_millis(100);
+/// How long a start waits for the news of keys; without them every credential is read from the store.
+const KEY_NEWS_WITHIN: Duration = Duration::from_secs(5);
 /// What one process of an installation does for all of them.
 const HOUSEKEEPING: &str = "housekeeping";
 /// A process that has begun housekeeping and dies keeps the others from it for so long.
@@ -43,6 +46,7 @@ pub(crate) struct Jobs {
     pub(crate) keys: KeyStory,
     pub(crate) holder: Holder,
     pub(crate) checkpoint_every: Duration,
+    pub(crate) key_uses_every: Duration,
 }
 
 impl Jobs {
@@ -54,7 +58,7 @@ impl Jobs {
         let (reads, changes, uses) = (self.keys.clone(), self.keys.clone(), self.keys.clone());
         tasks.spawn(async move { reads.run_reads().await });
         tasks.spawn(async move { changes.follow_changes().await });
-        tasks.spawn(every(KEY_USES_EVERY, stop.clone(), move || {
+        tasks.spawn(every(self.key_uses_every, stop.clone(), move || {
             let keys = uses.clone();
             async move { keys.flush_uses().await }
         }));
@@ -74,6 +78,13 @@ impl Jobs {
         }));
         tasks.spawn(self.clone().housekeeping(stop.clone()));
         tasks
+    }
+
+    /// Waits until what requests need is there.
+    pub(crate) async fn ready(&self) {
+        if !self.keys.ready_within(KEY_NEWS_WITHIN).await {
+            tracing::warn!("changes of keys are not heard of yet: every credential is read from the store");
+        }
     }
 
     async fn heartbeat(&self) {

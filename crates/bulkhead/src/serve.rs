@@ -140,6 +140,7 @@ impl Run {
         let Self { gateway, router, listener, metrics_listener, limits, reload, stopping } = self;
         let Gateway { doors, jobs, store, reloader: _ } = gateway;
         let mut tasks = jobs.start(&stopping);
+        jobs.ready().await;
         if let Some(reload) = reload {
             tasks.spawn(reload.run(stopping.clone()));
         }
@@ -165,6 +166,7 @@ impl Run {
         };
         let written = doors.recorder.drain(EVIDENCE_DRAIN_MAX).await;
         jobs.checkpoint().await;
+        jobs.keys.flush_uses().await;
         if !(settled && written) {
             // What calls still hold may be spent: it counts as unsettled rather than being given back.
             tracing::warn!("leases are kept until their windows end");

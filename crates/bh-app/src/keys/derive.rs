@@ -92,6 +92,7 @@ impl KeyStory {
             custom: CustomClaims::part(wanted.custom).accepted,
         };
         let token = signed(&house, wanted.form, &claims)?;
+        self.0.parts.metrics.keys.minted.inc();
         Ok(Derived {
             token,
             expires: Timestamp(expires_at_s.saturating_mul(SECOND_MS)),

@@ -17,6 +17,7 @@ use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
 
 use super::internal;
+use crate::metrics::Metrics;
 use crate::snapshot::{KeySettings, Retired, Tenant};
 
 /// Tenants whose material is kept; beyond it all is made anew, which costs some microseconds each.
@@ -139,12 +140,13 @@ impl TokenSeeds {
 /// The material of all tenants that have been asked for since their settings last changed.
 pub(super) struct Houses {
     seeds: TokenSeeds,
+    metrics: Arc<Metrics>,
     built: RwLock<HashMap<Nid, Arc<House>>>,
 }
 
 impl Houses {
-    pub(super) fn new(seeds: TokenSeeds) -> Self {
-        Self { seeds, built: RwLock::default() }
+    pub(super) fn new(seeds: TokenSeeds, metrics: Arc<Metrics>) -> Self {
+        Self { seeds, metrics, built: RwLock::default() }
     }
 
     /// A tenant's material.
@@ -156,7 +158,9 @@ impl Houses {
         if let Some(house) = self.built.read().get(&tenant.nid).filter(current) {
             return Ok(Arc::clone(house));
         }
-        let house = Arc::new(House::build(tenant, &self.seeds)?);
+        let house = House::build(tenant, &self.seeds);
+        self.metrics.keys.loaded(house.is_ok());
+        let house = Arc::new(house?);
         let mut built = self.built.write();
         if built.len() >= HOUSES_MAX {
             built.clear();

@@ -55,6 +55,20 @@ pub enum ImportFaultKind {
     ResourceExhausted,
 }
 
+impl ImportFaultKind {
+    /// The code of an item of a batch (Talos dossier §2.6).
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidArgument => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_INVALID_ARGUMENT",
+            Self::AlreadyExists => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_ALREADY_EXISTS",
+            Self::FailedPrecondition => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_FAILED_PRECONDITION",
+            Self::Internal => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_INTERNAL",
+            Self::ResourceExhausted => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_RESOURCE_EXHAUSTED",
+        }
+    }
+}
+
 impl KeyStory {
     /// Takes over one key.
     ///
@@ -76,7 +90,10 @@ impl KeyStory {
         let inserted = inserted.map_err(|fault| store_fault(&fault))?;
         self.forget_absent(asker, &raw, &key);
         match inserted {
-            Inserted::Created => Ok(key),
+            Inserted::Created => {
+                self.0.parts.metrics.keys.created.inc();
+                Ok(key)
+            }
             Inserted::Replayed(key) => Ok(*key),
             Inserted::Exists => Err(exists()),
             Inserted::QuotaExceeded { used } => Err(quota_exceeded(max, used)),
@@ -132,7 +149,10 @@ impl KeyStory {
             set(&mut answers, index, answer(key, inserted, max));
         }
         let lost = || Err(ImportFault { kind: ImportFaultKind::Internal, message: "no answer".to_owned() });
-        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect())
+        let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect();
+        let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
+        self.0.parts.metrics.keys.batch(answers.len(), failed.map(|fault| fault.kind.as_str()));
+        Ok(answers)
     }
 
     /// The row of a key that is taken over.

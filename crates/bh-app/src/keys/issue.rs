@@ -57,6 +57,7 @@ impl KeyStory {
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
         match inserted.map_err(|fault| store_fault(&fault))? {
             Inserted::Created => {
+                self.0.parts.metrics.keys.created.inc();
                 self.0.rows.evict(asker.tenant.nid, &key.key_id);
                 Ok(IssuedKey { key, secret: Some(secret) })
             }

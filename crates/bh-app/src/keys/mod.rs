@@ -12,6 +12,7 @@ mod import;
 mod issue;
 mod list;
 mod page;
+mod reads;
 mod revoke;
 mod rotate;
 mod rows;
@@ -22,6 +23,7 @@ mod verdict;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bh_domain::keys::imported::ImportHasher;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
@@ -42,11 +44,14 @@ pub use tokens::TokenSubject;
 pub use verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
 pub use verify::{BATCH_VERIFY_MAX, Question};
 
+use crate::metrics::Metrics;
 use crate::ports::{Clock, Denial, Entropy, KeyChange, KeyStore, StoreFault};
 use crate::snapshot::Tenant;
 
 /// How often a change is decided anew because somebody else changed the key meanwhile.
 const CHANGE_TRIES_MAX: usize = 8;
+/// Between attempts to learn what was missed.
+const CATCH_UP_RETRY: Duration = Duration::from_millis(500);
 
 /// What the key server is built from.
 #[derive(Clone)]
@@ -61,6 +66,8 @@ pub struct KeyParts {
     pub hasher: ImportHasher,
     /// Signing keys of tenants that have none configured.
     pub seeds: TokenSeeds,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
 }
 
 impl std::fmt::Debug for KeyParts {
@@ -77,6 +84,7 @@ struct Inner {
     parts: KeyParts,
     houses: house::Houses,
     rows: rows::Rows,
+    reads: reads::Reads,
     uses: uses::Uses,
     denials: tokens::Denials,
     limits: verify::KeyLimits,
@@ -109,11 +117,13 @@ impl KeyStory {
     /// A key server. [`KeyStory::run`] does what it has to do beside requests.
     #[must_use]
     pub fn new(parts: KeyParts) -> Self {
-        let houses = house::Houses::new(parts.seeds.clone());
-        let rows = rows::Rows::new(Arc::clone(&parts.store));
+        let metrics = Arc::clone(&parts.metrics);
+        let houses = house::Houses::new(parts.seeds.clone(), Arc::clone(&metrics));
+        let reads = reads::Reads::new(Arc::clone(&parts.store), metrics);
         Self(Arc::new(Inner {
             houses,
-            rows,
+            rows: rows::Rows::default(),
+            reads,
             uses: uses::Uses::default(),
             denials: tokens::Denials::default(),
             limits: verify::KeyLimits::default(),
@@ -137,7 +147,7 @@ impl KeyStory {
 
     /// Reads keys for requests that wait for them, for as long as it is polled. One task runs this.
     pub async fn run_reads(&self) {
-        self.0.rows.run().await;
+        self.0.reads.run().await;
     }
 
     /// Follows what this process and others change, until the store is closed. One task runs this.
@@ -147,14 +157,27 @@ impl KeyStory {
             match change {
                 KeyChange::Key { nid, key_id } => self.0.rows.evict(nid, &key_id),
                 KeyChange::Denied(Denial { nid, subject, until }) => self.0.denials.add(nid, subject, until),
-                KeyChange::Tenant(_) => self.0.rows.clear(),
-                KeyChange::Everything => {
-                    self.0.rows.clear();
-                    // The log has the cause; the changes that follow are heard all the same.
-                    let _told = self.read_denials().await;
-                }
+                KeyChange::Tenant(nid) => self.0.rows.evict_tenant(nid),
+                KeyChange::Deaf => self.0.rows.distrust(),
+                KeyChange::Everything => self.catch_up().await,
             }
         }
+    }
+
+    /// Learns what may have been missed; memory is believed again when that is done.
+    async fn catch_up(&self) {
+        self.0.rows.distrust();
+        // The log has the cause. What changes meanwhile waits, and is heard before anything else.
+        while self.read_denials().await.is_err() {
+            tokio::time::sleep(CATCH_UP_RETRY).await;
+        }
+        self.0.rows.hear();
+    }
+
+    /// Waits until changes are heard and memory can be believed, at most so long. To be done before the first request:
+    /// every credential is read from the store until then, and tokens that were denied before are not known to be.
+    pub async fn ready_within(&self, patience: Duration) -> bool {
+        tokio::time::timeout(patience, self.0.rows.hearing()).await.is_ok()
     }
 
     fn new_uuid(&self) -> Uuid {

@@ -1,5 +1,8 @@
 //! The end of keys.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use bh_domain::keys::key::{Key, KeyId, KeyKind, Revocation};
 use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
 use bh_domain::keys::verdict::{KeyStatus, RevocationReason, Visibility};
@@ -39,7 +42,8 @@ impl KeyStory {
     /// Revokes a key.
     ///
     /// # Errors
-    /// `invalid_request`, `not_found`, `conflict` when it is revoked already, `evidence_unavailable`.
+    /// `invalid_request`, `not_found`, `conflict` when it is revoked already and no tokens are to end, and
+    /// `evidence_unavailable`.
     pub async fn revoke(
         &self,
         asker: &Asker,
@@ -49,23 +53,55 @@ impl KeyStory {
     ) -> Result<(), Refusal> {
         let revocation = checked(&revoke)?;
         let now = self.0.parts.clock.now();
+        let before = AtomicBool::new(false);
         let decide = |key: Key| match key.status {
+            // Its tokens live on, and may still be ended.
+            KeyStatus::Revoked if revoke.derived => {
+                before.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
             KeyStatus::Revoked => Err(Refusal::new(Code::Conflict, "The key is revoked already")),
             KeyStatus::Active | KeyStatus::Expired => {
                 Ok(Some(retained(revoked(key, revocation.clone()), now)))
             }
         };
         let key = self.changed(asker, kind, key_id, Action::Revoked, decide).await?;
+        if !before.load(Ordering::Relaxed) {
+            self.0.parts.metrics.keys.revoked(revoke.reason);
+        }
         if revoke.derived { self.deny_derived(asker, &key).await } else { Ok(()) }
+    }
+
+    /// Denies one derived token, by the id in its claim `jti`, for as long as one can live.
+    ///
+    /// # Errors
+    /// `invalid_request`, `evidence_unavailable`.
+    pub async fn deny_token(&self, asker: &Asker, jti: &str) -> Result<(), Refusal> {
+        let id = KeyId::parse(jti).map_err(|_| invalid("jti", "is not the id of a token"))?;
+        let longest = asker.tenant.keys.max_ttl + asker.tenant.keys.clock_skew;
+        let now = self.0.parts.clock.now();
+        let until = now.plus_ms(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
+        self.deny(asker, &id, tokens::of_token(jti), until).await
     }
 
     /// Denies every token derived from a key, for as long as one can live.
     async fn deny_derived(&self, asker: &Asker, key: &Key) -> Result<(), Refusal> {
-        let event = self.event(asker, Action::TokensDenied, &key.key_id, None, None);
-        let now = self.0.parts.clock.now();
-        let longest = i64::try_from(asker.tenant.keys.max_ttl.as_millis()).unwrap_or(i64::MAX);
-        let until = key.expires.unwrap_or_else(|| now.plus_ms(longest));
-        let subject = tokens::of_key(key.key_id.as_str());
+        let settings = &asker.tenant.keys;
+        let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        let end = key.expires.unwrap_or_else(|| self.0.parts.clock.now().plus_ms(ms(settings.max_ttl)));
+        // A token is good for as long after its end as clocks may differ.
+        let until = end.plus_ms(ms(settings.clock_skew));
+        self.deny(asker, &key.key_id, tokens::of_key(key.key_id.as_str()), until).await
+    }
+
+    async fn deny(
+        &self,
+        asker: &Asker,
+        object: &KeyId,
+        subject: String,
+        until: Timestamp,
+    ) -> Result<(), Refusal> {
+        let event = self.event(asker, Action::TokensDenied, object, None, None);
         let denied = self.0.parts.store.deny(asker.scope(), subject.clone(), until, event).await;
         denied.map_err(|fault| store_fault(&fault))?;
         self.0.denials.add(asker.tenant.nid, subject, until);
@@ -102,7 +138,9 @@ impl KeyStory {
             KeyStatus::Revoked => Ok(None),
             KeyStatus::Active | KeyStatus::Expired => Ok(Some(revoked(key, revocation.clone()))),
         };
-        self.changed(&asker, key.kind, key.key_id.as_str(), Action::Revoked, decide).await.map(drop)
+        self.changed(&asker, key.kind, key.key_id.as_str(), Action::Revoked, decide).await?;
+        self.0.parts.metrics.keys.revoked(wish.reason);
+        Ok(())
     }
 
     /// The row of the key that is shown, read from the store.

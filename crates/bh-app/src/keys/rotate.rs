@@ -62,6 +62,11 @@ impl KeyStory {
             self.0.rows.evict(asker.tenant.nid, &key_id);
             self.0.rows.evict(asker.tenant.nid, &new.key_id);
             if written {
+                let metrics = &self.0.parts.metrics.keys;
+                metrics.rotated.inc();
+                if old.status == KeyStatus::Revoked {
+                    metrics.replaced();
+                }
                 return Ok(RotatedKey { new, secret, old });
             }
         }

@@ -1,32 +1,23 @@
-//! Keys in memory, and how they get there.
+//! Keys in memory.
 //!
-//! A row is kept until something says that it changed. Reads of the store share statements: while one is under way all
-//! others of the same tenant wait for the next, so that any number of unknown credentials costs a bounded number of
-//! reads, and a thousand calls of one cold key cost one.
+//! A row is kept until something says that it changed. While this process does not hear of changes, nothing is kept and
+//! nothing that was kept is believed.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use bh_domain::keys::key::{Key, KeyId, KeyKind};
+use bh_domain::keys::key::{Key, KeyId};
 use bh_domain::network::Network;
-use bh_domain::tenant::{Nid, Scope};
+use bh_domain::tenant::Nid;
 use bh_domain::time::{DAY_MS, Timestamp};
-use parking_lot::Mutex;
+use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
-use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinSet;
-
-use crate::ports::{KeyStore, StoreFault};
+use tokio::sync::Notify;
 
 /// Keys kept in memory; those that are used least go first.
 const ROWS_MAX: usize = 200_000;
 /// Parts of the count of changes; a power of two.
 const EPOCHS: usize = 256;
-/// Ids of one read.
-const READ_IDS_MAX: usize = 512;
-/// Reads under way at once.
-const READS_MAX: usize = 4;
 /// How long an unknown key is known to be unknown. Short: another replica's import does not always name the id under
 /// which it was looked for here.
 const ABSENT_MS: i64 = 1_000;
@@ -48,7 +39,7 @@ impl std::fmt::Debug for Row {
 }
 
 impl Row {
-    fn new(key: Key) -> Self {
+    pub(super) fn new(key: Key) -> Self {
         let networks = key.allowed_cidrs.iter().filter_map(|cidr| Network::parse(cidr)).collect();
         let used_day = key.last_used.map_or(i64::MIN, |at| at.0.div_euclid(DAY_MS));
         Self { networks, used_day: AtomicI64::new(used_day), key }
@@ -63,7 +54,17 @@ impl Row {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct RowKey(Nid, KeyId);
+pub(super) struct RowKey(pub(super) Nid, pub(super) KeyId);
+
+/// A [`RowKey`] to look one up by: a look-up allocates nothing.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(super) struct RowRef<'a>(pub(super) Nid, pub(super) &'a str);
+
+impl Equivalent<RowKey> for RowRef<'_> {
+    fn equivalent(&self, key: &RowKey) -> bool {
+        self.0 == key.0 && self.1 == key.1.as_str()
+    }
+}
 
 /// A reading of a key that has begun: how many changes there had been near it.
 pub(super) struct Reading {
@@ -84,54 +85,62 @@ pub(super) enum Known {
     Unknown,
 }
 
-/// A question that waits for a read.
-struct Waiting {
-    ids: Vec<KeyId>,
-    answer: oneshot::Sender<Found>,
-}
-
-/// The row, or that there is none; `Err` when the store did not answer.
-type Found = Result<Option<Arc<Row>>, Unread>;
-
-/// A store that did not answer; the log has the cause.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Unread;
-
 pub(super) struct Rows {
-    store: Arc<dyn KeyStore>,
     kept: Cache<RowKey, Kept>,
     /// Counts changes, so that what was read before one is not kept after it.
     epochs: Box<[AtomicU64]>,
-    waiting: Mutex<HashMap<(Nid, KeyKind), Vec<Waiting>>>,
-    filled: Notify,
+    /// Whether this process hears of changes.
+    hears: AtomicBool,
+    heard_first: Notify,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self {
+            kept: Cache::new(ROWS_MAX),
+            epochs: std::iter::repeat_with(AtomicU64::default).take(EPOCHS).collect(),
+            hears: AtomicBool::new(false),
+            heard_first: Notify::new(),
+        }
+    }
 }
 
 impl Rows {
-    pub(super) fn new(store: Arc<dyn KeyStore>) -> Self {
-        Self {
-            store,
-            kept: Cache::new(ROWS_MAX),
-            epochs: std::iter::repeat_with(AtomicU64::default).take(EPOCHS).collect(),
-            waiting: Mutex::default(),
-            filled: Notify::new(),
+    /// Whether memory may be believed: this process hears of changes.
+    pub(super) fn hears(&self) -> bool {
+        self.hears.load(Ordering::Acquire)
+    }
+
+    /// Changes are missed from now on, or may have been: memory is not believed until [`Rows::hear`].
+    pub(super) fn distrust(&self) {
+        self.hears.store(false, Ordering::Release);
+        self.clear();
+    }
+
+    /// Changes are heard from now on.
+    pub(super) fn hear(&self) {
+        self.hears.store(true, Ordering::Release);
+        self.heard_first.notify_waiters();
+    }
+
+    /// Waits until changes are heard.
+    pub(super) async fn hearing(&self) {
+        loop {
+            let heard = self.heard_first.notified();
+            if self.hears() {
+                return;
+            }
+            heard.await;
         }
     }
 
     /// What memory knows of a key.
-    pub(super) fn known(&self, nid: Nid, key_id: &KeyId, now: Timestamp) -> Known {
-        match self.kept.get(&RowKey(nid, key_id.clone())) {
+    pub(super) fn known(&self, nid: Nid, key_id: &str, now: Timestamp) -> Known {
+        match self.kept.get(&RowRef(nid, key_id)) {
             Some(Kept::Present { row, until }) if now < until => Known::Present(row),
             Some(Kept::Absent { until }) if now < until => Known::Absent,
             Some(Kept::Present { .. } | Kept::Absent { .. }) | None => Known::Unknown,
         }
-    }
-
-    /// Reads a key that is kept under one of these ids.
-    pub(super) async fn read(&self, nid: Nid, kind: KeyKind, ids: Vec<KeyId>) -> Found {
-        let (answer, told) = oneshot::channel();
-        self.waiting.lock().entry((nid, kind)).or_default().push(Waiting { ids, answer });
-        self.filled.notify_one();
-        told.await.unwrap_or(Err(Unread))
     }
 
     /// Begins a reading of a key, whose result may be kept.
@@ -140,9 +149,17 @@ impl Rows {
         Reading { place: RowKey(nid, key_id.clone()), epoch }
     }
 
-    /// Keeps what was read, unless it has changed since.
-    pub(super) fn keep(&self, reading: Reading, row: Option<&Arc<Row>>, until: Timestamp, now: Timestamp) {
-        let Reading { place, epoch } = reading;
+    /// Keeps what was read under one of some ids, unless it has changed since. A key that is not there is remembered under
+    /// the first.
+    pub(super) fn keep(
+        &self,
+        readings: Vec<Reading>,
+        row: Option<&Arc<Row>>,
+        until: Timestamp,
+        now: Timestamp,
+    ) {
+        let of_row = |reading: &Reading| row.is_none_or(|row| row.key.key_id == reading.place.1);
+        let Some(Reading { place, epoch }) = readings.into_iter().find(of_row) else { return };
         let kept = match row {
             Some(row) => Kept::Present { row: Arc::clone(row), until },
             None => Kept::Absent { until: now.plus_ms(ABSENT_MS) },
@@ -160,12 +177,22 @@ impl Rows {
         self.kept.remove(&RowKey(nid, key_id.clone()));
     }
 
+    /// Forgets a tenant's keys.
+    pub(super) fn evict_tenant(&self, nid: Nid) {
+        self.count_change_of_all();
+        self.kept.retain(|key, _| key.0 != nid);
+    }
+
     /// Forgets everything.
-    pub(super) fn clear(&self) {
+    fn clear(&self) {
+        self.count_change_of_all();
+        self.kept.clear();
+    }
+
+    fn count_change_of_all(&self) {
         for epoch in &self.epochs {
             epoch.fetch_add(1, Ordering::AcqRel);
         }
-        self.kept.clear();
     }
 
     fn counter(&self, nid: Nid, key_id: &KeyId) -> &AtomicU64 {
@@ -174,58 +201,79 @@ impl Rows {
         let place = usize::try_from(hash % EPOCHS as u64).unwrap_or(0);
         self.epochs.get(place).unwrap_or(&self.epochs[0])
     }
-
-    /// Answers questions, for as long as it is polled. One task runs this.
-    pub(super) async fn run(&self) {
-        let mut reads = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = self.filled.notified(), if reads.len() < READS_MAX => {}
-                Some(_) = reads.join_next() => {}
-            }
-            while reads.len() < READS_MAX
-                && let Some(((nid, kind), waiting)) = self.take()
-            {
-                reads.spawn(answer(Arc::clone(&self.store), nid, kind, waiting));
-            }
-        }
-    }
-
-    /// Some questions about one tenant's keys.
-    fn take(&self) -> Option<((Nid, KeyKind), Vec<Waiting>)> {
-        let mut waiting = self.waiting.lock();
-        let of = *waiting.keys().next()?;
-        let mut taken = waiting.remove(&of)?;
-        let mut ids = 0;
-        let fits = |question: &Waiting| {
-            ids += question.ids.len();
-            ids <= READ_IDS_MAX
-        };
-        let count = taken.iter().map(fits).take_while(|fits| *fits).count().max(1);
-        let rest = taken.split_off(count.min(taken.len()));
-        if !rest.is_empty() {
-            waiting.insert(of, rest);
-        }
-        Some((of, taken))
-    }
 }
 
-/// Reads all ids of some questions at once, and answers each.
-async fn answer(store: Arc<dyn KeyStore>, nid: Nid, kind: KeyKind, waiting: Vec<Waiting>) {
-    let mut ids: Vec<KeyId> = waiting.iter().flat_map(|question| question.ids.iter().cloned()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let read: Result<Vec<Key>, StoreFault> = store.keys(Scope::tenant(nid), kind, ids).await;
-    let rows: Result<HashMap<KeyId, Arc<Row>>, Unread> = match read {
-        Ok(keys) => Ok(keys.into_iter().map(|key| (key.key_id.clone(), Arc::new(Row::new(key)))).collect()),
-        Err(fault) => {
-            tracing::error!(error = &fault as &dyn std::error::Error, "keys were not read");
-            Err(Unread)
-        }
-    };
-    for question in waiting {
-        let found = rows.as_ref().map(|rows| question.ids.iter().find_map(|id| rows.get(id).cloned()));
-        // Whoever asked may be gone.
-        let _gone = question.answer.send(found.map_err(|unread| *unread));
+#[cfg(test)]
+mod tests {
+    use bh_domain::keys::key::KeyKind;
+
+    use super::super::Attributes;
+    use super::super::issue::new_key;
+    use super::*;
+
+    const NID: Nid = Nid(uuid::Uuid::nil());
+    /// An instant of a day, counted from 1970.
+    fn at(day: i64, ms: i64) -> Timestamp {
+        Timestamp(day * DAY_MS + ms)
+    }
+
+    fn row(last_used: Option<Timestamp>) -> Arc<Row> {
+        let id = KeyId::parse("key-1").unwrap();
+        let key = new_key(KeyKind::Issued, id, Attributes::default(), at(1, 0), None);
+        Arc::new(Row::new(Key { last_used, ..key }))
+    }
+
+    fn keep(rows: &Rows, row: Option<&Arc<Row>>, until: Timestamp, now: Timestamp) {
+        let reading = rows.reading(NID, &KeyId::parse("key-1").unwrap());
+        rows.keep(vec![reading], row, until, now);
+    }
+
+    fn is_present(rows: &Rows, now: Timestamp) -> bool {
+        matches!(rows.known(NID, "key-1", now), Known::Present(_))
+    }
+
+    /// The black-box half is `the_first_use_of_a_day_is_remembered_and_no_other`.
+    #[test]
+    fn a_key_is_used_once_a_day() {
+        let used = row(None);
+        assert!(used.used_first(at(20_000, 5)));
+        assert!(!used.used_first(at(20_000, 6)) && !used.used_first(at(20_000, DAY_MS - 1)));
+        assert!(used.used_first(at(20_001, 0)), "the next day, from midnight in UTC on");
+        assert!(!used.used_first(at(20_001, 1)) && !used.used_first(at(20_000, 7)), "clocks may go back");
+        let read_back = row(Some(at(20_000, 5)));
+        assert!(!read_back.used_first(at(20_000, 9)) && read_back.used_first(at(20_001, 9)));
+    }
+
+    #[test]
+    fn a_row_is_kept_until_its_time_or_a_change_and_not_when_it_changed_while_it_was_read() {
+        let (rows, row, now) = (Rows::default(), row(None), at(1, 0));
+        let id = KeyId::parse("key-1").unwrap();
+        keep(&rows, Some(&row), now.plus_ms(10), now);
+        assert!(is_present(&rows, now.plus_ms(9)) && !is_present(&rows, now.plus_ms(10)));
+        rows.evict(NID, &id);
+        assert!(!is_present(&rows, now));
+        let reading = rows.reading(NID, &id);
+        rows.evict(NID, &id);
+        rows.keep(vec![reading], Some(&row), now.plus_ms(10), now);
+        assert!(!is_present(&rows, now), "it was read before the change");
+        keep(&rows, Some(&row), now.plus_ms(10), now);
+        rows.evict_tenant(Nid(uuid::Uuid::from_u128(7)));
+        assert!(is_present(&rows, now), "another tenant's keys changed");
+        rows.evict_tenant(NID);
+        assert!(!is_present(&rows, now));
+        keep(&rows, None, now.plus_ms(10), now);
+        assert!(matches!(rows.known(NID, "key-1", now), Known::Absent));
+        assert!(matches!(rows.known(NID, "key-1", now.plus_ms(ABSENT_MS)), Known::Unknown));
+    }
+
+    #[test]
+    fn memory_is_believed_only_while_changes_are_heard() {
+        let rows = Rows::default();
+        assert!(!rows.hears(), "not before they are");
+        rows.hear();
+        keep(&rows, Some(&row(None)), at(9, 0), at(1, 0));
+        assert!(rows.hears() && is_present(&rows, at(1, 0)));
+        rows.distrust();
+        assert!(!rows.hears() && !is_present(&rows, at(1, 0)));
     }
 }

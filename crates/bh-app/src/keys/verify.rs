@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bh_domain::keys::format::IssuedKey;
+use bh_domain::keys::imported::HashVersion;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
 use bh_domain::keys::verdict::{KeyStatus, VerificationError};
@@ -11,14 +12,16 @@ use bh_domain::limit::{RateLimit, RateVerdict};
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
 use quick_cache::sync::Cache;
+use uuid::Uuid;
 
 use super::KeyStory;
 use super::house::House;
-use super::rows::{Known, Row};
+use super::rows::{Known, Reading, Row, RowKey, RowRef};
 use super::tokens::TokenSubject;
 use super::verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
+use crate::metrics::{CredentialType, Verified};
 use crate::rates::RateCell;
-use crate::snapshot::{CacheKind, Tenant};
+use crate::snapshot::Tenant;
 
 /// The most credentials of one batch.
 pub const BATCH_VERIFY_MAX: usize = 100;
@@ -43,7 +46,7 @@ pub struct Question<'a> {
 }
 
 /// Counts of keys that have a rate limit.
-pub(super) struct KeyLimits(Cache<(Nid, KeyId), Arc<RateCell>>);
+pub(super) struct KeyLimits(Cache<RowKey, Arc<RateCell>>);
 
 impl Default for KeyLimits {
     fn default() -> Self {
@@ -53,69 +56,104 @@ impl Default for KeyLimits {
 
 impl KeyLimits {
     fn cell(&self, nid: Nid, key_id: &KeyId) -> Arc<RateCell> {
-        let new = || Arc::new(RateCell::new(nid, key_id.as_str()));
-        let cell =
-            self.0.get_or_insert_with(&(nid, key_id.clone()), || Ok::<_, std::convert::Infallible>(new()));
-        cell.unwrap_or_else(|never| match never {})
+        if let Some(cell) = self.0.get(&RowRef(nid, key_id.as_str())) {
+            return cell;
+        }
+        let place = RowKey(nid, key_id.clone());
+        let new = || Ok::<_, std::convert::Infallible>(Arc::new(RateCell::new(nid, key_id.as_str())));
+        self.0.get_or_insert_with(&place, new).unwrap_or_else(|never| match never {})
     }
 }
 
-/// A key that showed that it is known here, before its row is looked at.
-struct Shown<'a> {
-    kind: KeyKind,
-    /// The ids it may be kept under, the likeliest first.
-    ids: Vec<KeyId>,
-    issued: Option<IssuedKey<'a>>,
+/// A key that showed that it may be known here, before its row is looked at.
+enum Shown<'a> {
+    Issued(IssuedKey<'a>),
+    Imported(&'a [u8]),
+}
+
+impl Shown<'_> {
+    fn kind(&self) -> KeyKind {
+        match self {
+            Self::Issued(_) => KeyKind::Issued,
+            Self::Imported(_) => KeyKind::Imported,
+        }
+    }
+}
+
+/// The type of a route, for metrics.
+fn type_of(route: &Route<'_>) -> CredentialType {
+    match route {
+        Route::Jwt => CredentialType::DerivedJwt,
+        Route::Macaroon => CredentialType::DerivedMacaroon,
+        Route::Issued(_) => CredentialType::Issued,
+        Route::Imported => CredentialType::Imported,
+    }
 }
 
 impl KeyStory {
     /// Says whether a credential is good in a tenant.
     pub async fn verify(&self, tenant: &Tenant, question: Question<'_>) -> Verdict {
-        let verdict = match self.0.houses.of(tenant) {
-            Ok(house) => self.judged(tenant, &house, question).await,
-            Err(_) => Verdict::no(Denied::because(VerificationError::Internal), CacheUse::Skip),
+        let begun_ns = self.0.parts.clock.monotonic_ns();
+        let (of, verdict) = match self.0.houses.of(tenant) {
+            Ok(house) => self.judged(tenant.nid, &house, &question).await,
+            Err(_) => (CredentialType::Unknown, no(VerificationError::Internal)),
         };
-        if question.counted { self.counted(tenant, verdict) } else { verdict }
+        if !question.counted {
+            return verdict;
+        }
+        let verdict = self.counted(tenant, verdict);
+        let cache_hit = match verdict.cache {
+            CacheUse::Hit => Some(true),
+            CacheUse::Miss => Some(false),
+            CacheUse::Skip => None,
+        };
+        let ns = self.0.parts.clock.monotonic_ns().saturating_sub(begun_ns);
+        self.0.parts.metrics.keys.verified(Verified { of, good: verdict.is_valid(), cache_hit, ns });
+        verdict
     }
 
-    async fn judged(&self, tenant: &Tenant, house: &House, question: Question<'_>) -> Verdict {
+    async fn judged(&self, nid: Nid, house: &House, question: &Question<'_>) -> (CredentialType, Verdict) {
         let credential = question.credential;
-        let no = |code| Verdict::no(Denied::because(code), CacheUse::Skip);
         if credential.is_empty() || credential.len() > CREDENTIAL_BYTES_MAX {
-            return no(VerificationError::InvalidFormat);
+            return (CredentialType::Unknown, no(VerificationError::InvalidFormat));
         }
         let now = self.0.parts.clock.now();
-        let shown = match route(credential.as_bytes(), &house.macaroons) {
+        let route = route(credential.as_bytes(), &house.macaroons);
+        let verdict = match route {
             Route::Jwt | Route::Macaroon => {
-                let judged = self.verify_token(tenant.nid, house, credential, now);
-                let judged = judged.and_then(|token| admitted_token(token, &question));
-                return match judged {
+                let judged = self.verify_token(nid, house, credential, now);
+                match judged.and_then(|token| admitted_token(token, question)) {
                     Ok(token) => good(Subject::Token(Arc::new(token)), CacheUse::Skip),
                     Err(denied) => Verdict::no(denied, CacheUse::Skip),
-                };
-            }
-            Route::Issued(issued) => {
-                if let Err(denied) = genuine(&issued, house, now) {
-                    return Verdict::no(denied, CacheUse::Skip);
                 }
-                let Ok(id) = KeyId::parse(&issued.key_id.hyphenated().to_string()) else {
-                    return no(VerificationError::NotFound);
-                };
-                Shown { kind: KeyKind::Issued, ids: vec![id], issued: Some(issued) }
             }
+            Route::Issued(issued) => match genuine(&issued, house, now) {
+                Ok(()) => self.judged_key(nid, house, &Shown::Issued(issued), question, now).await,
+                Err(denied) => Verdict::no(denied, CacheUse::Skip),
+            },
             Route::Imported => {
-                let ids = self.0.parts.hasher.candidates(tenant.nid, credential.as_bytes());
-                let ids = ids.iter().filter_map(|id| KeyId::parse(id).ok()).collect();
-                Shown { kind: KeyKind::Imported, ids, issued: None }
+                let shown = Shown::Imported(credential.as_bytes());
+                self.judged_key(nid, house, &shown, question, now).await
             }
         };
-        let (found, cache) = self.row(tenant.nid, house, &shown, question.freshness, now).await;
+        (type_of(&route), verdict)
+    }
+
+    async fn judged_key(
+        &self,
+        nid: Nid,
+        house: &House,
+        shown: &Shown<'_>,
+        question: &Question<'_>,
+        now: Timestamp,
+    ) -> Verdict {
+        let (found, cache) = self.row(nid, house, shown, question.freshness, now).await;
         let row = match found {
             Ok(Some(row)) => row,
             Ok(None) => return Verdict::no(Denied::because(VerificationError::NotFound), cache),
             Err(denied) => return Verdict::no(denied, cache),
         };
-        match admitted_key(&row, house, &shown, &question, now) {
+        match admitted_key(&row, house, shown, question, now) {
             Ok(()) => good(Subject::Key(row), cache),
             Err(denied) => Verdict::no(denied, cache),
         }
@@ -130,30 +168,58 @@ impl KeyStory {
         freshness: Freshness,
         now: Timestamp,
     ) -> (Result<Option<Arc<Row>>, Denied>, CacheUse) {
-        let Some(first) = shown.ids.first() else { return (Ok(None), CacheUse::Skip) };
+        let rows = &self.0.rows;
         let cache = &house.settings.cache;
-        let caches = cache.enabled && cache.kind != CacheKind::None && !cache.ttl.is_zero();
-        let reads_memory = caches && freshness == Freshness::Cached;
+        let reads_memory = cache.is_on() && freshness == Freshness::Cached;
         let cache_use = if reads_memory { CacheUse::Miss } else { CacheUse::Skip };
-        if reads_memory {
-            match self.0.rows.known(nid, first, now) {
+        let trusted = rows.hears();
+        if reads_memory && trusted {
+            match self.remembered(nid, shown, now) {
                 Known::Present(row) => return (Ok(Some(row)), CacheUse::Hit),
                 Known::Absent => return (Ok(None), CacheUse::Hit),
                 Known::Unknown => {}
             }
         }
-        let reading = self.0.rows.reading(nid, first);
-        let Ok(row) = self.0.rows.read(nid, shown.kind, shown.ids.clone()).await else {
+        let ids = self.ids(nid, shown);
+        let readings: Vec<Reading> = ids.iter().map(|id| rows.reading(nid, id)).collect();
+        let Ok(row) = self.0.reads.read(nid, shown.kind(), ids).await else {
             return (Err(Denied::because(VerificationError::Internal)), cache_use);
         };
-        // A key that is kept under another id than the likeliest is looked up each time: its changes name that id.
-        let keeps = row.as_ref().is_none_or(|row| row.key.key_id == *first);
-        if caches && keeps && freshness != Freshness::NoStore {
+        if cache.is_on() && trusted && freshness != Freshness::NoStore {
             let ttl_ms = i64::try_from(cache.ttl.as_millis()).unwrap_or(i64::MAX);
             let end = row.as_ref().and_then(|row| row.key.expires).unwrap_or(Timestamp(i64::MAX));
-            self.0.rows.keep(reading, row.as_ref(), now.plus_ms(ttl_ms).min(end), now);
+            rows.keep(readings, row.as_ref(), now.plus_ms(ttl_ms).min(end), now);
         }
         (Ok(row), cache_use)
+    }
+
+    /// What memory knows of a key. A key that is not here is remembered under its likeliest id.
+    fn remembered(&self, nid: Nid, shown: &Shown<'_>, now: Timestamp) -> Known {
+        let rows = &self.0.rows;
+        let raw = match shown {
+            Shown::Issued(issued) => {
+                let mut text = Uuid::encode_buffer();
+                return rows.known(nid, issued.key_id.hyphenated().encode_lower(&mut text), now);
+            }
+            Shown::Imported(raw) => raw,
+        };
+        let hasher = &self.0.parts.hasher;
+        match rows.known(nid, &hasher.key_id(HashVersion::V2, nid, raw), now) {
+            Known::Unknown => {}
+            known @ (Known::Present(_) | Known::Absent) => return known,
+        }
+        let older = hasher.candidates(nid, raw);
+        let older = older.iter().skip(1).map(|id| rows.known(nid, id, now));
+        older.into_iter().find(|known| matches!(known, Known::Present(_))).unwrap_or(Known::Unknown)
+    }
+
+    /// The ids a key may be kept under, the likeliest first.
+    fn ids(&self, nid: Nid, shown: &Shown<'_>) -> Vec<KeyId> {
+        let texts = match shown {
+            Shown::Issued(issued) => vec![issued.key_id.hyphenated().to_string()],
+            Shown::Imported(raw) => self.0.parts.hasher.candidates(nid, raw).to_vec(),
+        };
+        texts.iter().filter_map(|id| KeyId::parse(id).ok()).collect()
     }
 
     /// Counts a use of a good key, which its rate limit may refuse.
@@ -175,6 +241,10 @@ impl KeyStory {
         verdict.rate = Some(rate);
         verdict
     }
+}
+
+fn no(code: VerificationError) -> Verdict {
+    Verdict::no(Denied::because(code), CacheUse::Skip)
 }
 
 fn good(subject: Subject, cache: CacheUse) -> Verdict {
@@ -206,7 +276,7 @@ fn admitted_key(
     now: Timestamp,
 ) -> Result<(), Denied> {
     let key: &Key = &row.key;
-    if let Some(issued) = &shown.issued {
+    if let Shown::Issued(issued) = shown {
         if !house.accepts(issued.prefix, key) {
             return Err(Denied::saying(VerificationError::NotFound, "prefix not allowed"));
         }

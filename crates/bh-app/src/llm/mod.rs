@@ -220,7 +220,7 @@ impl LlmStory {
         headers: &HeaderMap,
         peer: IpAddr,
     ) -> Result<Vec<ModelEntry>, Refusal> {
-        let client = snapshot.client_ip(peer, forwarded_for(headers).as_deref());
+        let client = snapshot.client_address(peer, headers);
         let caller = identity::data_plane_caller(snapshot, host, headers, client)?;
         Ok(models(snapshot, &caller))
     }
@@ -234,15 +234,8 @@ fn verify(snapshot: &Arc<Snapshot>, inbound: &Inbound) -> Result<Arc<Caller>, Re
         confirm_host(tenant, caller)?;
         return Ok(Arc::clone(caller));
     }
-    let client = snapshot.client_ip(inbound.peer, forwarded_for(&inbound.headers).as_deref());
+    let client = snapshot.client_address(inbound.peer, &inbound.headers);
     identity::data_plane_caller(snapshot, &inbound.host, &inbound.headers, client)
-}
-
-/// All `X-Forwarded-For` lines as one list, in the order in which the hops added them.
-fn forwarded_for(headers: &HeaderMap) -> Option<String> {
-    let lines: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok()).collect();
-    (!lines.is_empty()).then(|| lines.join(","))
 }
 
 /// In whose envelope errors of this call are told: the provider's, or where the provider is unknown, the path's.

@@ -103,25 +103,39 @@ pub enum KeyChange {
     Tenant(Nid),
     /// Tokens are denied from now on.
     Denied(Denial),
+    /// Nothing is heard from now on, until [`KeyChange::Everything`] says that it is again.
+    Deaf,
     /// Anything: changes may have been missed. Read denials again, too.
     Everything,
 }
 
 /// Changes that were made since this value was made, by this process and others, in order.
 #[derive(Debug)]
-pub struct KeyChanges(broadcast::Receiver<KeyChange>);
+pub struct KeyChanges {
+    first: Option<KeyChange>,
+    receiver: broadcast::Receiver<KeyChange>,
+}
 
 impl KeyChanges {
     /// Changes as they are sent.
     #[must_use]
     pub fn new(receiver: broadcast::Receiver<KeyChange>) -> Self {
-        Self(receiver)
+        Self { first: None, receiver }
+    }
+
+    /// The same, with a change before all others.
+    #[must_use]
+    pub fn after(self, first: KeyChange) -> Self {
+        Self { first: Some(first), ..self }
     }
 
     /// Waits for the next change; `None` once the store is closed. Whoever is too slow to take them one by one is told
     /// [`KeyChange::Everything`]. May be dropped while it waits; nothing is lost by that.
     pub async fn next(&mut self) -> Option<KeyChange> {
-        match self.0.recv().await {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        match self.receiver.recv().await {
             Ok(change) => Some(change),
             Err(broadcast::error::RecvError::Lagged(_)) => Some(KeyChange::Everything),
             Err(broadcast::error::RecvError::Closed) => None,
@@ -215,7 +229,7 @@ pub trait KeyStore: Send + Sync + 'static {
         limit: u32,
     ) -> StoreResult<Vec<(Nid, AuditEvent)>>;
 
-    /// Changes from now on. On PostgreSQL a change made by any process arrives, and [`KeyChange::Everything`] whenever
-    /// listening starts, at first and after each lost connection. To be called on the runtime.
+    /// Changes from now on, and [`KeyChange::Everything`] whenever listening starts. On PostgreSQL a change made by any
+    /// process arrives; when the connection is lost [`KeyChange::Deaf`] says so. To be called on the runtime.
     fn key_changes(&self) -> KeyChanges;
 }

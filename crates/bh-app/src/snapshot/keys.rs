@@ -103,6 +103,14 @@ pub struct CacheSettings {
     pub ttl: Duration,
 }
 
+impl CacheSettings {
+    /// Whether verifications are kept at all.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.enabled && self.kind != CacheKind::None && !self.ttl.is_zero()
+    }
+}
+
 /// How new imported keys are hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImportedHash {

@@ -11,10 +11,11 @@ use crate::text::GoDuration;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// Where verifications are cached. Default `noop`.
+    /// Where verifications of keys are kept: `memory`, exact on every replica, or `noop` for nowhere. `redis` is refused
+    /// by this release. Default `memory`.
     pub r#type: Option<CacheType>,
-    /// Whether anything is cached.
-    pub enabled: bool,
+    /// Whether verifications are kept. Default true.
+    pub enabled: Option<bool>,
     /// How long a verification holds. Default `5m`.
     pub ttl: Option<GoDuration>,
     /// Settings of `type: memory`.

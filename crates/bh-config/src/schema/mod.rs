@@ -107,7 +107,6 @@ pub struct Config {
     #[schemars(extend("x-comes-with" = KEYS))]
     pub rate_limit: Option<RateLimit>,
     /// When each issued key was last used (Talos).
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub last_used: Option<LastUsed>,
     /// Traces (Talos).
     #[schemars(extend("x-comes-with" = HARDENING))]

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::comes_with::KEYS;
+use super::comes_with::{HARDENING, KEYS};
 use super::policy::{Free, words};
 use crate::secret::{Secret, SecretUrl};
 use crate::text::{GoDuration, Hostname, Instant, KeyPrefix, NetworkId};
@@ -65,8 +65,7 @@ pub struct ServeHttp {
     /// Cross-origin requests.
     #[schemars(extend("x-comes-with" = KEYS))]
     pub cors: Cors,
-    /// Where a caller's address is read from.
-    #[schemars(extend("x-comes-with" = KEYS))]
+    /// Where a caller's address is read from. Headers are believed from `server.trusted_proxy_cidrs` only.
     pub client_ip_source: Option<ClientIpSource>,
     /// Whether `X-Forwarded-Host` wins over `Host`; only behind a proxy that rewrites it.
     pub trust_forwarded_host: bool,
@@ -117,10 +116,28 @@ pub struct RequestLog {
     pub exclude_health_endpoints: bool,
 }
 
-/// Where a caller's address is read from. Checked in full with the API-key server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct ClientIpSource(#[schemars(regex(pattern = r"^CLIENT_IP_SOURCE_"))] pub String);
+/// Where a caller's address is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ClientIpSource {
+    /// `X-Forwarded-For` from trusted proxies, else the connection.
+    #[serde(rename = "CLIENT_IP_SOURCE_UNSPECIFIED")]
+    Unspecified,
+    /// The connection.
+    #[serde(rename = "CLIENT_IP_SOURCE_REMOTE_ADDR")]
+    RemoteAddr,
+    /// `CF-Connecting-IP`.
+    #[serde(rename = "CLIENT_IP_SOURCE_CF_CONNECTING_IP")]
+    CfConnectingIp,
+    /// `X-Forwarded-For`: the nearest hop that is no trusted proxy.
+    #[serde(rename = "CLIENT_IP_SOURCE_X_FORWARDED_FOR")]
+    XForwardedFor,
+    /// `X-Real-IP`.
+    #[serde(rename = "CLIENT_IP_SOURCE_X_REAL_IP")]
+    XRealIp,
+    /// `True-Client-IP`.
+    #[serde(rename = "CLIENT_IP_SOURCE_TRUE_CLIENT_IP")]
+    TrueClientIp,
+}
 
 /// Issued keys and derived tokens.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -306,15 +323,15 @@ pub struct RateLimit {
 #[serde(default, deny_unknown_fields)]
 pub struct LastUsed {
     /// Most updates waiting. Default 10000.
-    #[schemars(range(min = 256, max = 1_000_000))]
+    #[schemars(range(min = 256, max = 1_000_000), extend("x-comes-with" = HARDENING))]
     pub queue_size: Option<u32>,
     /// Most updates in one write. Default 100.
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 1, max = 10_000), extend("x-comes-with" = HARDENING))]
     pub flush_size: Option<u32>,
     /// How often updates are written. Default `30s`.
     pub flush_interval: Option<GoDuration>,
     /// Writers. Default 4.
-    #[schemars(range(min = 1, max = 64))]
+    #[schemars(range(min = 1, max = 64), extend("x-comes-with" = HARDENING))]
     pub num_workers: Option<u32>,
 }
 

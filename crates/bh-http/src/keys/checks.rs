@@ -291,7 +291,8 @@ pub(crate) async fn jwks(ask: Ask) -> Result<Response, Refusal> {
     let text = document.to_string();
     let tag = format!("\"{}\"", hex::encode(&sha256(text.as_bytes())));
     let known = ask.parts.headers.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
-    let known = known.flat_map(|line| line.split(',')).any(|known| known.trim() == tag);
+    let same = |known: &str| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag;
+    let known = known.flat_map(|line| line.split(',')).any(|known| same(known.trim()));
     let mut response =
         if known { respond::empty(StatusCode::NOT_MODIFIED) } else { respond::json(&document)? };
     response.headers_mut().insert(CACHE_CONTROL, JWKS_MAX_AGE);

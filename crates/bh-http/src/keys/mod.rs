@@ -150,6 +150,17 @@ async fn one(mut ask: Ask, kind: KeyKind) -> Result<Response, Refusal> {
     }
 }
 
+/// `derivedTokens/{jti}:revoke`: one token is refused from now on.
+pub(crate) async fn derived_token(ask: Ask) -> Result<Response, Refusal> {
+    match ask.path("jti").rsplit_once(':') {
+        Some((jti, "revoke")) => {
+            ask.keys().deny_token(&ask.changer()?, jti).await?;
+            Ok(respond::empty(StatusCode::NO_CONTENT))
+        }
+        Some(_) | None => Err(Refusal::new(Code::NotFound, "No such route")),
+    }
+}
+
 async fn update(mut ask: Ask, kind: KeyKind, key_id: &str) -> Result<Response, Refusal> {
     let asker = ask.changer()?;
     let query = ask.query()?;
@@ -253,7 +264,7 @@ pub(crate) async fn import_batch(mut ask: Ask) -> Result<Response, Refusal> {
         Ok(key) => Ok(json!({ "index": index, "imported_api_key": KeyOut::of(key, now)? })),
         Err(fault) => Ok(json!({
             "index": index,
-            "error_code": item_code(fault.kind),
+            "error_code": fault.kind.as_str(),
             "error_message": fault.message,
         })),
     });
@@ -261,16 +272,6 @@ pub(crate) async fn import_batch(mut ask: Ask) -> Result<Response, Refusal> {
     let answer =
         json!({ "results": results, "success_count": succeeded, "failure_count": count - succeeded });
     respond::json(&answer)
-}
-
-fn item_code(kind: ImportFaultKind) -> &'static str {
-    match kind {
-        ImportFaultKind::InvalidArgument => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_INVALID_ARGUMENT",
-        ImportFaultKind::AlreadyExists => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_ALREADY_EXISTS",
-        ImportFaultKind::FailedPrecondition => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_FAILED_PRECONDITION",
-        ImportFaultKind::Internal => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_INTERNAL",
-        ImportFaultKind::ResourceExhausted => "BATCH_CREATE_IMPORTED_API_KEYS_ERROR_RESOURCE_EXHAUSTED",
-    }
 }
 
 /// The reason that most items share; a later one replaces an earlier only with more items (dossier §2.6).

@@ -23,6 +23,8 @@ pub(crate) enum Heard {
     Connected,
     /// An announcement.
     Message(String),
+    /// It listens no more, until it is connected again.
+    Lost,
 }
 
 impl Tx {
@@ -76,6 +78,7 @@ async fn until_closed(served: PgPool, channel: &'static str, heard: impl FnMut(H
 async fn reconnecting(own: &PgPool, channel: &'static str, mut heard: impl FnMut(Heard) + Send) {
     loop {
         let cause = listen(own, channel, &mut heard).await;
+        heard(Heard::Lost);
         tracing::warn!(channel, cause = &cause as &dyn std::error::Error, "not listening; trying again");
         sleep(RETRY_AFTER).await;
     }

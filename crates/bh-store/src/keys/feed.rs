@@ -52,11 +52,16 @@ impl Feed {
                 let change = match heard {
                     Heard::Connected => KeyChange::Everything,
                     Heard::Message(text) => read(&text),
+                    Heard::Lost => KeyChange::Deaf,
                 };
                 // Without readers there is nobody to tell.
                 sender.send(change).ok();
             };
-            *listener = db.listen(CHANNEL, heard).map(tokio::spawn);
+            match db.listen(CHANNEL, heard) {
+                Some(listening) => *listener = Some(tokio::spawn(listening)),
+                // There is nobody else to hear of: it is heard from the start.
+                None => return KeyChanges::new(receiver).after(KeyChange::Everything),
+            }
         }
         KeyChanges::new(receiver)
     }
@@ -109,6 +114,8 @@ fn text(change: &KeyChange) -> String {
             format!("denied/{}/{}/{}", denial.nid, denial.until.0, denial.subject)
         }
         KeyChange::Everything => "everything".to_owned(),
+        // Nobody announces it: it is what a process finds out by itself.
+        KeyChange::Deaf => "deaf".to_owned(),
     }
 }
 

@@ -128,12 +128,13 @@ fn derived(tokens: &schema::DerivedTokens) -> DerivedSettings {
 
 fn cache(cache: Option<&schema::Cache>) -> CacheSettings {
     let kind = match cache.and_then(|cache| cache.r#type.as_ref()) {
-        Some(CacheType::Memory) => CacheKind::Memory,
+        Some(CacheType::Memory) | None => CacheKind::Memory,
         Some(CacheType::Redis) => CacheKind::Redis,
-        Some(CacheType::Noop) | None => CacheKind::None,
+        Some(CacheType::Noop) => CacheKind::None,
     };
     let ttl = duration(cache.and_then(|cache| cache.ttl.as_ref()), CACHE_TTL);
-    CacheSettings { kind, enabled: cache.is_some_and(|cache| cache.enabled), ttl }
+    let enabled = cache.and_then(|cache| cache.enabled).unwrap_or(true);
+    CacheSettings { kind, enabled, ttl }
 }
 
 fn duration(configured: Option<&GoDuration>, default: Duration) -> Duration {
@@ -222,9 +223,27 @@ quota: {api_keys_max: 7}
         assert_eq!(texts, ("ory_ak", "http://localhost/ory/talos", "mc"));
         let lifetimes = [keys.max_ttl, keys.derived.default_ttl, keys.clock_skew].map(|d| d.as_secs());
         assert_eq!((keys.default_ttl, lifetimes), (None, [31_536_000, 3_600, 300]));
-        let cache = CacheSettings { kind: CacheKind::None, enabled: false, ttl: Duration::from_secs(300) };
+        let cache = CacheSettings { kind: CacheKind::Memory, enabled: true, ttl: Duration::from_secs(300) };
         assert_eq!((keys.cache, keys.api_keys_max, keys.imported_hash), (cache, None, ImportedHash::V2));
         assert_ne!(secret_of(&keys, OTHER), secret_of(&keys, TWO));
+    }
+
+    #[test]
+    fn verifications_are_kept_in_memory_unless_that_is_switched_off() {
+        for (yaml, on) in [
+            ("cache: {}\n", true),
+            ("cache: {type: memory}\n", true),
+            ("cache: {enabled: true}\n", true),
+            ("cache: {type: noop}\n", false),
+            ("cache: {type: noop, enabled: true}\n", false),
+            ("cache: {enabled: false}\n", false),
+            ("cache: {type: memory, enabled: false}\n", false),
+            ("cache: {ttl: 0s}\n", false),
+        ] {
+            let (loaded, secrets) = (loaded(yaml), TenantSecrets::new(&[7; 32]));
+            let cache = of(&mut KeySource::new(&loaded, &secrets, None), OTHER).cache;
+            assert_eq!(cache.is_on(), on, "{yaml}{cache:?}");
+        }
     }
 
     #[test]

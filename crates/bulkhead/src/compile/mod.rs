@@ -17,7 +17,8 @@ use bh_app::metrics::Metrics;
 use bh_app::ports::{StoreFault, TenantStore};
 use bh_app::rates::RateCells;
 use bh_app::snapshot::{
-    Candidate, Caps, Durability, EvidencePolicy, Limited, OnFailure, Provider, Snapshot, TenantSecrets,
+    Candidate, Caps, ClientIpSource, Durability, EvidencePolicy, Limited, OnFailure, Provider, Snapshot,
+    TenantSecrets,
 };
 use bh_config::schema::{self, Budget, Config};
 use bh_config::{Loaded, Money};
@@ -161,6 +162,7 @@ pub(crate) async fn compile(
         evidence: evidence(config),
         quickstart: build.quickstart(mode)?,
         tenant_header: http::HeaderName::from_static("x-tenant-id"),
+        client_ip_source: client_ip_source(config),
         trusted_proxies: trusted.filter_map(|cidr| Network::parse(&cidr.to_string())).collect(),
         default_output_tokens: u64::from(config.budgets.default_output_tokens),
         remote_input_tokens: u64::from(config.budgets.remote_input_tokens),
@@ -174,6 +176,19 @@ pub(crate) async fn compile(
 }
 
 /// Seed 003's first call carries no credential: it works where nobody else can call, or where somebody wants it so.
+/// What tells a client's address. Talos's default is the peer's; trusted proxies are only ours to configure, and where
+/// there are some they are believed.
+fn client_ip_source(config: &Config) -> ClientIpSource {
+    use bh_config::schema::ClientIpSource as Configured;
+    match config.serve.as_ref().and_then(|serve| serve.http.client_ip_source) {
+        None | Some(Configured::Unspecified | Configured::XForwardedFor) => ClientIpSource::ForwardedFor,
+        Some(Configured::RemoteAddr) => ClientIpSource::Peer,
+        Some(Configured::CfConnectingIp) => ClientIpSource::CfConnectingIp,
+        Some(Configured::XRealIp) => ClientIpSource::RealIp,
+        Some(Configured::TrueClientIp) => ClientIpSource::TrueClientIp,
+    }
+}
+
 fn open_key_admin(config: &Config) -> bool {
     let keyless = config.admin_keys.iter().all(|admin| admin.key.is_none());
     let chosen = config.server.admin_auth == schema::AdminAuth::None;

@@ -261,6 +261,7 @@ pub(crate) fn snapshot() -> Snapshot {
     let tenants = [acme, globex].into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect();
     Snapshot {
         open_key_admin: false,
+        client_ip_source: Default::default(),
         generation: 1,
         hasher,
         version: "sha256:77aa".to_owned(),

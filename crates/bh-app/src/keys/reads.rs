@@ -1,0 +1,324 @@
+//! Reads of keys that memory does not know.
+//!
+//! Reads share statements: while one of a tenant is under way, everything else that is asked about its keys waits for the
+//! next, so a thousand calls of one cold key cost one read or two. A tenant that is asked for unknown keys again and again
+//! is read at a slow beat, so any number of made-up credentials costs a bounded number of reads; what its holders of good
+//! keys pay for that is one beat, once per key.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bh_domain::keys::key::{Key, KeyId, KeyKind};
+use bh_domain::tenant::{Nid, Scope};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::rows::Row;
+use crate::metrics::Metrics;
+use crate::ports::{KeyStore, StoreFault};
+
+/// Ids of one read.
+const READ_IDS_MAX: usize = 512;
+/// Reads under way at once, each of another tenant's keys or of another kind.
+const READS_MAX: usize = 4;
+/// Questions that wait; whoever asks beyond that is told that the store does not answer.
+const WAITING_MAX: usize = 65_536;
+/// Keys not found within a second that a tenant is read for at once.
+const ABSENT_PER_SECOND_MAX: usize = 100;
+const SECOND: Duration = Duration::from_secs(1);
+/// The beat of reads beyond that.
+const BEAT: Duration = Duration::from_millis(10);
+/// Lines that are remembered although nobody stands in them.
+const IDLE_LINES_MAX: usize = 4_096;
+
+/// The row, or that there is none; `Err` when the store did not answer.
+type Found = Result<Option<Arc<Row>>, Unread>;
+
+/// A store that did not answer; the log has the cause.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unread;
+
+/// Whose keys, of which kind.
+type Place = (Nid, KeyKind);
+
+/// A question that waits for a read.
+struct Waiting {
+    ids: Vec<KeyId>,
+    answer: oneshot::Sender<Found>,
+}
+
+/// Those who wait for the keys of one place.
+struct Line {
+    waiting: Vec<Waiting>,
+    reading: bool,
+    /// Keys not found since `since`.
+    absent: usize,
+    since: Instant,
+    not_before: Instant,
+}
+
+impl Line {
+    fn new(now: Instant) -> Self {
+        Self { waiting: Vec::new(), reading: false, absent: 0, since: now, not_before: now }
+    }
+
+    fn is_idle(&self, now: Instant) -> bool {
+        self.waiting.is_empty() && !self.reading && now >= self.since + SECOND
+    }
+
+    /// Takes as many questions as one read answers.
+    fn take(&mut self) -> Vec<Waiting> {
+        let mut ids = 0;
+        let fits = |question: &Waiting| {
+            ids += question.ids.len();
+            ids <= READ_IDS_MAX
+        };
+        let count = self.waiting.iter().map(fits).take_while(|fits| *fits).count().max(1);
+        let rest = self.waiting.split_off(count.min(self.waiting.len()));
+        std::mem::replace(&mut self.waiting, rest)
+    }
+
+    /// Notes how many keys a read has not found.
+    fn read(&mut self, absent: usize, now: Instant) {
+        self.reading = false;
+        if now >= self.since + SECOND {
+            self.absent = 0;
+            self.since = now;
+        }
+        self.absent += absent;
+        if self.absent > ABSENT_PER_SECOND_MAX {
+            self.not_before = now + BEAT;
+        }
+    }
+}
+
+/// Every line, and in which order those with questions are read: whoever fills one line does not hold up the others.
+#[derive(Default)]
+struct Lines {
+    of: HashMap<Place, Line>,
+    order: VecDeque<Place>,
+    waiting: usize,
+}
+
+/// What to do next.
+enum Next {
+    Read(Place, Vec<Waiting>),
+    /// Nothing before that instant; `None`: not before somebody asks.
+    Wait(Option<Instant>),
+}
+
+impl Lines {
+    /// `false` when too many wait already.
+    fn join(&mut self, place: Place, question: Waiting, now: Instant) -> bool {
+        if self.waiting >= WAITING_MAX {
+            return false;
+        }
+        if self.of.len() >= IDLE_LINES_MAX && !self.of.contains_key(&place) {
+            self.of.retain(|_, line| !line.is_idle(now));
+        }
+        let line = self.of.entry(place).or_insert_with(|| Line::new(now));
+        if line.waiting.is_empty() {
+            self.order.push_back(place);
+        }
+        line.waiting.push(question);
+        self.waiting += 1;
+        true
+    }
+
+    fn next(&mut self, now: Instant) -> Next {
+        let mut soonest: Option<Instant> = None;
+        for position in 0..self.order.len() {
+            let Some(place) = self.order.get(position).copied() else { break };
+            let Some(line) = self.of.get_mut(&place).filter(|line| !line.reading) else { continue };
+            if line.not_before > now {
+                soonest = Some(soonest.map_or(line.not_before, |soonest| soonest.min(line.not_before)));
+                continue;
+            }
+            line.reading = true;
+            let taken = line.take();
+            let rest = !line.waiting.is_empty();
+            self.waiting -= taken.len();
+            self.order.remove(position);
+            if rest {
+                self.order.push_back(place);
+            }
+            return Next::Read(place, taken);
+        }
+        Next::Wait(soonest)
+    }
+
+    fn read(&mut self, done: Result<(Place, usize), JoinError>, now: Instant) {
+        match done {
+            Ok((place, absent)) => {
+                if let Some(line) = self.of.get_mut(&place) {
+                    line.read(absent, now);
+                }
+            }
+            // It cannot be told whose read broke off: all may read again.
+            Err(_) => self.of.values_mut().for_each(|line| line.reading = false),
+        }
+    }
+}
+
+/// Reads keys for those who wait for them.
+pub(super) struct Reads {
+    store: Arc<dyn KeyStore>,
+    metrics: Arc<Metrics>,
+    lines: Mutex<Lines>,
+    joined: Notify,
+}
+
+impl Reads {
+    pub(super) fn new(store: Arc<dyn KeyStore>, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics, lines: Mutex::default(), joined: Notify::new() }
+    }
+
+    /// Reads a key that is kept under one of these ids.
+    pub(super) async fn read(&self, nid: Nid, kind: KeyKind, ids: Vec<KeyId>) -> Found {
+        let (answer, told) = oneshot::channel();
+        let joined = self.lines.lock().join((nid, kind), Waiting { ids, answer }, Instant::now());
+        if !joined {
+            tracing::warn!(waiting = WAITING_MAX, "too many keys wait to be read");
+            return Err(Unread);
+        }
+        self.joined.notify_one();
+        told.await.unwrap_or(Err(Unread))
+    }
+
+    /// Answers questions, for as long as it is polled. One task runs this.
+    pub(super) async fn run(&self) {
+        let mut reads = JoinSet::new();
+        loop {
+            let full = reads.len() >= READS_MAX;
+            let next = if full { Next::Wait(None) } else { self.lines.lock().next(Instant::now()) };
+            let until = match next {
+                Next::Read(place, waiting) => {
+                    self.metrics.keys.reads.inc();
+                    reads.spawn(answer(Arc::clone(&self.store), place, waiting));
+                    continue;
+                }
+                Next::Wait(until) => until,
+            };
+            tokio::select! {
+                () = self.joined.notified() => {}
+                Some(done) = reads.join_next() => self.lines.lock().read(done, Instant::now()),
+                () = at(until) => {}
+            }
+        }
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads all ids of some questions at once, and answers each. How many found nothing.
+async fn answer(store: Arc<dyn KeyStore>, (nid, kind): Place, waiting: Vec<Waiting>) -> (Place, usize) {
+    let mut ids: Vec<KeyId> = waiting.iter().flat_map(|question| question.ids.iter().cloned()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let read: Result<Vec<Key>, StoreFault> = store.keys(Scope::tenant(nid), kind, ids).await;
+    let rows: Result<HashMap<KeyId, Arc<Row>>, Unread> = match read {
+        Ok(keys) => Ok(keys.into_iter().map(|key| (key.key_id.clone(), Arc::new(Row::new(key)))).collect()),
+        Err(fault) => {
+            tracing::error!(error = &fault as &dyn std::error::Error, "keys were not read");
+            Err(Unread)
+        }
+    };
+    let mut absent = 0;
+    for question in waiting {
+        let found = rows.as_ref().map(|rows| question.ids.iter().find_map(|id| rows.get(id).cloned()));
+        absent += usize::from(matches!(found, Ok(None)));
+        // Whoever asked may be gone.
+        let _gone = question.answer.send(found.map_err(|unread| *unread));
+    }
+    ((nid, kind), absent)
+}
+
+#[cfg(test)]
+mod tests {
+    use bh_domain::tenant::Nid;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn place(number: u128) -> Place {
+        (Nid(Uuid::from_u128(number)), KeyKind::Imported)
+    }
+
+    fn question(ids: usize) -> Waiting {
+        let ids = (0..ids).map(|id| KeyId::parse(&format!("id-{id}")).unwrap()).collect();
+        Waiting { ids, answer: oneshot::channel().0 }
+    }
+
+    /// The place and the number of questions of the next read.
+    fn read(lines: &mut Lines, now: Instant) -> Option<(Place, usize)> {
+        match lines.next(now) {
+            Next::Read(place, taken) => Some((place, taken.len())),
+            Next::Wait(_) => None,
+        }
+    }
+
+    #[test]
+    fn questions_about_one_place_share_a_read_and_wait_while_one_is_under_way() {
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        (0..3).for_each(|_| assert!(lines.join(place(1), question(1), now)));
+        assert_eq!(read(&mut lines, now), Some((place(1), 3)));
+        assert!(lines.join(place(1), question(1), now));
+        assert_eq!(read(&mut lines, now), None, "one at a time");
+        lines.read(Ok((place(1), 0)), now);
+        assert_eq!(read(&mut lines, now), Some((place(1), 1)));
+        assert_eq!((lines.waiting, lines.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_long_line_is_read_in_parts_and_holds_nobody_up() {
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        (0..400).for_each(|_| assert!(lines.join(place(1), question(3), now)));
+        assert!(lines.join(place(2), question(1), now));
+        assert_eq!(read(&mut lines, now), Some((place(1), READ_IDS_MAX / 3)));
+        assert_eq!(read(&mut lines, now), Some((place(2), 1)));
+        lines.read(Ok((place(1), 0)), now);
+        assert!(lines.join(place(3), question(1), now));
+        assert_eq!(read(&mut lines, now).map(|(place, _)| place), Some(place(1)));
+        assert_eq!(read(&mut lines, now), Some((place(3), 1)));
+        assert_eq!(lines.waiting, 400 - 2 * (READ_IDS_MAX / 3));
+    }
+
+    #[test]
+    fn a_place_that_is_asked_for_unknown_keys_is_read_at_a_beat() {
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        assert!(lines.join(place(1), question(1), now));
+        assert!(read(&mut lines, now).is_some());
+        lines.read(Ok((place(1), ABSENT_PER_SECOND_MAX + 1)), now);
+        assert!(lines.join(place(1), question(1), now) && lines.join(place(2), question(1), now));
+        assert_eq!(read(&mut lines, now), Some((place(2), 1)), "others do not wait for it");
+        assert!(matches!(lines.next(now), Next::Wait(Some(until)) if until == now + BEAT));
+        assert_eq!(read(&mut lines, now + BEAT), Some((place(1), 1)));
+        // A calm second ends it.
+        lines.read(Ok((place(1), 1)), now + SECOND);
+        assert!(lines.join(place(1), question(1), now + SECOND));
+        assert_eq!(read(&mut lines, now + SECOND), Some((place(1), 1)));
+    }
+
+    #[test]
+    fn what_waits_and_what_is_remembered_is_bounded() {
+        let (mut lines, now) = (Lines::default(), Instant::now());
+        (0..WAITING_MAX).for_each(|_| assert!(lines.join(place(1), question(1), now)));
+        assert!(!lines.join(place(2), question(1), now));
+        let mut lines = Lines::default();
+        for number in 0..2 * IDLE_LINES_MAX as u128 {
+            let later = now + SECOND * u32::try_from(number).unwrap() * 2;
+            assert!(lines.join(place(number), question(1), later));
+            assert!(read(&mut lines, later).is_some());
+            lines.read(Ok((place(number), 1)), later);
+        }
+        assert!(lines.of.len() <= IDLE_LINES_MAX);
+    }
+}
