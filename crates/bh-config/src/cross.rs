@@ -1,6 +1,7 @@
 //! What no single setting can tell: names and keys used twice, references to things that don't exist, contradictions.
 
 mod hosts;
+mod keys;
 
 use std::collections::HashMap;
 
@@ -8,15 +9,14 @@ use crate::check::Finding;
 use crate::path::Path;
 use crate::problem::nearest;
 use crate::schema::{
-    AdminAuth, ApiFamily, Cache, CacheType, Caller, Candidate, ClientIpSource, Config, Credentials, Gateway,
-    IdentifyBy, Retry,
+    AdminAuth, ApiFamily, Caller, Candidate, ClientIpSource, Config, Gateway, IdentifyBy, Retry,
 };
 use crate::yaml::node::Node;
 
+pub(crate) use keys::keys;
+
 /// The longest pause between two attempts (Talon dossier §4.6).
 const BACKOFF_MAX_S: u64 = 30;
-/// The largest `credentials.clock_skew` (Talos dossier §8.2).
-const CLOCK_SKEW_MAX_S: u64 = 600;
 /// The longest name of a caller or a model.
 const NAME_BYTES_MAX: usize = 256;
 
@@ -63,21 +63,6 @@ pub(crate) fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// What is wrong with `credentials.clock_skew`, in the configuration or in an overlay.
-pub(crate) fn skew(credentials: Option<&Credentials>, tree: &Node) -> Option<Finding> {
-    let skew = credentials?.clock_skew.as_ref().filter(|skew| skew.0.as_secs() > CLOCK_SKEW_MAX_S);
-    let path = Path::of_keys(&["credentials", "clock_skew"]);
-    skew.map(|_| Finding::new(tree.origin_near(&path), path.to_string(), "at most 10m".to_owned()))
-}
-
-/// What is wrong with `cache`, in the configuration or in an overlay.
-pub(crate) fn cache(cache: Option<&Cache>, tree: &Node) -> Option<Finding> {
-    let redis = cache.is_some_and(|cache| cache.r#type == Some(CacheType::Redis));
-    let path = Path::of_keys(&["cache", "type"]);
-    let message = "`redis` is not served by this release: use `memory`, which is exact on every replica";
-    redis.then(|| Finding::new(tree.origin_near(&path), path.to_string(), message.to_owned()))
-}
-
 struct Cross<'c> {
     config: &'c Config,
     tree: &'c Node,
@@ -104,8 +89,7 @@ impl<'c> Cross<'c> {
         if url.is_some_and(|url| !url.starts_with("postgres") && !url.starts_with("sqlite")) {
             self.say("store.url", "expected postgres://... or sqlite://...");
         }
-        self.findings.extend(skew(self.config.credentials.as_ref(), self.tree));
-        self.findings.extend(cache(self.config.cache.as_ref(), self.tree));
+        self.findings.extend(keys(self.config, self.tree));
         if self.config.evidence.checkpoint_interval.0.is_zero() {
             self.say("evidence.checkpoint_interval", "must be longer than 0s");
         }

@@ -1,4 +1,7 @@
-//! The environment as a layer: one table of aliases, and `BULKHEAD_<SECTION>__<KEY>` for everything else.
+//! The environment as a layer: one table of aliases, `TALOS_<PATH>`, and `BULKHEAD_<SECTION>__<KEY>` for everything
+//! else.
+
+mod talos;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +54,7 @@ pub const ALIASES: &[Alias] = &[
     setting(&["BULKHEAD_EVIDENCE_KEY", "TALON_SIGNING_KEY"], &["secrets", "evidence_key"]),
     setting(&["BULKHEAD_SIGNING_KEY"], &["secrets", "signing_key"]),
     setting(&["BULKHEAD_DATABASE_URL", "DATABASE_URL"], &["store", "url"]),
+    setting(&["DB_DSN"], &["db", "dsn"]),
     word(&["BULKHEAD_LOG_LEVEL", "TALON_LOG_LEVEL", "LOG_LEVEL"], &["log", "level"]),
     word(&["BULKHEAD_LOG_FORMAT", "TALON_LOG_FORMAT", "LOG_FORMAT"], &["log", "format"]),
     Alias { vars: &["HOST"], target: Target::ListenHost },
@@ -117,6 +121,7 @@ pub(crate) fn layer(
     let mut reader = Reader { env, tree, read_file, out: EnvLayer::default() };
     ALIASES.iter().for_each(|alias| reader.alias(alias));
     reader.out.warnings.extend(env.keys().filter_map(|var| misspelt(var)));
+    reader.talos();
     // The precise form comes last, so that it wins over an alias.
     for (var, value) in env.iter().filter(|(var, value)| var.starts_with(PREFIX) && !value.is_empty()) {
         if var.contains(NESTING) {
@@ -250,13 +255,30 @@ impl Reader<'_> {
         self.out.settings.push(Setting { path: Path::of_keys(keys), node, appended: true });
     }
 
+    /// `TALOS_CREDENTIALS_API_KEYS_MAX_TTL`.
+    fn talos(&mut self) {
+        let given = self.env.iter().filter(|(_, value)| !value.is_empty());
+        let named = given.filter_map(|(var, value)| Some((var, value, talos::resolve(var)?)));
+        let mut found: Vec<_> = named.collect();
+        found.sort_by_key(|(.., at)| {
+            at.as_ref().map_or_else(|_| Vec::new(), |(path, _)| talos::positions(path))
+        });
+        for (var, value, at) in found {
+            let origin = self.use_var(var);
+            self.resolved(origin, at.and_then(|(path, shape)| Ok((path, value_node(value, shape, origin)?))));
+        }
+    }
+
     /// `BULKHEAD_GATEWAY__PROVIDERS__OPENAI__API_KEY`.
     fn precise(&mut self, var: &str, value: &str) {
         let origin = self.use_var(var);
         let segments: Vec<&str> = var.trim_start_matches(PREFIX).split(NESTING).collect();
-        match resolve(&segments, self.tree)
-            .and_then(|(path, shape)| Ok((path, value_node(value, shape, origin)?)))
-        {
+        let found = resolve(&segments, self.tree);
+        self.resolved(origin, found.and_then(|(path, shape)| Ok((path, value_node(value, shape, origin)?))));
+    }
+
+    fn resolved(&mut self, origin: Origin, found: Result<(Path, Node), Unresolved>) {
+        match found {
             Ok((path, node)) => self.set(path, node),
             Err((message, suggestion)) => {
                 self.out.findings.push(Finding { origin, path: String::new(), message, suggestion });

@@ -6,6 +6,7 @@
 //!
 //! Nothing here reads a file, the environment or a clock: [`load`] is given everything in [`Sources`].
 
+mod adopt;
 mod check;
 mod cross;
 mod default_file;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path as FilePath;
 
+use crate::adopt;
 use crate::check::{self, Finding};
 use crate::cross;
 use crate::env::{self, EnvLayer};
@@ -175,6 +176,7 @@ pub fn reload(sources: Sources<'_>) -> Result<Loaded, Vec<Problem>> {
         }
     }
     refs::read_files(&mut tree, shape::config(), &read, &mut Path::default(), &mut findings);
+    findings.extend(adopt::adopt(&mut tree));
     let checked = check::check(&tree, shape::config());
     findings.extend(checked.findings);
     let config = sound_config(&tree, findings).map_err(|found| problems(found, file_name, &vars))?;

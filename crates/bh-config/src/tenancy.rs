@@ -155,8 +155,11 @@ impl Reader<'_> {
             })?;
         let over = self.sound(&text, &name).map_err(|found| problems(found, &name, &[]))?;
         let mut merged = self.base.clone();
-        merge(&mut merged, over);
-        typed(&merged).map_err(|finding| problems(vec![finding], &name, &[]))
+        merge(&mut merged, over.clone());
+        let keys = typed(&merged).map_err(|finding| problems(vec![finding], &name, &[]))?;
+        // The base is sound by now: what is wrong with the two together is told of the overlay.
+        let findings = cross::keys(&keys, &over);
+        if findings.is_empty() { Ok(keys) } else { Err(problems(findings, &name, &[])) }
     }
 
     /// The overlay's tree, checked by the schema of the configuration, without what has no effect in it.
@@ -173,13 +176,6 @@ impl Reader<'_> {
         let read = |path: &str| read_bounded(sources.read_file, path, refs::SECRET_FILE_BYTES_MAX);
         refs::read_files(&mut tree, shape::config(), &read, &mut Path::default(), &mut findings);
         findings.extend(check::check(&tree, shape::config()).findings);
-        if !findings.is_empty() {
-            return Err(findings);
-        }
-        if let Ok(keys) = typed(&subtree(&tree)) {
-            findings.extend(cross::skew(keys.credentials.as_ref(), &tree));
-            findings.extend(cross::cache(keys.cache.as_ref(), &tree));
-        }
         if findings.is_empty() { Ok(tree) } else { Err(findings) }
     }
 

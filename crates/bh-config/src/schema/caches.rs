@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::comes_with::HARDENING;
 use super::policy::words;
 use crate::secret::Secret;
 use crate::text::GoDuration;
@@ -19,17 +20,22 @@ pub struct Cache {
     /// How long a verification holds. Default `5m`.
     pub ttl: Option<GoDuration>,
     /// Settings of `type: memory`.
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub memory: Option<CacheMemory>,
     /// Settings of `type: redis`.
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub redis: Option<CacheRedis>,
     /// How long a cached answer holds, in seconds (Talon). Default 3600.
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub default_ttl: Option<u32>,
     /// The same by data tier: `public`, `internal`, `confidential` (Talon).
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub ttl_by_tier: std::collections::BTreeMap<String, u32>,
     /// How alike two prompts must be, 0 to 1 (Talon). Default 0.92.
-    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(range(min = 0.0, max = 1.0), extend("x-comes-with" = HARDENING))]
     pub similarity_threshold: Option<f64>,
     /// Most cached answers per tenant (Talon). Default 10000.
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub max_entries_per_tenant: Option<u32>,
 }
 

@@ -44,12 +44,11 @@ pub(crate) mod comes_with {
     pub(crate) const COMPLIANCE: &str = "dashboard & compliance";
     pub(crate) const GOVERNANCE: &str = "governance";
     pub(crate) const HARDENING: &str = "scale & hardening";
-    pub(crate) const KEYS: &str = "API key server";
     pub(crate) const TENANTS: &str = "tenants & billing";
     pub(crate) const TOOLS: &str = "MCP & tools";
 }
 
-use comes_with::{AGENTS, COMPLIANCE, GOVERNANCE, HARDENING, KEYS, TENANTS, TOOLS};
+use comes_with::{AGENTS, COMPLIANCE, GOVERNANCE, HARDENING, TENANTS, TOOLS};
 
 /// The whole configuration of one Bulkhead.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -95,16 +94,12 @@ pub struct Config {
     /// Listeners of the API-key server, as Talos writes them.
     pub serve: Option<Serve>,
     /// Issued keys and derived tokens (Talos).
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub credentials: Option<Credentials>,
     /// Caches: of key verification (Talos) and of answers (Talon).
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub cache: Option<Cache>,
-    /// Database, in Talos's spelling; `store.url` is ours.
-    #[schemars(extend("x-comes-with" = KEYS))]
+    /// Database, in Talos's spelling; `store.url` is ours, and wins.
     pub db: Option<Db>,
     /// Rate limits of issued keys (Connectors, Talos).
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub rate_limit: Option<RateLimit>,
     /// When each issued key was last used (Talos).
     pub last_used: Option<LastUsed>,
@@ -112,10 +107,9 @@ pub struct Config {
     #[schemars(extend("x-comes-with" = HARDENING))]
     pub tracing: Option<Tracing>,
     /// How many things a tenant may keep (Talos).
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub quota: Option<Quota>,
     /// A tenant's own settings, free in form (Talos, overlay prefix `talos.*`).
-    #[schemars(extend("x-comes-with" = KEYS))]
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub talos: Option<serde_json::Map<String, serde_json::Value>>,
     /// Shared state of several replicas (Connectors).
     #[schemars(extend("x-comes-with" = HARDENING))]

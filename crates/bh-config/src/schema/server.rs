@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::comes_with::KEYS;
 use super::talos::Rotation;
 use crate::secret::{Secret, SecretUrl};
 use crate::text::{Cidr, HttpUrl, ListenAddress, TenantId};
@@ -177,13 +176,10 @@ pub struct Secrets {
     /// File that holds `evidence_key`.
     pub evidence_key_file: Option<String>,
     /// Keys that issued API keys are hashed with (Talos).
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub hmac: Option<Rotation>,
     /// Keys that seal page tokens (Talos).
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub pagination: Option<Rotation>,
     /// Keys for any use that has none of its own (Talos).
-    #[schemars(extend("x-comes-with" = KEYS))]
     pub default: Option<Rotation>,
 }
 

@@ -3,10 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::comes_with::{HARDENING, KEYS};
+use super::comes_with::HARDENING;
 use super::policy::{Free, words};
 use crate::secret::{Secret, SecretUrl};
 use crate::text::{GoDuration, Hostname, Instant, KeyPrefix, NetworkId};
+
+/// First part of issued keys where nothing is configured.
+pub const KEY_PREFIX_DEFAULT: &str = "ory_ak";
+/// First part of macaroons where nothing is configured.
+pub const MACAROON_PREFIX_DEFAULT: &str = "mc";
 
 /// Tenancy by host name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -41,14 +46,13 @@ pub struct Network {
 pub struct Serve {
     /// The HTTP listener.
     pub http: ServeHttp,
-    /// The metrics listener.
-    #[schemars(extend("x-comes-with" = KEYS))]
+    /// The metrics listener, where `server.metrics_listen` is not given. Health checks answer there too.
     pub metrics: HostPort,
     /// The gRPC listener.
-    #[schemars(extend("x-comes-with" = KEYS))]
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub grpc: Free,
     /// Certificates.
-    #[schemars(extend("x-comes-with" = KEYS))]
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub tls: Free,
 }
 
@@ -56,21 +60,20 @@ pub struct Serve {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServeHttp {
-    /// Address to listen on. Default `0.0.0.0`.
-    #[schemars(extend("x-comes-with" = KEYS))]
+    /// Address to listen on, where `server.listen` is not given. Default `0.0.0.0`.
     pub host: Option<String>,
-    /// Port to listen on. Default 4420.
-    #[schemars(range(min = 1, max = 65_535), extend("x-comes-with" = KEYS))]
+    /// Port to listen on, where `server.listen` is not given. Default 4420.
+    #[schemars(range(min = 1, max = 65_535))]
     pub port: Option<u16>,
     /// Cross-origin requests.
-    #[schemars(extend("x-comes-with" = KEYS))]
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub cors: Cors,
     /// Where a caller's address is read from. Headers are believed from `server.trusted_proxy_cidrs` only.
     pub client_ip_source: Option<ClientIpSource>,
     /// Whether `X-Forwarded-Host` wins over `Host`; only behind a proxy that rewrites it.
     pub trust_forwarded_host: bool,
     /// Lines per request.
-    #[schemars(extend("x-comes-with" = KEYS))]
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub request_log: RequestLog,
 }
 
@@ -315,6 +318,7 @@ pub struct RateLimit {
     /// Whether they hold.
     pub enabled: bool,
     /// Where they are counted. Default `memory`.
+    #[schemars(extend("x-comes-with" = HARDENING))]
     pub backend: Option<RateLimitBackend>,
 }
 

@@ -107,7 +107,7 @@ fn seed_001_environment_file_is_understood() {
     let inactive: Vec<_> = loaded.inactive.iter().map(|i| (i.path.as_str(), i.source.as_str())).collect();
     let expected = [
         ("multiTenant", "MULTI_TENANT_ENABLED"),
-        ("rate_limit", "RATE_LIMIT_ENABLED"),
+        ("rate_limit.backend", "RATE_LIMIT_STORE"),
         ("redis", "REDIS_URL"),
         ("vault", "VAULT_ADDR"),
     ];

@@ -2,6 +2,7 @@
 
 mod explained;
 mod files;
+mod keys;
 mod layers;
 mod never_panics;
 mod refused;

@@ -8,15 +8,15 @@ use bh_app::snapshot::{
     CacheKind, CacheSettings, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Retired,
     Snapshot, TenantSecrets,
 };
-use bh_config::schema::{self, CacheType, Rotated, Rotation, TenantKeys};
+use bh_config::schema::{
+    self, CacheType, KEY_PREFIX_DEFAULT, MACAROON_PREFIX_DEFAULT, Rotated, Rotation, TenantKeys,
+};
 use bh_config::{GoDuration, KeyPrefix, Loaded, Overlays, Secret};
 use bh_domain::tenant::{Nid, TenantId};
 use secrecy::SecretString;
 
 use super::CompileFault;
 
-const PREFIX: &str = "ory_ak";
-const MACAROON_PREFIX: &str = "mc";
 const ISSUER: &str = "http://localhost/ory/talos";
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 const MAX_TTL: Duration = Duration::from_secs(8_760 * 3_600);
@@ -108,7 +108,7 @@ fn settings(keys: &TenantKeys, secrets: &TenantSecrets) -> KeySettings {
 fn prefixes(prefix: &schema::Prefix) -> KeyPrefixes {
     let text = |prefix: &KeyPrefix| prefix.0.clone();
     KeyPrefixes {
-        current: prefix.current.as_ref().map_or_else(|| PREFIX.to_owned(), text),
+        current: prefix.current.as_ref().map_or_else(|| KEY_PREFIX_DEFAULT.to_owned(), text),
         retired: prefix.retired.iter().map(text).collect(),
         public_current: prefix.public_current.as_ref().map(text),
         public_retired: prefix.public_retired.iter().map(text).collect(),
@@ -119,7 +119,7 @@ fn derived(tokens: &schema::DerivedTokens) -> DerivedSettings {
     let prefix = &tokens.macaroon.prefix;
     DerivedSettings {
         default_ttl: duration(tokens.default_ttl.as_ref(), DERIVED_TTL),
-        macaroon_prefix: prefix.current.clone().unwrap_or_else(|| MACAROON_PREFIX.to_owned()),
+        macaroon_prefix: prefix.current.clone().unwrap_or_else(|| MACAROON_PREFIX_DEFAULT.to_owned()),
         macaroon_prefixes_retired: prefix.retired.clone(),
         signing_key_id: tokens.jwt.signing_key_id.clone().filter(|id| !id.is_empty()),
         signing_keys: tokens.jwt.signing_keys.urls.iter().map(secret).collect(),
@@ -180,12 +180,14 @@ mod tests {
     const TWO: &str = "550e8400-e29b-41d4-a716-446655440002";
     const OTHER: &str = "550e8400-e29b-41d4-a716-446655440003";
     const OVERLAY: &str = "\
-secrets: {hmac: {current: overlay-secret-0123456789abcdef01234567, retired: [{value: older, expires_at: 2026-12-31}]}}
+secrets: {hmac: {current: overlay-secret-0123456789abcdef01234567, retired: [{value: older-secret-0123456789abcdef01234567, expires_at: 2026-12-31}]}}
 credentials:
   issuer: https://one.example
   clock_skew: 1m
   api_keys: {prefix: {current: one, public_current: pub}, default_ttl: 1h}
-  derived_tokens: {jwt: {signing_keys: {urls: ['base64://e30=']}}, macaroon: {prefix: {current: m1}}}
+  derived_tokens:
+    jwt: {signing_keys: {urls: ['base64://eyJrZXlzIjpbeyJrdHkiOiJPS1AiLCJjcnYiOiJFZDI1NTE5Iiwia2lkIjoiazEiLCJ4IjoiMTFxWUFZS3hDcmZWU183VHlXUUhPZzdoY3ZQYXBpTWxyd0lhYVBjSFVSbyJ9XX0=']}}
+    macaroon: {prefix: {current: m1}}
   imported_keys: {hash_version: 1}
 cache: {type: memory, enabled: true, ttl: 1m}
 quota: {api_keys_max: 7}

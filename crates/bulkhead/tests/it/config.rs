@@ -21,7 +21,7 @@ const SEED_FRAGMENTS: &[(&str, &[&str])] = &[
     (seed!("002-tenant-key"), &[]),
     (seed!("003-networks"), &[]),
     (seed!("003-forwarded-host"), &[]),
-    (seed!("003-overlay"), &["credentials"]),
+    (seed!("003-overlay"), &[]),
 ];
 
 /// Seed 003's overlays, beside the configuration.
