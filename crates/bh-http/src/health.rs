@@ -51,6 +51,19 @@ pub(crate) async fn ready(ask: Ask) -> Result<Response, Refusal> {
     respond::json_with(status, &body)
 }
 
+/// As [`live`], in the API-key server's words (Talos dossier §10).
+pub(crate) async fn alive(_: Ask) -> Result<Response, Refusal> {
+    respond::json(&json!({"status": "ok"}))
+}
+
+/// As [`ready`], in the API-key server's words.
+pub(crate) async fn prepared(ask: Ask) -> Result<Response, Refusal> {
+    if ask.doors.store.ping().await.is_ok() && ask.doors.recorder.healthy() {
+        return alive(ask).await;
+    }
+    respond::json_with(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "unavailable"}))
+}
+
 /// Prometheus metrics.
 pub(crate) async fn metrics(ask: Ask) -> Result<Response, Refusal> {
     let mut response = Response::new(Body::from(ask.doors.metrics.render()));

@@ -12,7 +12,9 @@ mod respond;
 mod secrets;
 mod serve;
 mod status;
+mod surface;
 
 pub use ask::Doors;
 pub use matrix::{Family, Handler, MATRIX, Router, Row, metrics_router, router};
 pub use serve::{Drained, ListenerLimits, serve};
+pub use surface::Surface;

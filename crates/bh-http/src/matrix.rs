@@ -21,6 +21,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::ask::{Ask, Doors, without_nul};
 use crate::respond::{self, Dialect, REQUEST_ID};
+use crate::surface::Surface;
 use crate::{costs, evidence, health, keys, llm, secrets, status};
 
 /// A control-plane handler.
@@ -114,6 +115,8 @@ pub const MATRIX: &[Row] = &[
     probe("/v1/health", now!(health::live)),
     probe("/readyz", now!(health::ready)),
     probe("/ready", now!(health::ready)),
+    probe("/health/alive", now!(health::alive)),
+    probe("/health/ready", now!(health::prepared)),
     // Gateway data plane.
     row("*", "/v1/proxy/{provider}/{*rest}", Tenant, Llm(llm::Entry::Proxy)),
     row("POST", "/v1/chat/completions", Tenant, Llm(llm::Entry::Native(Endpoint::ChatCompletions))),
@@ -196,15 +199,16 @@ pub const MATRIX: &[Row] = &[
 const METRICS: Row = probe("/metrics", now!(health::metrics));
 
 /// Builds the router of the main listener. With `quickstart`, the host root belongs to the quickstart (seed 002).
-pub fn router(doors: Arc<Doors>, quickstart: bool, metrics_here: bool) -> Router {
+pub fn router(doors: Arc<Doors>, quickstart: bool, metrics_here: bool, surface: Surface) -> Router {
     let answered = |row: &Row| if quickstart { llm::under_quickstart(row) } else { Some(row.answer) };
-    let rows = MATRIX.iter().filter_map(|row| Some(Row { answer: answered(row)?, ..*row }));
+    let open = MATRIX.iter().filter(|row| surface.has(row));
+    let rows = open.filter_map(|row| Some(Row { answer: answered(row)?, ..*row }));
     Router::new(doors, rows.chain(metrics_here.then_some(METRICS)))
 }
 
-/// The router of a metrics listener of its own.
+/// The router of a metrics listener of its own: metrics and probes.
 pub fn metrics_router(doors: Arc<Doors>) -> Router {
-    Router::new(doors, [METRICS])
+    Router::new(doors, MATRIX.iter().filter(|row| row.any_host).copied().chain([METRICS]))
 }
 
 /// Answers requests by the rows of the matrix.
@@ -237,7 +241,11 @@ impl Router {
     /// Answers one request. Whatever goes wrong is an answer too.
     pub(crate) async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
         let head = request.method() == Method::HEAD;
-        let response = self.row_answer(request, peer).await;
+        let headers = keys::ApiHeaders::of(&request);
+        let mut response = self.row_answer(request, peer).await;
+        if let Some(headers) = headers {
+            headers.write(response.headers_mut());
+        }
         // Over HTTP/1 hyper leaves the body out by itself, over HTTP/2 it does not.
         if head { without_body(response) } else { response }
     }

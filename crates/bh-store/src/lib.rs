@@ -17,6 +17,7 @@ mod open;
 mod purge;
 mod records;
 mod statements;
+mod talos;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,9 @@ use bh_app::ports::{StoreFault, StoreResult};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
+pub use migrate::VERSION as SCHEMA_VERSION;
 pub use open::{Access, CONNECTIONS_DEFAULT, OpenFault, Options};
+pub use talos::{TALOS_PAGE_KEYS, TalosDb, TalosFault, TalosKey};
 
 use db::Db;
 use keys::Feed;

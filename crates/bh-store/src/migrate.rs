@@ -38,7 +38,7 @@ const MIGRATIONS: [Migration; 3] = [
 ];
 
 /// The schema version this program works with.
-pub(crate) const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
+pub const VERSION: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 
 impl Migration {
     fn checksum(&self, postgres: bool) -> String {

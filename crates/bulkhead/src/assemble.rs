@@ -205,7 +205,7 @@ fn key_uses_every(loaded: &Loaded) -> Duration {
 }
 
 /// The API-key server, with secrets of its own for what is hashed and signed without any being configured.
-fn key_story(
+pub(crate) fn key_story(
     sql: &SqlStore,
     clock: &Arc<dyn Clock>,
     secrets: &ServerSecrets,

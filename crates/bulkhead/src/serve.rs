@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bh_config::Loaded;
-use bh_http::{Drained, ListenerLimits, Router, metrics_router, router};
+use bh_http::{Drained, ListenerLimits, Router, Surface, metrics_router, router};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -61,6 +61,7 @@ pub(crate) async fn start(
     loaded: Loaded,
     source: Option<ConfigSource>,
     mode: Mode,
+    surface: Surface,
 ) -> Result<Serving, ServeFault> {
     let gateway = assemble(&loaded, mode).await?;
     let server = &loaded.config.server;
@@ -79,7 +80,8 @@ pub(crate) async fn start(
     // Secrets in clear are not needed any more.
     drop(loaded);
     let (stop, stopping) = watch::channel(false);
-    let router = router(Arc::clone(&gateway.doors), mode != Mode::Configured, metrics_listener.is_none());
+    let doors = Arc::clone(&gateway.doors);
+    let router = router(doors, mode != Mode::Configured, metrics_listener.is_none(), surface);
     announce(&address);
     let run = Run { gateway, router, listener, metrics_listener, limits, reload, stopping };
     let finished = tokio::spawn(run.until_stopped());
@@ -87,10 +89,15 @@ pub(crate) async fn start(
 }
 
 /// Serves until the process is told to stop.
-pub(crate) async fn serve(loaded: Loaded, source: ConfigSource, mode: Mode) -> Result<(), ServeFault> {
+pub(crate) async fn serve(
+    loaded: Loaded,
+    source: ConfigSource,
+    mode: Mode,
+    surface: Surface,
+) -> Result<(), ServeFault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeFault::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeFault::Signals)?;
-    let mut serving = start(loaded, Some(source), mode).await?;
+    let mut serving = start(loaded, Some(source), mode, surface).await?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

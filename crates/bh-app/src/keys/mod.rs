@@ -4,6 +4,7 @@
 //! anew when somebody else was faster. Verification reads memory first (`rows`), and what it reads there is never older
 //! than the last change this process knows of.
 
+mod adopt;
 mod attributes;
 mod change;
 mod derive;

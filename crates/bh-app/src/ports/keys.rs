@@ -152,7 +152,7 @@ pub trait KeyStore: Send + Sync + 'static {
     fn keys(&self, scope: Scope, kind: KeyKind, ids: Vec<KeyId>) -> StoreResult<Vec<Key>>;
     /// Inserts a key if the tenant has fewer than `max` live ones of both kinds together (`None` for any number).
     fn insert(&self, scope: Scope, key: Key, max: Option<u64>, event: AuditEvent) -> StoreResult<Inserted>;
-    /// Inserts at most [`INSERT_MANY_MAX`] imported keys, each with its event, in one transaction, each decided on its
+    /// Inserts at most [`INSERT_MANY_MAX`] keys of one kind, each with its event, in one transaction, each decided on its
     /// own and in order: what does not fit under `max` any more is refused. One answer for each key.
     fn insert_many(
         &self,

@@ -1,6 +1,7 @@
 //! The API-key server's routes (Talos dossier §2.2): translate, ask the story, translate back.
 
 mod checks;
+mod headers;
 mod wire;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::respond;
 use wire::{KeyIn, KeyOut, invalid, lifetime};
 
 pub(crate) use checks::{batch_verify, derive, jwks, self_revoke, verify};
+pub(crate) use headers::ApiHeaders;
 
 /// Who administers keys where nobody has to prove anything: a loopback listener without admin keys (seed 003).
 const ANYBODY: &str = "anonymous";

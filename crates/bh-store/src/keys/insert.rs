@@ -57,7 +57,7 @@ async fn try_one(
     Ok(Inserted::Created)
 }
 
-/// Inserts imported keys, as many as there is room for.
+/// Inserts keys of one kind, as many as there is room for.
 pub(super) async fn many(
     db: &Db,
     feed: &Feed,
@@ -65,8 +65,9 @@ pub(super) async fn many(
     keys: Vec<(Key, AuditEvent)>,
     max: Option<u64>,
 ) -> Outcome<Vec<Inserted>> {
-    if keys.len() > INSERT_MANY_MAX || keys.iter().any(|(key, _)| key.kind != KeyKind::Imported) {
-        let wanted = format!("at most {INSERT_MANY_MAX} imported keys are inserted at once");
+    let kind = keys.first().map_or(KeyKind::Imported, |(key, _)| key.kind);
+    if keys.len() > INSERT_MANY_MAX || keys.iter().any(|(key, _)| key.kind != kind) {
+        let wanted = format!("at most {INSERT_MANY_MAX} keys of one kind are inserted at once");
         return Err(sqlx::Error::InvalidArgument(wanted));
     }
     // Counting anew is for whoever may not have room, and must be over before the transaction starts.
@@ -78,7 +79,7 @@ pub(super) async fn many(
     }
     let mut tx = db.write().await?;
     let live = counts::add(&mut tx, nid, 0).await?;
-    let there = There::read(&mut tx, nid, &keys).await?;
+    let there = There::read(&mut tx, nid, kind, &keys).await?;
     let answers = decide(&keys, there, live, max);
     let created: Vec<&(Key, AuditEvent)> = keys
         .iter()
@@ -89,17 +90,17 @@ pub(super) async fn many(
         tx.rollback().await?;
         return Ok(answers);
     }
-    store(&mut tx, nid, &created).await?;
+    store(&mut tx, nid, kind, &created).await?;
     feed.commit(tx, KeyChange::Tenant(nid)).await?;
     Ok(answers)
 }
 
-async fn store(tx: &mut Tx, nid: Nid, created: &[&(Key, AuditEvent)]) -> Outcome<()> {
+async fn store(tx: &mut Tx, nid: Nid, kind: KeyKind, created: &[&(Key, AuditEvent)]) -> Outcome<()> {
     let mut rows = Vec::new();
     for (key, _) in created {
         rows.extend(row::values(nid, key)?);
     }
-    let added = tx.execute_rows(row::table(KeyKind::Imported).add, rows).await?;
+    let added = tx.execute_rows(row::table(kind).add, rows).await?;
     if added != created.len() as u64 {
         // Nobody adds a tenant's keys without holding its number, unless by hand.
         return Err(sqlx::Error::Protocol("keys appeared while others were inserted".to_owned()));
@@ -116,11 +117,11 @@ struct There {
 }
 
 impl There {
-    async fn read(tx: &mut Tx, nid: Nid, keys: &[(Key, AuditEvent)]) -> Outcome<Self> {
+    async fn read(tx: &mut Tx, nid: Nid, kind: KeyKind, keys: &[(Key, AuditEvent)]) -> Outcome<Self> {
         let ids = keys.iter().map(|(key, _)| &key.key_id);
         let requests = keys.iter().filter_map(|(key, _)| key.request_id.as_ref());
-        let with_id = read::keys(tx, nid, KeyKind::Imported, ids).await?;
-        let with_request = read::made_by(tx, nid, KeyKind::Imported, requests).await?;
+        let with_id = read::keys(tx, nid, kind, ids).await?;
+        let with_request = read::made_by(tx, nid, kind, requests).await?;
         let mut there = Self { ids: HashSet::new(), by_request: HashMap::new() };
         for key in with_id.iter().chain(&with_request) {
             there.add(key);

@@ -3,12 +3,16 @@
 mod audit;
 mod config;
 mod costs;
+mod jwk;
+mod keys;
+mod migrate;
 mod print;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use bh_http::Surface;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::compile::Mode;
@@ -42,12 +46,39 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Show what was spent.
     Costs(costs::CostsArgs),
+    /// Issue, verify, change, revoke and take over API keys.
+    Keys(keys::KeysArgs),
+    /// Make signing keys for derived tokens.
+    #[command(subcommand)]
+    Jwk(jwk::JwkCommand),
+    /// Bring the store's schema up to date, or say whether it is.
+    Migrate(migrate::MigrateArgs),
     /// Print the version.
     Version,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Plane {
+    Admin,
+    Public,
+}
+
+impl Plane {
+    fn surface(plane: Option<Self>) -> Surface {
+        match plane {
+            None => Surface::All,
+            Some(Self::Admin) => Surface::KeyAdmin,
+            Some(Self::Public) => Surface::KeyPublic,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 struct ServeArgs {
+    /// One plane of the API-key server alone: `admin` for the administration of keys, `public` for what their holders
+    /// may do. Both publish the key set. Without it, everything.
+    #[arg(value_enum)]
+    plane: Option<Plane>,
     /// Host to listen on, in place of `server.listen`'s.
     #[arg(long)]
     host: Option<String>,
@@ -61,7 +92,7 @@ struct ServeArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "proxy_quickstart")]
     gateway_config: Option<PathBuf>,
     /// Forward OpenAI calls at the host root with the caller's own provider key. For one developer's machine.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plane")]
     proxy_quickstart: bool,
     /// Let the quickstart listen on an address that others can reach.
     #[arg(long, requires = "proxy_quickstart")]
@@ -79,6 +110,9 @@ pub(crate) fn run() -> ExitCode {
         Command::Config(command) => config::run(&ConfigSource::new(cli.config), command),
         Command::Audit(command) => on_runtime(audit::run(ConfigSource::new(cli.config), command)),
         Command::Costs(args) => on_runtime(costs::run(ConfigSource::new(cli.config), args)),
+        Command::Keys(args) => on_runtime(Box::pin(keys::run(ConfigSource::new(cli.config), args))),
+        Command::Jwk(command) => jwk::run(command),
+        Command::Migrate(args) => on_runtime(migrate::run(ConfigSource::new(cli.config), args)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -131,11 +165,12 @@ fn serve_command(config: Option<PathBuf>, args: &ServeArgs) -> Result<(), Failur
         let address = listen.to_string();
         quickstart::loopback(address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host))?;
     }
+    let surface = Plane::surface(args.plane);
     start_log(&loaded.config.log);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    on_runtime(async move { Ok(Box::pin(serve::serve(loaded, source, mode)).await?) })
+    on_runtime(async move { Ok(Box::pin(serve::serve(loaded, source, mode, surface)).await?) })
 }
 
 /// Starts the log on standard error. `RUST_LOG` refines the configured level.

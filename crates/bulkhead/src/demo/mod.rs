@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use bh_http::Surface;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -93,7 +94,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let (home, keys) = (Home::open(args.data_dir)?, Keys::random()?);
     let port = port(args.port).await?;
     let loaded = setting::load(&setting::yaml(&provider, &keys, port, home.path())?)?;
-    let serving = serve::start(loaded, None, Mode::Configured).await?;
+    let serving = serve::start(loaded, None, Mode::Configured, Surface::All).await?;
     let stage = Stage { gateway: serving.address, keys, home };
     let outcome = tokio::select! {
         outcome = perform(&stage, args.once, args.json) => outcome,

@@ -197,8 +197,13 @@ on_both_stores! {
         let answers = fixture.store.insert_many(tenant(), keys(INSERT_MANY_MAX), None).await.unwrap();
         assert_eq!(answers, vec![Inserted::Created; INSERT_MANY_MAX]);
         assert_eq!((fixture.live().await, fixture.events().await), (1_000, 1_000));
-        let wrong_kind = vec![(issued(1), any_event())];
-        assert!(fixture.store.insert_many(tenant(), wrong_kind, None).await.is_err());
+        let both_kinds = vec![(issued(1), any_event()), (imported(2_000), any_event())];
+        assert!(fixture.store.insert_many(tenant(), both_kinds, None).await.is_err());
+        let twice = vec![(issued(1), any_event()), (issued(2), any_event()), (issued(1), any_event())];
+        let answers = fixture.store.insert_many(tenant(), twice, None).await.unwrap();
+        assert_eq!(answers[..2], [Inserted::Created, Inserted::Created]);
+        assert_ne!(answers[2], Inserted::Created);
+        assert_eq!(fixture.live().await, 1_002);
     }
 
     async fn batches_that_race_neither_wait_in_a_circle_nor_pass_the_quota(kind) {

@@ -1,0 +1,181 @@
+//! `bulkhead keys …`: the API-key server from the command line, over its own doors (Talos dossier §10).
+//!
+//! A secret is printed on standard output, once, and nowhere else.
+
+mod args;
+mod bulk;
+mod client;
+mod run;
+mod show;
+mod talos;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::Failure;
+use crate::load::ConfigSource;
+use args::{
+    DeriveArgs, IdArgs, ImportArgs, ImportFileArgs, IssueArgs, ListArgs, RevokeArgs, RotateArgs, UpdateArgs,
+    VerifyArgs,
+};
+use talos::ImportTalosArgs;
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(subcommand)]
+    command: KeysCommand,
+}
+
+/// Which server is asked, as whom, and how its answers are shown.
+#[derive(Debug, Args)]
+struct ServerArgs {
+    /// Where the server answers; without it, where the configuration says that it listens.
+    #[arg(short, long, global = true, env = "BULKHEAD_ENDPOINT", value_name = "URL")]
+    endpoint: Option<String>,
+    /// Host name of the tenant whose keys are meant; not needed without tenancy by host name.
+    #[arg(long, global = true, value_name = "HOST")]
+    tenant: Option<String>,
+    /// File with the admin key. Without it BULKHEAD_ADMIN_KEY counts and, where no endpoint is given, the first admin
+    /// key of the configuration.
+    #[arg(long, global = true, value_name = "FILE")]
+    admin_key_file: Option<PathBuf>,
+    /// Print the server's answer as JSON; the same as `--format json`.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Form of what is printed.
+    #[arg(long, global = true, value_enum)]
+    format: Option<Format>,
+}
+
+impl ServerArgs {
+    fn as_json(&self) -> bool {
+        self.json || matches!(self.format, Some(Format::Json))
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    #[command(flatten)]
+    Call(KeyCommand),
+    /// Take over the keys of a Talos database; shows what it would do unless `--apply` is given.
+    ImportTalos(ImportTalosArgs),
+    /// The commands above, for keys that were issued here.
+    #[command(subcommand)]
+    Issued(IssuedCommand),
+    /// The commands above, for keys that were made elsewhere.
+    #[command(subcommand)]
+    Imported(ImportedCommand),
+}
+
+/// What a server is asked.
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Issue a key. Its secret is shown once.
+    Issue(IssueArgs),
+    /// Show a key.
+    Get(IdArgs),
+    /// List keys, newest first.
+    List(ListArgs),
+    /// Change what a key may do.
+    Update(UpdateArgs),
+    /// Replace a key by a new one.
+    Rotate(RotateArgs),
+    /// Revoke a key for good.
+    Revoke(RevokeArgs),
+    /// Remove a key and its row.
+    Delete(IdArgs),
+    /// Ask whether a key or token is good; ends with 1 when it is not.
+    Verify(VerifyArgs),
+    /// Take over a key that was made elsewhere.
+    Import(ImportArgs),
+    /// Take over many: a file of import requests, as a JSON array or one object on each line.
+    ImportFile(ImportFileArgs),
+    /// Derive a short-lived token from a key.
+    Derive(DeriveArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum IssuedCommand {
+    /// Issue a key. Its secret is shown once.
+    Issue(IssueArgs),
+    /// Show a key.
+    Get(IdArgs),
+    /// List keys, newest first.
+    List(ListArgs),
+    /// Change what a key may do.
+    Update(UpdateArgs),
+    /// Replace a key by a new one.
+    Rotate(RotateArgs),
+    /// Revoke a key for good.
+    Revoke(RevokeArgs),
+    /// Remove a key and its row.
+    Delete(IdArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportedCommand {
+    /// Take over a key that was made elsewhere.
+    Import(ImportArgs),
+    /// Take over many: a file of import requests, as a JSON array or one object on each line.
+    ImportFile(ImportFileArgs),
+    /// Show a key.
+    Get(IdArgs),
+    /// List keys, newest first.
+    List(ListArgs),
+    /// Change what a key may do.
+    Update(UpdateArgs),
+    /// Revoke a key for good.
+    Revoke(RevokeArgs),
+    /// Remove a key and its row.
+    Delete(IdArgs),
+}
+
+impl IssuedCommand {
+    fn command(self) -> KeyCommand {
+        match self {
+            Self::Issue(args) => KeyCommand::Issue(args),
+            Self::Get(args) => KeyCommand::Get(args),
+            Self::List(args) => KeyCommand::List(args),
+            Self::Update(args) => KeyCommand::Update(args),
+            Self::Rotate(args) => KeyCommand::Rotate(args),
+            Self::Revoke(args) => KeyCommand::Revoke(args),
+            Self::Delete(args) => KeyCommand::Delete(args),
+        }
+    }
+}
+
+impl ImportedCommand {
+    fn command(self) -> KeyCommand {
+        match self {
+            Self::Import(args) => KeyCommand::Import(args),
+            Self::ImportFile(args) => KeyCommand::ImportFile(args),
+            Self::Get(args) => KeyCommand::Get(args),
+            Self::List(args) => KeyCommand::List(ListArgs { imported: true, ..args }),
+            Self::Update(args) => KeyCommand::Update(args),
+            Self::Revoke(args) => KeyCommand::Revoke(args),
+            Self::Delete(args) => KeyCommand::Delete(args),
+        }
+    }
+}
+
+/// Runs `bulkhead keys …`.
+pub(super) async fn run(source: ConfigSource, args: KeysArgs) -> Result<(), Failure> {
+    let as_json = args.server.as_json();
+    let command = match args.command {
+        KeysCommand::Call(command) => command,
+        KeysCommand::Issued(command) => command.command(),
+        KeysCommand::Imported(command) => command.command(),
+        KeysCommand::ImportTalos(import) => return talos::run(&source, &import, as_json).await,
+    };
+    let api = client::Api::new(&source, &args.server)?;
+    run::run(&api, command, as_json).await
+}
