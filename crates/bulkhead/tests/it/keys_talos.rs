@@ -100,6 +100,17 @@ on_both_stores! {
         }
     }
 
+    async fn a_prefix_that_would_not_be_known_is_pointed_out(store) {
+        for (prefix, missing) in [("other", json!(["t3"])), ("t3", json!([]))] {
+            let config = talos_settings().replace("current: t3", &format!("current: {prefix}"));
+            let mut gateway = Gateway::builder(BULKHEAD).store(store).config(&config).start().await;
+            let from = talos_database(&gateway, NIL, HASH_NIL);
+            let seen = import_talos(&mut gateway, &from, &[]).await;
+            let told: Value = serde_json::from_str(&seen.stdout).unwrap();
+            assert_eq!(told["networks"][0]["prefixes_not_accepted"], missing, "{seen}");
+        }
+    }
+
     async fn a_talos_network_that_is_nobody_s_here_and_a_file_of_something_else_are_refused(store) {
         let mut gateway = Gateway::builder(BULKHEAD).store(store).start().await;
         let from = talos_database(&gateway, NETWORK, HASH_NETWORK);

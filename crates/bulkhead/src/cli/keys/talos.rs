@@ -1,6 +1,7 @@
 //! `keys import-talos`: the keys of a Talos database become ours, with their ids, times and states. With the secret that
 //! Talos signed them with in `secrets.hmac`, their holders notice nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bh_app::budgets::BudgetKeeper;
@@ -37,7 +38,7 @@ pub(super) struct ImportTalosArgs {
     /// The tenant that the keys of a Talos without tenants become those of; `default` without it.
     #[arg(long, value_name = "TENANT")]
     to_tenant: Option<String>,
-    /// Write. Without it nothing is changed.
+    /// Write the keys. Without it none is.
     #[arg(long)]
     apply: bool,
 }
@@ -49,6 +50,8 @@ struct Taken {
     tenant: String,
     issued: Counts,
     imported: Counts,
+    /// First parts of issued keys that this configuration does not accept: those keys would not be known.
+    prefixes_not_accepted: BTreeSet<String>,
     problems: Vec<Problem>,
     problems_count: usize,
 }
@@ -188,7 +191,11 @@ async fn page(
     let mut keys = Vec::new();
     for key in found {
         match key {
-            Ok(key) => keys.push(key),
+            Ok(key) => {
+                let prefix = key.token_prefix.iter().filter(|prefix| !accepted(asker, prefix));
+                taken.prefixes_not_accepted.extend(prefix.cloned());
+                keys.push(key);
+            }
             Err((key_id, problem)) => taken.problem(key_id, problem),
         }
     }
@@ -225,6 +232,13 @@ async fn page(
     Ok(())
 }
 
+/// Whether a key that starts with this is looked for in the tenant.
+fn accepted(asker: &Asker, prefix: &str) -> bool {
+    let known = &asker.tenant.keys.prefixes;
+    let issued = known.retired.iter().chain(&known.public_retired).chain(&known.public_current);
+    issued.chain([&known.current]).any(|accepted| accepted == prefix)
+}
+
 fn refused(refusal: Refusal) -> Failure {
     Failure::new(refusal.message)
 }
@@ -239,12 +253,18 @@ fn report(networks: &[Taken], applied: bool) -> Result<(), Failure> {
                 counts.found, counts.new, counts.there_already
             ))?;
         }
+        for prefix in &network.prefixes_not_accepted {
+            print::line(&format!(
+                "  not accepted here: keys that start with {}_v1_; add it to credentials.api_keys.prefix.retired",
+                shown(prefix)
+            ))?;
+        }
         for Problem { key_id, problem } in &network.problems {
             print::line(&format!("  problem: {}: {}", shown(key_id), shown(problem)))?;
         }
     }
     if !applied {
-        print::talk("nothing was written: repeat the command with --apply");
+        print::talk("no key was written: repeat the command with --apply");
     }
     Ok(())
 }
