@@ -1,0 +1,144 @@
+//! How long one verification takes inside the process, without HTTP.
+//!
+//! `cargo run --release -p bh-store --example verify_rate -- [CALLS]`: one line per kind of credential, on one thread.
+#![allow(clippy::print_stdout, reason = "a measurement is for reading")]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bh_app::budgets::ZoneClock;
+use bh_app::keys::{
+    Asker, Attributes, Derivation, Freshness, Issue, KeyParts, KeyStory, Question, TokenForm, TokenSeeds,
+};
+use bh_app::metrics::Metrics;
+use bh_app::ports::{Clock, SystemClock, SystemEntropy, TenantRow, TenantStore as _};
+use bh_app::snapshot::{
+    CacheKind, CacheSettings, Caps, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings,
+    Tenant, TenantSecrets,
+};
+use bh_domain::budget::TimeZone;
+use bh_domain::keys::imported::ImportHasher;
+use bh_domain::tenant::{Nid, TenantId};
+use bh_store::{Options, open};
+use secrecy::ExposeSecret as _;
+use uuid::Uuid;
+
+type Failure = Box<dyn std::error::Error>;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn main() -> Result<(), Failure> {
+    let calls = std::env::args().nth(1).map_or(Ok(100_000), |text| text.parse())?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?
+        .block_on(measure(calls))
+}
+
+async fn measure(calls: usize) -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    let store = open(&dir.path().join("keys.db").display().to_string(), Options::default()).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let nid = Nid(Uuid::from_u128(7));
+    let id = TenantId::parse("acme")?;
+    let metrics = Metrics::new();
+    store.ensure_tenants(vec![TenantRow { id: id.clone(), nid }]).await?;
+    let tenant = Arc::new(Tenant {
+        nid,
+        clock: Arc::new(ZoneClock::new(TimeZone::get("UTC")?, clock.now())),
+        meter: metrics.tenant(&id),
+        id,
+        rate: None,
+        durability: None,
+        active: true,
+        caps: Caps::default(),
+        keys: settings(),
+    });
+    let keys = KeyStory::new(KeyParts {
+        store: Arc::new(store.clone()),
+        clock,
+        entropy: Arc::new(SystemEntropy),
+        hasher: ImportHasher::new(&[1; 32]),
+        seeds: TokenSeeds::new(&[2; 32]),
+        metrics,
+    });
+    let (reads, changes) = (keys.clone(), keys.clone());
+    tokio::spawn(async move { reads.run_reads().await });
+    tokio::spawn(async move { changes.follow_changes().await });
+    keys.ready_within(HOUR).await;
+    println!("credential         p50 ns    p99 ns");
+    for (name, credential) in credentials(&keys, &tenant).await? {
+        time(&keys, &tenant, name, &credential, calls).await;
+    }
+    Ok(())
+}
+
+/// A good key, the same with another checksum, and its tokens.
+async fn credentials(keys: &KeyStory, tenant: &Arc<Tenant>) -> Result<Vec<(&'static str, String)>, Failure> {
+    let asker = Asker { tenant: Arc::clone(tenant), actor: "bench".to_owned(), role: "open" };
+    let issued = keys.issue(&asker, Issue { attributes: Attributes::default(), ttl: None }).await;
+    let issued = issued.map_err(|refusal| refusal.message)?;
+    let key = issued.secret.ok_or("a new key has a text")?;
+    let text = key.expose_secret();
+    let junk = format!("{}1111", text.get(..text.len() - 4).unwrap_or_default());
+    let mut all = vec![("warm key", text.to_owned()), ("wrong checksum", junk)];
+    for (name, form) in [("JWT", TokenForm::Jwt), ("macaroon", TokenForm::Macaroon)] {
+        let derivation = Derivation {
+            credential: key.clone(),
+            form,
+            ttl: None,
+            scopes: None,
+            custom: serde_json::Map::new(),
+            audiences: Vec::new(),
+        };
+        let derived = keys.derive(&asker, derivation).await.map_err(|refusal| refusal.message)?;
+        all.push((name, derived.token.expose_secret().to_owned()));
+    }
+    Ok(all)
+}
+
+async fn time(keys: &KeyStory, tenant: &Tenant, name: &str, credential: &str, calls: usize) {
+    let freshness = Freshness::Cached;
+    let question =
+        Question { credential, audiences: &[], freshness, address: None, any_address: false, counted: true };
+    let mut times = Vec::with_capacity(calls);
+    for _ in 0..calls {
+        let begun = Instant::now();
+        std::hint::black_box(keys.verify(tenant, question).await);
+        times.push(begun.elapsed().as_nanos());
+    }
+    times.sort_unstable();
+    let of = |part: usize| times.get(calls * part / 100).copied().unwrap_or_default();
+    println!("{name:<15}  {:>8}  {:>8}", of(50), of(99));
+}
+
+fn settings() -> Arc<KeySettings> {
+    Arc::new(KeySettings {
+        prefixes: KeyPrefixes {
+            current: "ory_ak".to_owned(),
+            retired: Vec::new(),
+            public_current: None,
+            public_retired: Vec::new(),
+        },
+        issuer: "http://localhost/ory/talos".to_owned(),
+        issuers_retired: Vec::new(),
+        clock_skew: Duration::from_secs(300),
+        default_ttl: None,
+        max_ttl: 8_760 * HOUR,
+        derived: DerivedSettings {
+            default_ttl: HOUR,
+            macaroon_prefix: "mc".to_owned(),
+            macaroon_prefixes_retired: Vec::new(),
+            signing_key_id: None,
+            signing_keys: Vec::new(),
+        },
+        hmac: HmacSecret::Derived(TenantSecrets::new(&[2; 32])),
+        hmac_retired: Vec::new(),
+        pagination: None,
+        pagination_retired: Vec::new(),
+        cache: CacheSettings { kind: CacheKind::Memory, enabled: true, ttl: HOUR },
+        rate_limit_enabled: true,
+        api_keys_max: None,
+        imported_hash: ImportedHash::V2,
+    })
+}
