@@ -117,10 +117,11 @@ impl House {
             let keeper = BudgetKeeper::new(Arc::new(store.clone()), Arc::clone(&clock), Holder::default());
             let hasher = KeyHasher::new(&secrets.derive("key digest"));
             let tenants = TenantSecrets::new(&secrets.derive("tenant keys"));
-            let runtime = Runtime::new(hasher, tenants, keeper, Metrics::new());
+            let metrics = Metrics::new();
+            let runtime = Runtime::new(hasher, tenants, keeper, Arc::clone(&metrics));
             let compiled =
                 compile::compile(&loaded, &runtime, &store, None, clock.now(), Mode::Configured).await;
-            Ok::<_, Failure>((assemble::key_story(&store, &clock, &secrets), compiled?))
+            Ok::<_, Failure>((assemble::key_story(&store, &clock, &secrets, &metrics), compiled?))
         };
         match built.await {
             Ok((story, snapshot)) => Ok(Self { store, story, snapshot }),
