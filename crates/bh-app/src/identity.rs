@@ -1,18 +1,23 @@
 //! Who is calling: from headers and address to a tenant's caller or an operator (spec: "Who is calling").
 
+mod gate;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, hmac};
+use bh_domain::keys::format::IssuedKey;
+use bh_domain::keys::token::{ClaimedNid, unverified_nid};
 pub use bh_domain::network::Network;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Role, Scope};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use crate::hosts::{Host, confirm_host};
+use crate::hosts::confirm_host;
 use crate::snapshot::{Caller, Snapshot, Tenant};
+pub use gate::{Door, Gate, Knock};
 
 /// The longest credential that is looked at; a longer one is unknown without being hashed.
 pub const CREDENTIAL_BYTES_MAX: usize = 8_192;
@@ -162,7 +167,8 @@ pub enum Access {
     TenantOrAdmin,
     /// An admin key of any role.
     Admin,
-    /// What administers keys: an admin key; where [`Snapshot::open_key_admin`] says so, nothing.
+    /// What administers keys: an admin key, or for its own tenant an issued key with the scope `keys`; where
+    /// [`Snapshot::open_key_admin`] says so, nothing.
     KeyAdmin,
 }
 
@@ -175,70 +181,34 @@ impl Access {
         };
         Refusal::new(Code::Unauthorized, message)
     }
-}
 
-/// Authenticates a control-plane request against a route's access rule, once its host is known.
-///
-/// # Errors
-/// Those of [`Host::tenant`]; `unauthorized` for a missing, unknown or wrong kind of key; `CROSS_TENANT_ACCESS_DENIED`
-/// when the host or the tenant header contradicts the key.
-pub fn authenticate(
-    snapshot: &Snapshot,
-    host: &Host,
-    access: Access,
-    headers: &HeaderMap,
-) -> Result<Option<Principal>, Refusal> {
-    let tenant = host.tenant()?;
-    let as_operator = |operator: Arc<Operator>| {
-        confirm_operator(snapshot, tenant, headers).map(|()| Some(Principal::Operator(operator)))
-    };
-    match access {
-        Access::Open => Ok(None),
-        Access::Tenant => caller(snapshot, host, headers).map(|c| Some(Principal::Caller(c))),
-        Access::KeyAdmin if snapshot.open_key_admin => Ok(None),
-        Access::Admin | Access::KeyAdmin => {
-            as_operator(operator(snapshot, headers).ok_or_else(|| access.refusal())?)
+    fn takes_operators(self) -> bool {
+        match self {
+            Self::TenantOrAdmin | Self::Admin | Self::KeyAdmin => true,
+            Self::Open | Self::Tenant => false,
         }
-        Access::TenantOrAdmin => match operator(snapshot, headers) {
-            Some(operator) => as_operator(operator),
-            None => match caller(snapshot, host, headers) {
-                Ok(caller) => Ok(Some(Principal::Caller(caller))),
-                Err(refusal) if refusal.code == Code::Unauthorized => Err(access.refusal()),
-                Err(refusal) => Err(refusal),
-            },
-        },
+    }
+
+    fn takes_callers(self) -> bool {
+        match self {
+            Self::Tenant | Self::TenantOrAdmin => true,
+            Self::Open | Self::Admin | Self::KeyAdmin => false,
+        }
+    }
+
+    fn takes_issued_keys(self) -> bool {
+        match self {
+            Self::Tenant | Self::TenantOrAdmin | Self::KeyAdmin => true,
+            Self::Open | Self::Admin => false,
+        }
     }
 }
 
-/// The caller whose key the request carries.
-///
-/// # Errors
-/// As [`authenticate`] with [`Access::Tenant`].
-pub fn caller(snapshot: &Snapshot, host: &Host, headers: &HeaderMap) -> Result<Arc<Caller>, Refusal> {
-    let tenant = host.tenant()?;
-    let key = tenant_credential(headers).ok_or_else(|| Access::Tenant.refusal())?;
-    let digest = digest_of(snapshot, key).ok_or_else(|| Access::Tenant.refusal())?;
-    let caller = snapshot.keyring.caller(digest).ok_or_else(|| Access::Tenant.refusal())?;
-    admit_caller(snapshot, tenant, caller, headers)
-}
-
-/// The caller of a data-plane request: by key, else by address (seed: `identify_by: source_ip`).
-///
-/// # Errors
-/// As [`caller`]. A key that is present but unknown is never rescued by the address.
-pub fn data_plane_caller(
-    snapshot: &Snapshot,
-    host: &Host,
-    headers: &HeaderMap,
-    client_ip: IpAddr,
-) -> Result<Arc<Caller>, Refusal> {
-    if tenant_credential(headers).is_some() {
-        return caller(snapshot, host, headers);
-    }
-    let tenant = host.tenant()?;
-    let known = snapshot.keyring.by_address.iter().find(|(network, _)| network.contains(client_ip));
-    let known = known.map(|(_, caller)| caller).or(snapshot.keyring.anonymous.as_ref());
-    admit_caller(snapshot, tenant, known.ok_or_else(|| Access::Tenant.refusal())?, headers)
+/// The caller that a request without a key is: by its address, or nobody in particular.
+fn by_address(snapshot: &Snapshot, client_ip: IpAddr) -> Option<&Arc<Caller>> {
+    let Keyring { by_address, anonymous, .. } = &snapshot.keyring;
+    let known = by_address.iter().find(|(network, _)| network.contains(client_ip));
+    known.map(|(_, caller)| caller).or(anonymous.as_ref())
 }
 
 fn admit_caller(
@@ -315,12 +285,24 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
     headers.get(name).map(http::HeaderValue::as_bytes).filter(|value| !value.is_empty())
 }
 
-/// Whether a credential is one of this installation's own keys, which no provider may ever see.
+/// Whether a credential is one of this installation's own keys, which no provider may ever see. An issued key and a
+/// derived token show by their form; what only looks like one is no provider's key either.
 #[must_use]
 pub fn is_own_key(snapshot: &Snapshot, credential: &[u8]) -> bool {
     let keyring = &snapshot.keyring;
-    digest_of(snapshot, credential)
-        .is_some_and(|d| keyring.caller(d).is_some() || keyring.operator(d).is_some())
+    let configured = digest_of(snapshot, credential)
+        .is_some_and(|d| keyring.caller(d).is_some() || keyring.operator(d).is_some());
+    configured || std::str::from_utf8(credential).is_ok_and(|text| is_issued_form(snapshot, text))
+}
+
+/// Whether a text has the form of a key issued here, or of a token derived for one of our tenants.
+fn is_issued_form(snapshot: &Snapshot, text: &str) -> bool {
+    let ours = |nid| snapshot.tenant_by_nid(nid).is_some();
+    match unverified_nid(text) {
+        Some(ClaimedNid::Nid(nid)) => ours(nid),
+        Some(ClaimedNid::Junk) => false,
+        None => IssuedKey::parse(text).is_some(),
+    }
 }
 
 fn digest_of(snapshot: &Snapshot, credential: &[u8]) -> Option<KeyDigest> {
@@ -342,5 +324,24 @@ mod tests {
         assert_eq!(tenant_credential(&headers), Some(&b"b"[..]));
         headers.insert("authorization", "Basic c".parse().unwrap());
         assert_eq!(bearer(&headers), None);
+    }
+
+    #[test]
+    fn issued_keys_and_our_tenants_tokens_are_known_by_their_form() {
+        use base64::Engine as _;
+        let snapshot = crate::evidence::tests::house::snapshot();
+        let part = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
+        let jwt = |nid: &str| format!("{}.{}.c2ln", part("{}"), part(&format!("{{\"nid\":\"{nid}\"}}")));
+        let ours = crate::evidence::tests::house::ACME.0.to_string();
+        let issued = "t3_v1_Qixkm4LLsreXThDin1LjiPzWdqj9LmfnNgVDhk2GFun3gQsTpYuUUoQKsD4WLJiH_5ene3AfHFyZM1GbjLt9uLREnxes8b6Cnwm2ZUAtoMn1A";
+        for (credential, own) in [
+            (issued.to_owned(), true),
+            (jwt(&ours), true),
+            (jwt("550e8400-e29b-41d4-a716-446655440001"), false),
+            ("key-a".to_owned(), true),
+            ("sk-proj-a1b2c3".to_owned(), false),
+        ] {
+            assert_eq!(is_own_key(&snapshot, credential.as_bytes()), own, "{credential}");
+        }
     }
 }

@@ -55,6 +55,9 @@ pub struct RateCells {
     hasher: RandomState,
 }
 
+/// So few cells are not worth looking through.
+const ROOMY: usize = 16_384;
+
 impl RateCells {
     /// The cell of one caller, of a tenant (`name` empty), or of everybody (`Nid::SYSTEM`).
     pub fn cell(&self, nid: Nid, name: &str) -> Arc<RateCell> {
@@ -66,9 +69,18 @@ impl RateCells {
             Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(RateCell::new(nid, name))).get()),
         }
     }
+
+    /// Makes room before the table grows: cells that nobody holds, and whose allowance is whole again, are forgotten.
+    /// For callers that come and go with their keys.
+    pub fn make_room(&self, now_ns: u64) {
+        let mut cells = self.table.lock();
+        if cells.len() == cells.capacity() && cells.len() >= ROOMY {
+            cells.retain(|cell| Arc::strong_count(cell) > 1 || cell.next_ns.load(Ordering::Relaxed) > now_ns);
+        }
+    }
 }
 
-/// Counts one request against the caller's, the tenant's and the global limit, narrowest first, so that a noisy
+/// Counts one request against the key's, the caller's, the tenant's and the global limit, narrowest first, so that a noisy
 /// caller uses up nobody else's allowance. Returns the tightest verdict for the answer's headers.
 ///
 /// # Errors
@@ -79,11 +91,12 @@ pub fn count_request(
     now_ns: u64,
 ) -> Result<Option<RateVerdict>, Refusal> {
     let limits = [
+        ("key", caller.key.as_ref().and_then(|key| key.rate.as_ref())),
         ("caller", caller.rate.as_ref()),
         ("tenant", caller.tenant.rate.as_ref()),
         ("gateway", snapshot.global_rate.as_ref()),
     ];
-    let mut taken: [Option<&Limited>; 3] = [None; 3];
+    let mut taken: [Option<&Limited>; 4] = [None; 4];
     let mut tightest: Option<RateVerdict> = None;
     for (index, (whose, limited)) in limits.into_iter().enumerate() {
         let Some(limited) = limited else { continue };
@@ -98,6 +111,16 @@ pub fn count_request(
         }
     }
     Ok(tightest)
+}
+
+/// Counts one request against the limit of the key that was shown, and no other: for doors whose callers have none.
+///
+/// # Errors
+/// `rate_limited`.
+pub fn count_key(caller: &Caller, now_ns: u64) -> Result<(), Refusal> {
+    let Some(limited) = caller.key.as_ref().and_then(|key| key.rate.as_ref()) else { return Ok(()) };
+    let verdict = limited.cell.take(limited.limit, now_ns);
+    if verdict.allowed { Ok(()) } else { Err(too_many("key", verdict)) }
 }
 
 fn too_many(whose: &'static str, verdict: RateVerdict) -> Refusal {

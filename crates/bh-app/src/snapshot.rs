@@ -1,5 +1,6 @@
 //! The live configuration: one immutable snapshot, loaded once per request and kept to its end.
 
+mod callers;
 mod client;
 mod keys;
 
@@ -20,6 +21,7 @@ use bh_wire::headers::ProviderAuth;
 use http::HeaderName;
 use secrecy::SecretString;
 
+pub use callers::{Accounts, CallerPolicy, ListConstraints, NewCaller, OrganizationBudget, Owners, UsedKey};
 pub use client::ClientIpSource;
 pub use keys::{
     CacheKind, CacheSettings, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Retired,
@@ -47,6 +49,8 @@ pub struct Snapshot {
     pub organization_clock: Option<Arc<ZoneClock>>,
     /// Callers and operators by credential.
     pub keyring: Keyring,
+    /// What callers without a policy of their own get: those with an issued key are made from it.
+    pub caller_policy: CallerPolicy,
     /// Tenants by slug.
     pub tenants: HashMap<TenantId, Arc<Tenant>>,
     /// Tenants by host name; `None` = host names decide nothing.
@@ -153,7 +157,7 @@ pub struct Caps {
 }
 
 /// One app or agent of a tenant.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Caller {
     /// Name; `agent_id` in evidence.
     pub name: String,
@@ -180,6 +184,8 @@ pub struct Caller {
     pub accept_client_metadata: bool,
     /// Where its key came from; evidence says so.
     pub source: CallerSource,
+    /// The key it showed, where that was issued, imported or derived rather than configured.
+    pub key: Option<UsedKey>,
 }
 
 /// How a caller came to be.
@@ -193,6 +199,12 @@ pub enum CallerSource {
     Anonymous,
     /// The quickstart's own (seed 002).
     Quickstart,
+    /// With a key that the key server issued.
+    Issued,
+    /// With a key that was imported.
+    Imported,
+    /// With a token derived from a key.
+    Token,
 }
 
 /// Whose credential the provider sees.

@@ -48,6 +48,8 @@ pub enum Owner {
         /// The session id the client asserted; namespaced by tenant and caller.
         id: String,
     },
+    /// One derived token with a budget of its own, by its `jti`. What it spends it spends over its whole life.
+    Token(String),
 }
 
 impl Owner {
@@ -60,6 +62,7 @@ impl Owner {
             Self::Organization => "organization".to_owned(),
             // With the length, so that no caller and id read like another pair.
             Self::Session { caller, id } => format!("session:{}:{caller}:{id}", caller.len()),
+            Self::Token(id) => format!("token:{id}"),
         }
     }
 }

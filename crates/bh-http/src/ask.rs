@@ -8,7 +8,7 @@ use axum::body::Body;
 use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
 use bh_app::hosts::Host;
-use bh_app::identity::Principal;
+use bh_app::identity::{Gate, Principal};
 use bh_app::keys::KeyStory;
 use bh_app::llm::LlmStory;
 use bh_app::metrics::Metrics;
@@ -29,6 +29,8 @@ use crate::object::Object;
 pub struct Doors {
     /// The configuration in force.
     pub live: Live,
+    /// Who is calling.
+    pub gate: Gate,
     /// LLM calls.
     pub llm: LlmStory,
     /// API keys.

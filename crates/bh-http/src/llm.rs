@@ -2,10 +2,12 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use bh_app::identity::Knock;
 use bh_app::llm::{self as story, Answered, Inbound, ModelEntry, Refused};
 use bh_domain::refusal::Refusal;
 use bh_wire::Family;
 use bh_wire::family::Endpoint;
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -70,7 +72,7 @@ pub(crate) async fn answer(
         }
         Entry::Native(endpoint) => story::Entry::Native(endpoint),
         Entry::Quickstart(endpoint) => story::Entry::Quickstart(endpoint),
-        Entry::Models => return models(doors, &[], &request, &arrival),
+        Entry::Models => return models(doors, &[], &request.into_parts().0, &arrival).await,
     };
     let request_id = new_request_id();
     let outcome = call(doors, entry, request, arrival, &request_id, started_ns).await;
@@ -78,13 +80,13 @@ pub(crate) async fn answer(
 }
 
 /// Lists the models a caller may ask for, or one of them.
-pub(crate) fn models(
+pub(crate) async fn models(
     doors: &Doors,
     path: &[(String, String)],
-    request: &Request<Body>,
+    head: &Parts,
     arrival: &Arrival,
 ) -> Response {
-    told(doors, listed(doors, path, request, arrival), new_request_id())
+    told(doors, listed(doors, path, head, arrival).await, new_request_id())
 }
 
 /// The answer with its ids, whatever it is.
@@ -155,17 +157,18 @@ fn echo_session(response: &mut Response, session_id: Option<&str>) {
     }
 }
 
-fn listed(
+async fn listed(
     doors: &Doors,
     path: &[(String, String)],
-    request: &Request<Body>,
+    head: &Parts,
     arrival: &Arrival,
 ) -> Result<Response, Refused> {
     let family =
-        if request.headers().contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi };
+        if head.headers.contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi };
     let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
     let Arrival { snapshot, host, peer } = arrival;
-    let listed = doors.llm.models(snapshot, host, request.headers(), *peer).map_err(refused)?;
+    let knock = Knock::of(snapshot, host, *peer, head);
+    let listed = doors.llm.models(snapshot, knock).await.map_err(refused)?;
     let wanted = path.iter().find(|(name, _)| name == "model").map(|(_, id)| id.as_str());
     let body = match wanted {
         None => catalogue(family, &listed),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bh_app::hosts::Host;
-use bh_app::identity::{Access, authenticate};
+use bh_app::identity::{Access, Door, Knock};
 use bh_app::snapshot::Snapshot;
 use bh_domain::refusal::{Code, Refusal};
 use bh_wire::family::Endpoint;
@@ -267,7 +267,7 @@ impl Router {
         let arrival = Arrival { snapshot, host, peer };
         match row.answer {
             Llm(llm::Entry::Models) => match path_params(&found.params) {
-                Ok(path) => llm::models(doors, &path, &request, &arrival),
+                Ok(path) => llm::models(doors, &path, &request.into_parts().0, &arrival).await,
                 Err(refusal) => plain_refusal(doors, &refusal, Dialect::Control),
             },
             Llm(entry) => llm::answer(doors, entry, request, arrival).await,
@@ -320,7 +320,9 @@ async fn control(
     let Arrival { snapshot, host, peer } = arrival;
     let metrics = Arc::clone(&doors.metrics);
     let path = without_nul(&parts.uri).and(path);
-    let outcome = match (authenticate(&snapshot, &host, row.access, &parts.headers), path) {
+    let knock = Knock::of(&snapshot, &host, peer, &parts);
+    let known = doors.gate.authenticate(&snapshot, knock, row.access, Door::of(row.access, row.path)).await;
+    let outcome = match (known, path) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         (Ok(principal), Ok(path)) => {
             let ask = Ask { doors, snapshot, principal, host, peer, parts, path, body };

@@ -185,6 +185,7 @@ fn draft(tenant: &TenantRow, at: Timestamp) -> Draft {
         gateway_annotations: Vec::new(),
         id: format!("gw_{id}").into(),
         invocation_type: "gateway".into(),
+        key_id: None,
         nid: tenant.nid,
         policy_decision: PolicyDecision {
             action: "allow".into(),

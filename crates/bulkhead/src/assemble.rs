@@ -12,13 +12,13 @@ use bh_app::content::ContentSealer;
 use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
 use bh_app::evidence::retention::Retention;
-use bh_app::identity::KeyHasher;
+use bh_app::identity::{Gate, KeyHasher};
 use bh_app::keys::{KeyParts, KeyStory, TokenSeeds};
 use bh_app::llm::{LlmStory, Parts};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy, TenantStore};
 use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
-use bh_app::snapshot::{Live, Snapshot, TenantSecrets};
+use bh_app::snapshot::{Accounts, Live, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
 use bh_config::Loaded;
 use bh_domain::keys::imported::ImportHasher;
@@ -134,18 +134,14 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let store: Arc<dyn Store> = Arc::new(sql.clone());
     let metrics = Metrics::new();
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
-    let runtime = Arc::new(Runtime::new(
-        KeyHasher::new(&secrets.derive("key digest")),
-        TenantSecrets::new(&secrets.derive("tenant keys")),
-        budgets.clone(),
-        Arc::clone(&metrics),
-    ));
+    let runtime = Arc::new(runtime(&secrets, &budgets, &metrics));
     let snapshot = compile::compile(loaded, &runtime, &sql, None, clock.now(), mode).await?;
     let on_failure = snapshot.evidence.on_failure;
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
     let content = Arc::new(ContentSealer::new(&secrets.derive("content")));
     let signing_key = secrets.evidence.clone();
     let keys = key_story(&sql, &clock, &secrets, &metrics);
+    let gate = Gate::new(keys.clone(), runtime.accounts.clone());
     let recorder_options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
     let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(&metrics), recorder_options);
     let checkpointer = Checkpointer::new(
@@ -155,6 +151,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         Arc::new(secrets.signing),
     );
     let llm = LlmStory::new(Parts {
+        gate: gate.clone(),
         budgets: budgets.clone(),
         recorder: recorder.clone(),
         upstream: HttpUpstream::new(),
@@ -181,6 +178,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         checkpoint_every: loaded.config.evidence.checkpoint_interval.0,
     };
     let doors = Doors {
+        gate,
         llm,
         keys,
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
@@ -202,6 +200,16 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
 fn key_uses_every(loaded: &Loaded) -> Duration {
     let configured = loaded.config.last_used.as_ref().and_then(|uses| uses.flush_interval.as_ref());
     configured.map_or(KEY_USES_EVERY, |interval| interval.0.max(KEY_USES_EVERY_MIN))
+}
+
+/// What survives reloads.
+fn runtime(secrets: &ServerSecrets, budgets: &BudgetKeeper, metrics: &Arc<Metrics>) -> Runtime {
+    Runtime::new(
+        KeyHasher::new(&secrets.derive("key digest")),
+        TenantSecrets::new(&secrets.derive("tenant keys")),
+        Accounts { budgets: budgets.clone(), rates: Arc::default() },
+        Arc::clone(metrics),
+    )
 }
 
 /// The API-key server, with secrets of its own for what is hashed and signed without any being configured.

@@ -68,6 +68,7 @@ pub(crate) fn caller(
         allowed_providers: Vec::new(),
         accept_client_metadata: true,
         source: CallerSource::Quickstart,
+        key: None,
     }
 }
 

@@ -114,7 +114,7 @@ impl CostReads {
             tenant_id: reach.tenant_id().to_owned(),
             agent_id: match owner {
                 Owner::Caller(name) => Some(name),
-                Owner::Tenant | Owner::Organization | Owner::Session { .. } => None,
+                Owner::Tenant | Owner::Organization | Owner::Session { .. } | Owner::Token(_) => None,
             },
             daily_used: daily.settled,
             monthly_used: monthly.settled,

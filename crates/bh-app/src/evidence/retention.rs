@@ -138,6 +138,7 @@ impl Retention {
             gateway_annotations: annotations.into_iter().map(Text::from).collect(),
             id,
             invocation_type: RETENTION.into(),
+            key_id: None,
             nid: tenant.nid,
             policy_decision: PolicyDecision {
                 action: "purge".into(),

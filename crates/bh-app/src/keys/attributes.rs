@@ -1,9 +1,14 @@
 //! What a key can be given, checked once.
 
-use bh_domain::keys::key::{JsonObject, KeyRateLimit};
+use std::collections::BTreeMap;
+
+use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
+use bh_domain::keys::overrides::{OVERRIDES_BYTES_MAX, OverridesError, PolicyOverrides};
 use bh_domain::keys::verdict::Visibility;
 use bh_domain::network::Network;
 use bh_domain::refusal::Refusal;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::invalid;
 
@@ -39,7 +44,9 @@ pub struct Attributes {
     pub visibility: Visibility,
     /// Makes a repetition of the request harmless.
     pub request_id: Option<String>,
-    /// Policy overrides, named limits, permissions, identity.
+    /// Its own policy.
+    pub policy_overrides: Option<JsonObject>,
+    /// What else belongs to it: named limits, permissions, identity.
     pub extras: JsonObject,
     /// Uses; `None` for any number.
     pub credits: Option<i64>,
@@ -50,7 +57,7 @@ impl Attributes {
     ///
     /// # Errors
     /// `invalid_request` that names the first field that cannot be kept, and why.
-    pub(super) fn checked(self) -> Result<Self, Refusal> {
+    pub(super) fn checked(mut self) -> Result<Self, Refusal> {
         name(&self.name)?;
         if let Some(actor) = &self.actor_id {
             text("actor_id", actor, TEXT_CHARS_MAX)?;
@@ -61,6 +68,10 @@ impl Attributes {
         scopes(&self.scopes)?;
         metadata(&self.metadata)?;
         cidrs(&self.allowed_cidrs)?;
+        if let Some(given) = self.policy_overrides.take() {
+            policy(&given)?;
+            self.extras = with_policy(&self.extras, Some(&given));
+        }
         object("extras", &self.extras, EXTRAS_BYTES_MAX)?;
         if self.credits.is_some_and(|credits| credits < 0) {
             return Err(invalid("credits", "a number of uses is not negative"));
@@ -81,6 +92,47 @@ pub(super) fn scopes(scopes: &[String]) -> Result<(), Refusal> {
         return Err(invalid("scopes", "a scope is not empty"));
     }
     scopes.iter().try_for_each(|scope| text("scopes", scope, TEXT_CHARS_MAX))
+}
+
+/// Where a key's own policy is kept among its extras.
+const POLICY: &str = "policy_overrides";
+
+/// A key's own policy.
+///
+/// # Errors
+/// [`OverridesError`] for a row that holds something else.
+pub fn policy_overrides(key: &Key) -> Result<PolicyOverrides, OverridesError> {
+    policy_text(&key.extras)
+        .map_or_else(|| Ok(PolicyOverrides::default()), |text| PolicyOverrides::parse(text.get()))
+}
+
+/// A key's own policy, as it was given.
+#[must_use]
+pub fn policy_text(extras: &JsonObject) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Extras<'a> {
+        #[serde(borrow)]
+        policy_overrides: Option<&'a RawValue>,
+    }
+    serde_json::from_str::<Extras<'_>>(extras.as_str()).ok()?.policy_overrides
+}
+
+/// Extras with another policy; `None` takes it away.
+pub(super) fn with_policy(extras: &JsonObject, policy: Option<&JsonObject>) -> JsonObject {
+    let mut members: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(extras.as_str()).unwrap_or_default();
+    let policy = policy.and_then(|policy| serde_json::from_str(policy.as_str()).ok());
+    match policy {
+        Some(policy) => drop(members.insert(POLICY.to_owned(), policy)),
+        None => drop(members.remove(POLICY)),
+    }
+    let text = serde_json::to_string(&members).ok();
+    text.and_then(|text| JsonObject::parse(text).ok()).unwrap_or_default()
+}
+
+pub(super) fn policy(policy: &JsonObject) -> Result<(), Refusal> {
+    PolicyOverrides::parse(policy.as_str()).map(drop).map_err(|error| invalid(POLICY, error))?;
+    object(POLICY, policy, OVERRIDES_BYTES_MAX)
 }
 
 pub(super) fn metadata(metadata: &JsonObject) -> Result<(), Refusal> {

@@ -19,6 +19,8 @@ pub struct Change {
     pub rate_limit: Option<Option<KeyRateLimit>>,
     /// Where it may be used; empty for anywhere.
     pub allowed_cidrs: Option<Vec<String>>,
+    /// Its own policy; `Some(None)` takes it away.
+    pub policy_overrides: Option<Option<JsonObject>>,
 }
 
 impl Change {
@@ -26,16 +28,20 @@ impl Change {
         self.name.as_deref().map_or(Ok(()), attributes::name)?;
         self.scopes.as_deref().map_or(Ok(()), attributes::scopes)?;
         self.metadata.as_ref().map_or(Ok(()), attributes::metadata)?;
+        self.policy_overrides.iter().flatten().try_for_each(attributes::policy)?;
         self.allowed_cidrs.as_deref().map_or(Ok(()), attributes::cidrs)
     }
 
     pub(super) fn apply(self, key: &mut Key) {
-        let Self { name, scopes, metadata, rate_limit, allowed_cidrs } = self;
+        let Self { name, scopes, metadata, rate_limit, allowed_cidrs, policy_overrides } = self;
         set(&mut key.name, name);
         set(&mut key.scopes, scopes);
         set(&mut key.metadata, metadata);
         set(&mut key.rate_limit, rate_limit);
         set(&mut key.allowed_cidrs, allowed_cidrs);
+        if let Some(policy) = policy_overrides {
+            key.extras = attributes::with_policy(&key.extras, policy.as_ref());
+        }
     }
 }
 

@@ -87,6 +87,7 @@ fn inherited(old: &Key, rotate: &Rotate) -> Attributes {
         rate_limit: key.rate_limit,
         allowed_cidrs: key.allowed_cidrs,
         request_id: None,
+        policy_overrides: None,
         extras: key.extras,
         credits: key.credits,
     }

@@ -3,9 +3,11 @@
 //! A row is kept until something says that it changed. While this process does not hear of changes, nothing is kept and
 //! nothing that was kept is believed.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use arc_swap::ArcSwapOption;
 use bh_domain::keys::key::{Key, KeyId};
 use bh_domain::network::Network;
 use bh_domain::tenant::Nid;
@@ -13,6 +15,8 @@ use bh_domain::time::{DAY_MS, Timestamp};
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
+
+use crate::snapshot::Caller;
 
 /// Keys kept in memory; those that are used least go first.
 const ROWS_MAX: usize = 200_000;
@@ -30,6 +34,8 @@ pub struct Row {
     pub(super) networks: Vec<Network>,
     /// The last day on which a use of it was noted.
     used_day: AtomicI64,
+    /// The caller made of it, and the configuration that it was made with.
+    caller: ArcSwapOption<(u64, Arc<Caller>)>,
 }
 
 impl std::fmt::Debug for Row {
@@ -42,7 +48,23 @@ impl Row {
     pub(super) fn new(key: Key) -> Self {
         let networks = key.allowed_cidrs.iter().filter_map(|cidr| Network::parse(cidr)).collect();
         let used_day = key.last_used.map_or(i64::MIN, |at| at.0.div_euclid(DAY_MS));
-        Self { networks, used_day: AtomicI64::new(used_day), key }
+        Self { networks, used_day: AtomicI64::new(used_day), caller: ArcSwapOption::empty(), key }
+    }
+
+    /// The caller that this key is under a configuration, made once for both.
+    pub(crate) fn caller(&self, generation: u64, make: impl FnOnce() -> Caller) -> Arc<Caller> {
+        if let Some(made) = self.caller.load().as_ref().filter(|made| made.0 == generation) {
+            return Arc::clone(&made.1);
+        }
+        let caller = Arc::new(make());
+        self.caller.store(Some(Arc::new((generation, Arc::clone(&caller)))));
+        caller
+    }
+
+    /// Whether it may be used from there; an unknown address passes only where nothing restricts it.
+    pub(crate) fn admits_address(&self, address: Option<IpAddr>) -> bool {
+        let from_there = |address: IpAddr| self.networks.iter().any(|network| network.contains(address));
+        self.key.allowed_cidrs.is_empty() || address.is_some_and(from_there)
     }
 
     /// Whether this is its first use of the day.

@@ -53,7 +53,7 @@ pub struct Denied {
 }
 
 impl Denied {
-    pub(super) fn because(code: VerificationError) -> Self {
+    pub(crate) fn because(code: VerificationError) -> Self {
         Self { code, message: code.message().to_owned() }
     }
 

@@ -55,7 +55,7 @@ impl Default for KeyLimits {
 }
 
 impl KeyLimits {
-    fn cell(&self, nid: Nid, key_id: &KeyId) -> Arc<RateCell> {
+    pub(super) fn cell(&self, nid: Nid, key_id: &KeyId) -> Arc<RateCell> {
         if let Some(cell) = self.0.get(&RowRef(nid, key_id.as_str())) {
             return cell;
         }
@@ -66,9 +66,11 @@ impl KeyLimits {
 }
 
 /// A key that showed that it may be known here, before its row is looked at.
-enum Shown<'a> {
+pub(super) enum Shown<'a> {
     Issued(IssuedKey<'a>),
     Imported(&'a [u8]),
+    /// One that a token names.
+    Named(KeyKind, &'a KeyId),
 }
 
 impl Shown<'_> {
@@ -76,6 +78,7 @@ impl Shown<'_> {
         match self {
             Self::Issued(_) => KeyKind::Issued,
             Self::Imported(_) => KeyKind::Imported,
+            Self::Named(kind, _) => *kind,
         }
     }
 }
@@ -160,7 +163,7 @@ impl KeyStory {
     }
 
     /// The row of a key: from memory, where that is allowed and knows it.
-    async fn row(
+    pub(super) async fn row(
         &self,
         nid: Nid,
         house: &House,
@@ -202,6 +205,7 @@ impl KeyStory {
                 return rows.known(nid, issued.key_id.hyphenated().encode_lower(&mut text), now);
             }
             Shown::Imported(raw) => raw,
+            Shown::Named(_, key_id) => return rows.known(nid, key_id.as_str(), now),
         };
         let hasher = &self.0.parts.hasher;
         match rows.known(nid, &hasher.key_id(HashVersion::V2, nid, raw), now) {
@@ -218,6 +222,7 @@ impl KeyStory {
         let texts = match shown {
             Shown::Issued(issued) => vec![issued.key_id.hyphenated().to_string()],
             Shown::Imported(raw) => self.0.parts.hasher.candidates(nid, raw).to_vec(),
+            Shown::Named(_, key_id) => vec![key_id.to_string()],
         };
         texts.iter().filter_map(|id| KeyId::parse(id).ok()).collect()
     }

@@ -192,6 +192,7 @@ fn words(short: &Short) -> (Code, String) {
         Owner::Tenant => "tenant",
         Owner::Organization => "organization",
         Owner::Session { .. } => return (Code::SessionBudgetExceeded, "session".to_owned()),
+        Owner::Token(_) => return (Code::BudgetExceeded, "token".to_owned()),
     };
     (Code::BudgetExceeded, format!("{owner} {}", short.period.as_str()))
 }

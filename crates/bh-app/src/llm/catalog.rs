@@ -29,7 +29,7 @@ pub fn models(snapshot: &Snapshot, caller: &Caller) -> Vec<ModelEntry> {
             caller.allowed_providers.is_empty() || caller.allowed_providers.contains(&provider.id);
         let allowed = caller.allowed_models.is_empty() || caller.allowed_models.iter().any(|m| m == id);
         let blocked = caller.blocked_models.iter().any(|m| m == id);
-        if provider_ok && allowed && !blocked {
+        if provider_ok && allowed && !blocked && caller.token_admits_model(id) {
             entries.entry(id.to_owned()).or_insert_with(|| ModelEntry {
                 id: id.to_owned(),
                 provider: provider.id.clone(),

@@ -19,7 +19,7 @@ use super::{Parts, elapsed_ms};
 use crate::budgets::settle_all;
 use crate::ports::{ContentRow, SpendDelta};
 use crate::recorder::{Entry, Receipt};
-use crate::snapshot::{Durability, UpstreamAuth};
+use crate::snapshot::{Durability, UpstreamAuth, UsedKey};
 
 /// What a provider's answer came to.
 #[derive(Debug)]
@@ -301,6 +301,9 @@ fn spend(ticket: &Ticket, tally: Tally, tokens: &TokenCounts, cost: NanoUsd) -> 
     if let Some(id) = &ticket.session_id {
         let owner = Owner::Session { caller: caller.name.clone(), id: id.clone() };
         deltas.push(delta(caller.tenant.nid, owner, SESSION_WINDOW));
+    }
+    if let Some((id, _)) = caller.key.as_ref().and_then(UsedKey::token_budget) {
+        deltas.push(delta(caller.tenant.nid, Owner::Token(id.to_owned()), SESSION_WINDOW));
     }
     deltas
 }

@@ -61,6 +61,7 @@ pub(super) fn draft(ticket: &Ticket, invocation_type: &'static str, duration_ms:
         gateway_annotations: annotations(ticket),
         id: ticket.request_id.clone().into(),
         invocation_type: invocation_type.into(),
+        key_id: caller.key.as_ref().map(|key| key.id.to_string().into()),
         nid: caller.tenant.nid,
         policy_decision: PolicyDecision {
             action: "allow".into(),
@@ -117,8 +118,19 @@ fn annotations(ticket: &Ticket) -> Vec<Text> {
     match ticket.caller.source {
         CallerSource::Quickstart => quickstart_annotations(ticket),
         CallerSource::Anonymous => vec!["anonymous_caller".into()],
+        CallerSource::Issued => vec!["issued_key".into()],
+        CallerSource::Imported => vec!["imported_key".into()],
+        CallerSource::Token => token_annotations(ticket),
         CallerSource::Config | CallerSource::SourceIp => Vec::new(),
     }
+}
+
+/// That a derived token was used, and which one.
+fn token_annotations(ticket: &Ticket) -> Vec<Text> {
+    let token = ticket.caller.key.as_ref().and_then(|key| key.token.as_ref());
+    let id = token.and_then(|token| token.claims().id.as_deref());
+    let id = id.map(|id| Text::from(format!("token={id}")));
+    [Text::from("derived_token")].into_iter().chain(id).collect()
 }
 
 /// What the quickstart was allowed that a developer should know of later (Talon dossier section 3.6).

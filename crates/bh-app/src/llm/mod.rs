@@ -32,7 +32,7 @@ pub use catalog::{ModelEntry, models};
 use crate::budgets::BudgetKeeper;
 use crate::content::ContentSealer;
 use crate::hosts::{Host, confirm_host};
-use crate::identity;
+use crate::identity::{Gate, Knock};
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, ProviderBody, Tokenizer, Upstream};
 use crate::recorder::Recorder;
@@ -114,6 +114,8 @@ pub struct LlmStory(Arc<Parts>);
 
 /// What the data plane is built from.
 pub struct Parts {
+    /// Who is calling.
+    pub gate: Gate,
     /// Budgets.
     pub budgets: BudgetKeeper,
     /// Evidence.
@@ -170,7 +172,14 @@ impl LlmStory {
         let family = envelope_family(&snapshot, &inbound);
         let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
 
-        let caller = verify(&snapshot, &inbound).map_err(refused)?;
+        let knock = Knock {
+            host: &inbound.host,
+            headers: &inbound.headers,
+            address: snapshot.client_address(inbound.peer, &inbound.headers),
+            method: &inbound.method,
+            path: &inbound.path,
+        };
+        let caller = verify(parts, &snapshot, &inbound.entry, knock).await.map_err(refused)?;
         let ticket = Ticket::new(parts, snapshot, caller, &inbound);
         let mut open = OpenCall::new(ticket, Closer::new(Arc::clone(parts)));
         let session_id = open.ticket().session_id.clone();
@@ -212,30 +221,28 @@ impl LlmStory {
     /// The models a caller may ask for (`/v1/models`).
     ///
     /// # Errors
-    /// Those of [`identity::data_plane_caller`].
-    pub fn models(
-        &self,
-        snapshot: &Snapshot,
-        host: &Host,
-        headers: &HeaderMap,
-        peer: IpAddr,
-    ) -> Result<Vec<ModelEntry>, Refusal> {
-        let client = snapshot.client_address(peer, headers);
-        let caller = identity::data_plane_caller(snapshot, host, headers, client)?;
+    /// Those of [`Gate::data_plane_caller`]; `rate_limited` by the limit of the key that is shown.
+    pub async fn models(&self, snapshot: &Snapshot, knock: Knock<'_>) -> Result<Vec<ModelEntry>, Refusal> {
+        let caller = self.0.gate.data_plane_caller(snapshot, knock).await?;
+        crate::rates::count_key(&caller, self.0.clock.monotonic_ns())?;
         Ok(models(snapshot, &caller))
     }
 }
 
-fn verify(snapshot: &Arc<Snapshot>, inbound: &Inbound) -> Result<Arc<Caller>, Refusal> {
-    if let Entry::Quickstart(_) = inbound.entry {
+async fn verify(
+    parts: &Parts,
+    snapshot: &Snapshot,
+    entry: &Entry,
+    knock: Knock<'_>,
+) -> Result<Arc<Caller>, Refusal> {
+    if let Entry::Quickstart(_) = entry {
         let unset = || Refusal::new(Code::NotFound, "The quickstart is not being served");
-        let tenant = inbound.host.tenant()?;
+        let tenant = knock.host.tenant()?;
         let caller = &snapshot.quickstart.as_ref().ok_or_else(unset)?.caller;
         confirm_host(tenant, caller)?;
         return Ok(Arc::clone(caller));
     }
-    let client = snapshot.client_address(inbound.peer, &inbound.headers);
-    identity::data_plane_caller(snapshot, &inbound.host, &inbound.headers, client)
+    parts.gate.data_plane_caller(snapshot, knock).await
 }
 
 /// In whose envelope errors of this call are told: the provider's, or where the provider is unknown, the path's.

@@ -172,6 +172,7 @@ fn check(ticket: &Ticket, choice: &Choice) -> Result<(), Refusal> {
     };
     let callers_own = caller.allowed_models.is_empty() || caller.allowed_models.iter().any(|m| m == model);
     if callers_own
+        && caller.token_admits_model(model)
         && !caller.blocked_models.iter().any(|m| m.eq_ignore_ascii_case(model))
         && serves(provider, model)
     {

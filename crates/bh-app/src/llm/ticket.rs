@@ -169,7 +169,7 @@ impl Ticket {
             &provider.allowed_models,
             &provider.blocked_models,
         ];
-        lists.iter().any(|list| !list.is_empty())
+        lists.iter().any(|list| !list.is_empty()) || caller.token_limits_models()
     }
 
     /// SHA-256 of what the client has sent.

@@ -61,6 +61,7 @@ fn plain_draft(draft: &Draft, note: String) -> Draft {
         gateway_annotations: notes,
         id: plain(&draft.id),
         invocation_type: plain(&draft.invocation_type),
+        key_id: draft.key_id.as_ref().map(plain),
         nid: draft.nid,
         policy_decision: PolicyDecision {
             action: plain(&draft.policy_decision.action),
@@ -128,6 +129,7 @@ fn plain_spend(delta: &SpendDelta) -> SpendDelta {
         Owner::Tenant => Owner::Tenant,
         Owner::Organization => Owner::Organization,
         Owner::Session { caller, id } => Owner::Session { caller: text(caller), id: text(id) },
+        Owner::Token(id) => Owner::Token(text(id)),
     };
     SpendDelta { owner, ..delta.clone() }
 }

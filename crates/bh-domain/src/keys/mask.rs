@@ -16,12 +16,20 @@ pub enum MaskPath {
     RateLimitPolicy,
     /// `ip_restriction`
     IpRestriction,
+    /// `policy_overrides`
+    PolicyOverrides,
 }
 
 impl MaskPath {
     /// Every path.
-    pub const ALL: [Self; 5] =
-        [Self::Name, Self::Scopes, Self::Metadata, Self::RateLimitPolicy, Self::IpRestriction];
+    pub const ALL: [Self; 6] = [
+        Self::Name,
+        Self::Scopes,
+        Self::Metadata,
+        Self::RateLimitPolicy,
+        Self::IpRestriction,
+        Self::PolicyOverrides,
+    ];
 
     /// The path as it is written.
     #[must_use]
@@ -32,6 +40,7 @@ impl MaskPath {
             Self::Metadata => "metadata",
             Self::RateLimitPolicy => "rate_limit_policy",
             Self::IpRestriction => "ip_restriction",
+            Self::PolicyOverrides => "policy_overrides",
         }
     }
 
@@ -41,6 +50,7 @@ impl MaskPath {
             Self::Name | Self::Scopes | Self::Metadata => self.as_str(),
             Self::RateLimitPolicy => "rateLimitPolicy",
             Self::IpRestriction => "ipRestriction",
+            Self::PolicyOverrides => "policyOverrides",
         }
     }
 
@@ -147,7 +157,7 @@ mod tests {
             ("name", &[Name]),
             ("name,scopes", &[Name, Scopes]),
             (" scopes , name,name ", &[Name, Scopes]),
-            ("name,scopes,metadata,rate_limit_policy,ip_restriction", &MaskPath::ALL),
+            ("name,scopes,metadata,rate_limit_policy,ip_restriction,policy_overrides", &MaskPath::ALL),
             ("rateLimitPolicy,ipRestriction,metadata", &[Metadata, RateLimitPolicy, IpRestriction]),
         ];
         for (text, paths) in cases {
@@ -178,7 +188,7 @@ mod tests {
         assert_eq!(UpdateMask::parse(&"x".repeat(70)), unknown(&"x".repeat(64), 1));
         assert_eq!(UpdateMask::parse(&"name,".repeat(300)), Err(MaskError::TooLong));
         let said = UpdateMask::parse("name,ttl").unwrap_err().to_string();
-        let paths = "name, scopes, metadata, rate_limit_policy, ip_restriction";
+        let paths = "name, scopes, metadata, rate_limit_policy, ip_restriction, policy_overrides";
         assert_eq!(said, format!("update_mask: `ttl` (path 2) cannot be updated; the paths are {paths}"));
     }
 }

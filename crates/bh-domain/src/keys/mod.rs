@@ -7,6 +7,7 @@ pub mod imported;
 pub mod key;
 pub mod lifetime;
 pub mod mask;
+pub mod overrides;
 pub mod permission;
 pub mod route;
 pub mod secrets;

@@ -247,7 +247,7 @@ struct DeriveIn {
 
 /// `apiKeys:derive`: a short-lived token.
 pub(crate) async fn derive(mut ask: Ask) -> Result<Response, Refusal> {
-    let asker = ask.asker()?;
+    let asker = ask.changer()?;
     let body: DeriveIn = ask.json().await?;
     let credential = body.credential.unwrap_or_default();
     if credential.is_empty() {

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use bh_app::keys::{Attributes, Change, Issue};
+use bh_app::keys::{Attributes, Change, Issue, policy_text};
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::mask::{MaskPath, UpdateMask};
@@ -34,6 +34,8 @@ pub(super) struct KeyIn {
     pub(super) rate_limit_policy: Option<Object<RateIn>>,
     #[serde(alias = "ipRestriction")]
     pub(super) ip_restriction: Option<Object<IpIn>>,
+    #[serde(alias = "policyOverrides")]
+    pub(super) policy_overrides: Option<Box<RawValue>>,
     pub(super) visibility: Option<String>,
     #[serde(alias = "requestId")]
     pub(super) request_id: Option<String>,
@@ -114,6 +116,7 @@ impl KeyIn {
             allowed_cidrs: self.ip_restriction.and_then(|Object(ip)| ip.allowed_cidrs).unwrap_or_default(),
             visibility: visibility(self.visibility.as_deref())?.unwrap_or_default(),
             request_id: self.request_id.filter(|id| !id.is_empty()),
+            policy_overrides: object("policy_overrides", self.policy_overrides.as_deref())?,
             extras: JsonObject::default(),
             credits: None,
         })
@@ -134,6 +137,7 @@ impl KeyIn {
             metadata: masked(MaskPath::Metadata).then(|| change.metadata.unwrap_or_default()),
             rate_limit: masked(MaskPath::RateLimitPolicy).then(|| change.rate_limit.flatten()),
             allowed_cidrs: masked(MaskPath::IpRestriction).then(|| change.allowed_cidrs.unwrap_or_default()),
+            policy_overrides: masked(MaskPath::PolicyOverrides).then(|| change.policy_overrides.flatten()),
         })
     }
 
@@ -145,6 +149,7 @@ impl KeyIn {
             metadata: object("metadata", self.metadata.as_deref())?,
             rate_limit: self.rate_limit_policy.map(|Object(limit)| limit.read()).transpose()?,
             allowed_cidrs: self.ip_restriction.map(|Object(ip)| ip.allowed_cidrs.unwrap_or_default()),
+            policy_overrides: object("policy_overrides", self.policy_overrides.as_deref())?.map(Some),
         })
     }
 }
@@ -162,6 +167,7 @@ impl Populated for Change {
             metadata: self.metadata.filter(|metadata| *metadata != JsonObject::default()),
             rate_limit: self.rate_limit.filter(Option::is_some),
             allowed_cidrs: self.allowed_cidrs.filter(|cidrs| !cidrs.is_empty()),
+            policy_overrides: self.policy_overrides.filter(Option::is_some),
         }
     }
 }
@@ -235,6 +241,9 @@ pub(super) struct KeyOut<'a> {
     rate_limit_policy: Option<RateOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ip_restriction: Option<IpOut<'a>>,
+    /// An addition to Talos: the key's own policy on the gateway's doors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_overrides: Option<&'a RawValue>,
     visibility: &'static str,
     revocation_reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,6 +288,7 @@ impl<'a> KeyOut<'a> {
             rate_limit_policy: key.rate_limit.map(RateOut::from),
             ip_restriction: (!key.allowed_cidrs.is_empty())
                 .then_some(IpOut { allowed_cidrs: &key.allowed_cidrs }),
+            policy_overrides: policy_text(&key.extras),
             visibility: key.visibility.as_str(),
             revocation_reason: revocation.map_or(RevocationReason::Unspecified, |told| told.reason).as_str(),
             revocation_description: revocation.and_then(|told| told.description.as_deref()),

@@ -11,7 +11,7 @@ use bh_app::evidence::{IndexEntry, PAGE_RECORDS_MAX};
 use bh_app::identity::KeyHasher;
 use bh_app::metrics::Metrics;
 use bh_app::ports::{EvidenceFilter, Holder, Store};
-use bh_app::snapshot::{Live, TenantSecrets};
+use bh_app::snapshot::{Accounts, Live, TenantSecrets};
 use bh_domain::budget::{TimeZone, Windows};
 use bh_domain::money::NanoUsd;
 use bh_domain::time::Timestamp;
@@ -109,7 +109,12 @@ impl Books {
         // A snapshot is compiled for callers that come with keys; here none does.
         let (hasher, secrets) = (KeyHasher::new(&[0; 32]), TenantSecrets::new(&[0; 32]));
         let keeper = BudgetKeeper::new(reader.store.clone(), Arc::clone(&reader.clock), Holder::default());
-        let runtime = Runtime::new(hasher, secrets, keeper, Metrics::new());
+        let runtime = Runtime::new(
+            hasher,
+            secrets,
+            Accounts { budgets: keeper, rates: Arc::default() },
+            Metrics::new(),
+        );
         let (now, beside) = (reader.now(), reader.store.as_ref());
         let snapshot =
             compile::compile(&reader.loaded, &runtime, beside, None, now, Mode::Configured).await?;

@@ -11,25 +11,23 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bh_app::budgets::{BudgetKeeper, ZoneClock};
+use bh_app::budgets::ZoneClock;
 use bh_app::identity::{KeyHasher, Network};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{StoreFault, TenantStore};
-use bh_app::rates::RateCells;
 use bh_app::snapshot::{
-    Candidate, Caps, ClientIpSource, Durability, EvidencePolicy, Limited, OnFailure, Provider, Snapshot,
-    TenantSecrets,
+    Accounts, Candidate, Caps, ClientIpSource, Durability, EvidencePolicy, Limited, OnFailure, Provider,
+    Snapshot, TenantSecrets,
 };
 use bh_config::schema::{self, Budget, Config};
 use bh_config::{Loaded, Money};
 use bh_domain::budget::TimeZone;
-use bh_domain::limit::RateLimit;
 use bh_domain::money::NanoUsd;
 use bh_domain::tenant::{Nid, TenantId};
 use bh_domain::time::Timestamp;
 
 use crate::quickstart;
-use callers::{Build, Owners};
+use callers::Build;
 use keys::KeySource;
 use rows::Rows;
 use tenants::Tenants;
@@ -50,8 +48,7 @@ pub(crate) enum Mode {
 pub(crate) struct Runtime {
     pub(crate) hasher: KeyHasher,
     tenant_secrets: TenantSecrets,
-    pub(crate) rates: RateCells,
-    pub(crate) budgets: BudgetKeeper,
+    pub(crate) accounts: Accounts,
     metrics: Arc<Metrics>,
     zones: parking_lot::Mutex<HashMap<String, Arc<ZoneClock>>>,
 }
@@ -91,17 +88,10 @@ impl Runtime {
     pub(crate) fn new(
         hasher: KeyHasher,
         tenant_secrets: TenantSecrets,
-        budgets: BudgetKeeper,
+        accounts: Accounts,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self {
-            hasher,
-            tenant_secrets,
-            rates: RateCells::default(),
-            budgets,
-            metrics,
-            zones: parking_lot::Mutex::default(),
-        }
+        Self { hasher, tenant_secrets, accounts, metrics, zones: parking_lot::Mutex::default() }
     }
 
     fn zone(&self, name: &str, now: Timestamp) -> Result<Arc<ZoneClock>, CompileFault> {
@@ -116,8 +106,7 @@ impl Runtime {
     }
 
     fn limited(&self, nid: Nid, name: &str, per_minute: Option<u32>) -> Option<Limited> {
-        let limit = RateLimit::per_minute(per_minute?)?;
-        Some(Limited { limit, cell: self.rates.cell(nid, name) })
+        self.accounts.limited(nid, name, per_minute)
     }
 }
 
@@ -136,14 +125,8 @@ pub(crate) async fn compile(
     let organization = organization_clock(config, runtime, now)?;
     let keys = KeySource::new(loaded, &runtime.tenant_secrets, before);
     let Tenants { tenants, degraded } = tenants::compile(config, runtime, &rows, keys, now)?;
-    let build = Build {
-        config,
-        runtime,
-        tenants: &tenants,
-        organization: organization.as_ref(),
-        owners: Owners::default(),
-        writes_default_caps: loaded.default_caps_written,
-    };
+    let policy = callers::policy(config, organization.as_ref(), loaded.default_caps_written);
+    let build = Build { config, runtime, tenants: &tenants, policy: &policy };
     let gateway = config.gateway.as_ref().filter(|gateway| gateway.enabled);
     let trusted = config.server.trusted_proxy_cidrs.iter();
     let trusted = trusted.chain(gateway.iter().flat_map(|gateway| &gateway.trusted_proxy_cidrs));
@@ -161,6 +144,7 @@ pub(crate) async fn compile(
         global_rate: runtime.limited(Nid::SYSTEM, "", global_requests_per_minute(gateway, mode)),
         evidence: evidence(config),
         quickstart: build.quickstart(mode)?,
+        caller_policy: policy,
         tenant_header: http::HeaderName::from_static("x-tenant-id"),
         client_ip_source: client_ip_source(config),
         trusted_proxies: trusted.filter_map(|cidr| Network::parse(&cidr.to_string())).collect(),

@@ -28,6 +28,7 @@ mod keys_admin;
 mod keys_cache;
 mod keys_clients;
 mod keys_crash;
+mod keys_doors;
 mod keys_errors;
 mod keys_imports;
 mod keys_program;

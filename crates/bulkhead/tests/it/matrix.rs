@@ -1,5 +1,7 @@
 //! The endpoint-to-key matrix of seed 002: every route, with no key, a bad one, and each kind of right one.
 
+use std::collections::HashMap;
+
 use bh_app::identity::Access;
 use bh_http::{Family, MATRIX, Row};
 use bh_testkit::{Answer, Call, FakeProvider, Gateway, Store, on_both_stores};
@@ -20,9 +22,11 @@ enum Shown {
     OtherTenantKey,
     AdminKey,
     AdminBearer,
+    /// An issued key with this scope.
+    Issued(&'static str),
 }
 
-const SHOWN: [Shown; 7] = [
+const SHOWN: [Shown; 11] = [
     Shown::Nothing,
     Shown::BadKey,
     Shown::BadAdminKey,
@@ -30,10 +34,31 @@ const SHOWN: [Shown; 7] = [
     Shown::OtherTenantKey,
     Shown::AdminKey,
     Shown::AdminBearer,
+    Shown::Issued("llm"),
+    Shown::Issued("tools"),
+    Shown::Issued("read"),
+    Shown::Issued("keys"),
 ];
 
+/// Texts of issued keys of tenant acme, by scope.
+type Issued = HashMap<&'static str, String>;
+
+/// One key for each scope.
+async fn issue(gateway: &Gateway) -> Issued {
+    let mut keys = Issued::new();
+    for shown in SHOWN {
+        let Shown::Issued(scope) = shown else { continue };
+        let wish = json!({"name": scope, "scopes": [scope]});
+        let call = Call::post(gateway.at("/v2alpha1/admin/issuedApiKeys"), &wish);
+        let made = call.bearer(ADMIN_KEY).header("x-tenant-id", "acme").send().await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        keys.insert(scope, made.json()["secret"].as_str().unwrap().to_owned());
+    }
+    keys
+}
+
 impl Shown {
-    fn on(self, call: Call) -> Call {
+    fn on(self, call: Call, issued: &Issued) -> Call {
         match self {
             Self::Nothing => call,
             Self::BadKey => call.bearer("nobody"),
@@ -42,10 +67,25 @@ impl Shown {
             Self::OtherTenantKey => call.bearer(GLOBEX_KEY),
             Self::AdminKey => call.header("x-talon-admin-key", ADMIN_KEY),
             Self::AdminBearer => call.bearer(ADMIN_KEY),
+            Self::Issued(scope) => call.bearer(&issued[scope]).header("x-tenant-id", "acme"),
         }
     }
 
-    fn opens(self, access: Access) -> bool {
+    /// The scope that an issued key needs for this route; `None` where none helps.
+    fn scope_of(access: Access, path: &str) -> Option<&'static str> {
+        match access {
+            Access::Tenant if path.starts_with("/mcp") => Some("tools"),
+            Access::Tenant => Some("llm"),
+            Access::TenantOrAdmin => Some("read"),
+            Access::KeyAdmin => Some("keys"),
+            Access::Open | Access::Admin => None,
+        }
+    }
+
+    fn opens(self, access: Access, path: &str) -> bool {
+        if let Self::Issued(scope) = self {
+            return access == Access::Open || Self::scope_of(access, path) == Some(scope);
+        }
         let tenant = matches!(self, Self::TenantKey | Self::OtherTenantKey);
         let admin = matches!(self, Self::AdminKey | Self::AdminBearer);
         match access {
@@ -78,6 +118,12 @@ fn methods_of(row: &Row) -> Vec<&'static str> {
     } else {
         row.methods.split(' ').collect()
     }
+}
+
+/// A key without the scope is told which one it lacks.
+fn assert_lacks(answer: &Answer, scope: &str, what: &str) {
+    assert_eq!(answer.status, 403, "{what}: {}", answer.text());
+    assert!(answer.text().contains(&format!("`{scope}`")), "{what}: {}", answer.text());
 }
 
 fn assert_refused(answer: &Answer, row: &Row, what: &str) {
@@ -120,6 +166,7 @@ on_both_stores! {
         let gateway = start(store, &provider).await;
         let made = Call::post(gateway.at(PROXIED_CHAT), &chat()).bearer(ACME_KEY).send().await;
         let acme_id = made.header("x-bulkhead-request-id").unwrap().to_owned();
+        let issued = issue(&gateway).await;
         for row in MATRIX {
             for (method, shown) in methods_of(row).into_iter().flat_map(|m| SHOWN.map(|s| (m, s))) {
                 let what = format!("{method} {} with {shown:?}", row.path);
@@ -128,9 +175,12 @@ on_both_stores! {
                     call = call.json(&json!({}));
                 }
                 let hits = provider.hits();
-                let answer = shown.on(call).send().await;
-                if shown.opens(row.access) {
+                let answer = shown.on(call, &issued).send().await;
+                if shown.opens(row.access, row.path) {
                     assert_opened(&answer, row, &what);
+                } else if let (Shown::Issued(_), Some(scope)) = (shown, Shown::scope_of(row.access, row.path)) {
+                    assert_lacks(&answer, scope, &what);
+                    assert_eq!(provider.hits(), hits, "{what}: nothing is forwarded");
                 } else {
                     assert_refused(&answer, row, &what);
                     assert_eq!(provider.hits(), hits, "{what}: nothing is forwarded");
@@ -191,16 +241,19 @@ const FAMILIES: &[(Access, &str)] = &[
 async fn every_route_of_seed_002_is_there_and_wants_its_key() {
     let provider = FakeProvider::start();
     let gateway = start(Store::Sqlite, &provider).await;
+    let issued = issue(&gateway).await;
     for (access, routes) in FAMILIES {
         for route in routes.split('|') {
             let (method, path) = route.split_once(' ').unwrap();
             for shown in SHOWN {
                 let call = Call::new(method, gateway.at(path)).json(&json!({}));
-                let answer = shown.on(call).send().await;
+                let answer = shown.on(call, &issued).send().await;
                 let message = answer.text();
-                if shown.opens(*access) {
+                if shown.opens(*access, path) {
                     assert!(![401, 403, 405].contains(&answer.status), "{route} {shown:?}: {message}");
                     assert!(!message.contains("No such route"), "{route} {shown:?}: {message}");
+                } else if let (Shown::Issued(_), Some(scope)) = (shown, Shown::scope_of(*access, path)) {
+                    assert_lacks(&answer, scope, route);
                 } else {
                     assert_eq!(answer.status, 401, "{route} {shown:?}: {message}");
                 }

@@ -26,8 +26,9 @@ use crate::metrics::Metrics;
 use crate::ports::{Clock, EvidenceStore, Holder};
 use crate::recorder::{Checkpointer, Entry, Recorder, RecorderOptions};
 use crate::snapshot::{
-    CacheKind, CacheSettings, Caller, CallerSource, Caps, DerivedSettings, Durability, EvidencePolicy,
-    HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Live, OnFailure, Snapshot, Tenant, TenantSecrets,
+    CacheKind, CacheSettings, Caller, CallerPolicy, CallerSource, Caps, DerivedSettings, Durability,
+    EvidencePolicy, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Live, OnFailure, Snapshot, Tenant,
+    TenantSecrets,
 };
 
 /// 2026-11-21T09:30:00Z.
@@ -154,6 +155,7 @@ pub(crate) fn draft(tenant: &str, nid: Nid, number: u32) -> Draft {
         gateway_annotations: Vec::new(),
         id: record_id(tenant, number).into(),
         invocation_type: "gateway".into(),
+        key_id: None,
         nid,
         policy_decision: PolicyDecision {
             action: if denied { "deny" } else { "allow" }.into(),
@@ -238,6 +240,7 @@ pub(crate) fn caller(name: &str, tenant: &Arc<Tenant>, caps: Caps) -> Arc<Caller
         allowed_providers: Vec::new(),
         accept_client_metadata: true,
         source: CallerSource::Config,
+        key: None,
     })
 }
 
@@ -267,6 +270,7 @@ pub(crate) fn snapshot() -> Snapshot {
         version: "sha256:77aa".to_owned(),
         organization_clock: None,
         keyring,
+        caller_policy: CallerPolicy::default(),
         tenants,
         hosts: None,
         trust_forwarded_host: false,

@@ -50,6 +50,9 @@ pub struct Draft {
     pub id: Text,
     /// What kind of call: `gateway`, `http`, `mcp`, ...
     pub invocation_type: Text,
+    /// The issued or imported key that the caller used, or that its token was derived from.
+    #[serde(default)]
+    pub key_id: Option<Text>,
     /// The tenant's network id.
     #[serde(deserialize_with = "nid")]
     pub nid: Nid,
@@ -124,7 +127,7 @@ pub(super) struct Linked<'a> {
 }
 
 /// How many members a record has when none is left out.
-const MEMBERS_MAX: usize = 33;
+const MEMBERS_MAX: usize = 34;
 
 /// Writes members in the order given; `?` leaves out what is `None`, `*` what is empty.
 macro_rules! members {
@@ -145,8 +148,8 @@ impl Serialize for Linked<'_> {
         #[rustfmt::skip]
         let Draft {
             agent_id, audit_trail, classification, compliance, correlation_id, cost_budget, durability, execution,
-            explanations, failover, failure_reason, gateway_annotations, id, invocation_type, nid, policy_decision,
-            request_source_id, retry_attempt, routing_decision, sealed_content, secrets_accessed, session_budget,
+            explanations, failover, failure_reason, gateway_annotations, id, invocation_type, key_id, nid,
+            policy_decision, request_source_id, retry_attempt, routing_decision, sealed_content, secrets_accessed, session_budget,
             session_id, status, team, tenant_id, timestamp, upstream_auth_mode, upstream_key_fingerprint,
             upstream_key_source,
         } = self.draft;
@@ -166,6 +169,7 @@ impl Serialize for Linked<'_> {
             * "gateway_annotations" = gateway_annotations,
             ! "id" = id,
             ! "invocation_type" = invocation_type,
+            ? "key_id" = key_id,
             ! "nid" = nid.0.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()),
             ! "policy_decision" = policy_decision,
             ! "prev_hash" = &hex::encode(self.prev_hash),

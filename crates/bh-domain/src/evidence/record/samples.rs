@@ -39,6 +39,7 @@ pub(in crate::evidence) fn minimal() -> Draft {
         gateway_annotations: Vec::new(),
         id: "gw_0123456789ab".into(),
         invocation_type: "gateway".into(),
+        key_id: None,
         nid: Nid(uuid::Uuid::from_u128(0xacce_0001)),
         policy_decision: PolicyDecision {
             action: "deny".into(),
@@ -96,6 +97,7 @@ pub(in crate::evidence) fn full() -> Draft {
         }),
         failure_reason: Some("none".into()),
         gateway_annotations: vec!["quickstart_mode".into()],
+        key_id: Some("5f0c3e1a-0c1d-4f5e-8a9b-0123456789ab".into()),
         policy_decision: PolicyDecision {
             action: "allow".into(),
             allowed: true,

@@ -22,7 +22,9 @@ fn assert_canonical(record: &Record) {
 #[test]
 fn a_sealed_record_is_this_text_for_ever() {
     let key = HmacKey::parse("a signing key of thirty-two bytes").unwrap();
-    let sealed = seal(&samples::full(), &ChainHead::default(), &key).unwrap();
+    // Members that came later leave the text of a record without them as it was.
+    let before_keys = Draft { key_id: None, ..samples::full() };
+    let sealed = seal(&before_keys, &ChainHead::default(), &key).unwrap();
     let golden = include_str!("golden.json").trim_end();
     assert_eq!(sealed.canonical, golden);
     assert_eq!(hex::encode(&sealed.leaf_hash), GOLDEN_LEAF_HASH);

@@ -161,6 +161,18 @@ impl Narrowed {
         self.paths.is_empty() || (is_plain(path) && every_list_covers(&self.paths, path))
     }
 
+    /// Whether a caveat limits which models may be called.
+    #[must_use]
+    pub fn limits_models(&self) -> bool {
+        !self.models.is_empty()
+    }
+
+    /// Whether a caveat limits which tools may be called.
+    #[must_use]
+    pub fn limits_tools(&self) -> bool {
+        !self.tools.is_empty()
+    }
+
     /// Whether any caveat limits what may be called, so that a door which cannot judge it has to refuse.
     #[must_use]
     pub fn limits_calls(&self) -> bool {

@@ -9,7 +9,7 @@ use bh_app::identity::KeyHasher;
 use bh_app::keys::{Asker, KeyStory};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Inserted, SystemClock};
-use bh_app::snapshot::{Snapshot, Tenant, TenantSecrets};
+use bh_app::snapshot::{Accounts, Snapshot, Tenant, TenantSecrets};
 use bh_domain::keys::key::KeyKind;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, Nid, TenantId};
@@ -118,7 +118,8 @@ impl House {
             let hasher = KeyHasher::new(&secrets.derive("key digest"));
             let tenants = TenantSecrets::new(&secrets.derive("tenant keys"));
             let metrics = Metrics::new();
-            let runtime = Runtime::new(hasher, tenants, keeper, Arc::clone(&metrics));
+            let accounts = Accounts { budgets: keeper, rates: Arc::default() };
+            let runtime = Runtime::new(hasher, tenants, accounts, Arc::clone(&metrics));
             let compiled =
                 compile::compile(&loaded, &runtime, &store, None, clock.now(), Mode::Configured).await;
             Ok::<_, Failure>((assemble::key_story(&store, &clock, &secrets, &metrics), compiled?))

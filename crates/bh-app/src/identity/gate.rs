@@ -1,0 +1,350 @@
+//! The one place where a credential becomes a [`Principal`]: configured keys first, by one look-up; then keys that were
+//! issued or imported, and tokens derived from them. Only a key that memory does not know waits for a read.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bh_domain::budget::{Owner, Period};
+use bh_domain::keys::key::{KeyId, KeyKind};
+use bh_domain::keys::overrides::PolicyOverrides;
+use bh_domain::keys::token::{ClaimedNid, unverified_nid};
+use bh_domain::keys::verdict::VerificationError;
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::{DEFAULT_TENANT, TenantId};
+use http::request::Parts;
+use http::{HeaderMap, Method};
+
+use super::{
+    Access, Principal, admit_caller, by_address, confirm_operator, digest_of, operator, tenant_credential,
+};
+use crate::hosts::Host;
+use crate::keys::{Denied, Freshness, KeyStory, Question, Row, Subject, TokenSubject, policy_overrides};
+use crate::rates;
+use crate::snapshot::{Accounts, Caller, CallerSource, Capped, NewCaller, Snapshot, Tenant, UsedKey};
+
+/// Where tools are called.
+const TOOL_ROUTES: &str = "/mcp";
+
+/// What a door needs an issued key to allow: a scope, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// LLM calls: `llm`.
+    Llm,
+    /// Tools: `tools`.
+    Tools,
+    /// Reads of the tenant's own data: `read`.
+    Read,
+    /// The tenant's own keys: `keys`.
+    Keys,
+}
+
+impl Door {
+    /// The door of a control-plane route.
+    #[must_use]
+    pub fn of(access: Access, path: &str) -> Self {
+        match access {
+            Access::TenantOrAdmin => Self::Read,
+            Access::KeyAdmin => Self::Keys,
+            Access::Tenant if path.starts_with(TOOL_ROUTES) => Self::Tools,
+            Access::Open | Access::Tenant | Access::Admin => Self::Llm,
+        }
+    }
+
+    /// The scope that opens it.
+    #[must_use]
+    pub fn scope(self) -> &'static str {
+        match self {
+            Self::Llm => "llm",
+            Self::Tools => "tools",
+            Self::Read => "read",
+            Self::Keys => "keys",
+        }
+    }
+
+    /// Whether it knows models and money, and so can hold a token to what its caveats say of them.
+    fn judges_calls(self) -> bool {
+        match self {
+            Self::Llm => true,
+            Self::Tools | Self::Read | Self::Keys => false,
+        }
+    }
+}
+
+/// What a request shows of its sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Knock<'r> {
+    /// Where it is addressed to.
+    pub host: &'r Host,
+    /// Its headers.
+    pub headers: &'r HeaderMap,
+    /// The client's address, as far as proxies in front are believed.
+    pub address: IpAddr,
+    /// Its method.
+    pub method: &'r Method,
+    /// Its path, as the request line has it.
+    pub path: &'r str,
+}
+
+impl<'r> Knock<'r> {
+    /// What the head of a request shows.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, host: &'r Host, peer: IpAddr, head: &'r Parts) -> Self {
+        let Parts { headers, method, uri, .. } = head;
+        Self { host, headers, address: snapshot.client_address(peer, headers), method, path: uri.path() }
+    }
+}
+
+/// Turns credentials into principals.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    keys: KeyStory,
+    accounts: Accounts,
+}
+
+impl Gate {
+    /// A gate that knows the keys of this story, and counts what their holders do on these accounts.
+    #[must_use]
+    pub fn new(keys: KeyStory, accounts: Accounts) -> Self {
+        Self { keys, accounts }
+    }
+
+    /// Authenticates a control-plane request against a route's access rule, once its host is known. A key that was
+    /// issued must have the door's scope.
+    ///
+    /// # Errors
+    /// Those of [`Host::tenant`]; `unauthorized` for a missing, unknown or wrong kind of key, and one that is over;
+    /// `forbidden` for a key without the scope; `ip_not_allowed`; `rate_limited` by the key's own limit;
+    /// `CROSS_TENANT_ACCESS_DENIED` when the host or the tenant header contradicts the key.
+    pub async fn authenticate(
+        &self,
+        snapshot: &Snapshot,
+        knock: Knock<'_>,
+        access: Access,
+        door: Door,
+    ) -> Result<Option<Principal>, Refusal> {
+        let tenant = knock.host.tenant()?;
+        if access == Access::Open || (access == Access::KeyAdmin && snapshot.open_key_admin) {
+            return Ok(None);
+        }
+        if access.takes_operators()
+            && let Some(operator) = operator(snapshot, knock.headers)
+        {
+            confirm_operator(snapshot, tenant, knock.headers)?;
+            return Ok(Some(Principal::Operator(operator)));
+        }
+        let credential = tenant_credential(knock.headers).ok_or_else(|| access.refusal())?;
+        let digest = digest_of(snapshot, credential).ok_or_else(|| access.refusal())?;
+        if let Some(caller) = snapshot.keyring.caller(digest) {
+            if !access.takes_callers() {
+                return Err(access.refusal());
+            }
+            return admit_caller(snapshot, tenant, caller, knock.headers).map(Principal::Caller).map(Some);
+        }
+        if !access.takes_issued_keys() || snapshot.keyring.operator(digest).is_some() {
+            return Err(access.refusal());
+        }
+        let caller = self.keyed(snapshot, &knock, credential, access, door).await?;
+        rates::count_key(&caller, self.keys.monotonic_ns())?;
+        Ok(Some(Principal::Caller(caller)))
+    }
+
+    /// The caller of a data-plane request: by key, else by address (seed: `identify_by: source_ip`).
+    ///
+    /// # Errors
+    /// As [`Gate::authenticate`] with [`Access::Tenant`], but that the key's own limit is not counted here. A key that
+    /// is present but unknown is never rescued by the address.
+    pub async fn data_plane_caller(
+        &self,
+        snapshot: &Snapshot,
+        knock: Knock<'_>,
+    ) -> Result<Arc<Caller>, Refusal> {
+        let tenant = knock.host.tenant()?;
+        let access = Access::Tenant;
+        let Some(credential) = tenant_credential(knock.headers) else {
+            let known = by_address(snapshot, knock.address).ok_or_else(|| access.refusal())?;
+            return admit_caller(snapshot, tenant, known, knock.headers);
+        };
+        let digest = digest_of(snapshot, credential).ok_or_else(|| access.refusal())?;
+        if let Some(caller) = snapshot.keyring.caller(digest) {
+            return admit_caller(snapshot, tenant, caller, knock.headers);
+        }
+        if snapshot.keyring.operator(digest).is_some() {
+            return Err(access.refusal());
+        }
+        self.keyed(snapshot, &knock, credential, access, Door::Llm).await
+    }
+
+    /// The caller that shows a key which is not configured.
+    async fn keyed(
+        &self,
+        snapshot: &Snapshot,
+        knock: &Knock<'_>,
+        credential: &[u8],
+        access: Access,
+        door: Door,
+    ) -> Result<Arc<Caller>, Refusal> {
+        let credential = std::str::from_utf8(credential).map_err(|_| access.refusal())?;
+        let tenant = tenant_of(snapshot, knock, credential).ok_or_else(|| access.refusal())?;
+        let question = Question {
+            credential,
+            audiences: &[],
+            freshness: Freshness::Cached,
+            address: Some(knock.address),
+            any_address: false,
+            // The door counts: what it refuses before a provider is asked is on the record.
+            counted: false,
+        };
+        let verdict = self.keys.verify(tenant, question).await;
+        let refused = |denied| refusal_of(denied, access);
+        let caller = match (verdict.subject, verdict.denied) {
+            (Some(Subject::Key(row)), None) => {
+                admits_scope(door, &row.key.scopes)?;
+                self.keys.note_use(tenant, &row);
+                self.caller_of(snapshot, tenant, &row)
+            }
+            (Some(Subject::Token(token)), None) => {
+                let row = self.parent(tenant, knock, &token).await.map_err(refused)?;
+                admits_token(door, knock, &token, &row)?;
+                self.keys.note_use(tenant, &row);
+                self.caller_of_token(&self.caller_of(snapshot, tenant, &row), &token)?
+            }
+            (_, denied) => {
+                return Err(denied.map_or_else(|| access.refusal(), refused));
+            }
+        };
+        admit_caller(snapshot, knock.host.tenant()?, &caller, knock.headers)
+    }
+
+    async fn parent(
+        &self,
+        tenant: &Tenant,
+        knock: &Knock<'_>,
+        token: &TokenSubject,
+    ) -> Result<Arc<Row>, Denied> {
+        let id = token.narrowed.claims().key_id.as_deref().and_then(|id| KeyId::parse(id).ok());
+        let id = id.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
+        let row = self.keys.parent_of_token(tenant, &id).await?;
+        if row.admits_address(Some(knock.address)) {
+            return Ok(row);
+        }
+        Err(Denied::because(VerificationError::IpNotAllowed))
+    }
+
+    /// The caller that a key is: named by its actor, with the default policy under its own. Made once for a row and a
+    /// configuration.
+    fn caller_of(&self, snapshot: &Snapshot, tenant: &Arc<Tenant>, row: &Row) -> Arc<Caller> {
+        row.caller(snapshot.generation, || {
+            let key = &row.key;
+            let name = key.actor_id.as_ref().filter(|actor| !actor.is_empty());
+            let name = name.or(Some(&key.name)).filter(|name| !name.is_empty());
+            let source = match key.kind {
+                KeyKind::Issued => CallerSource::Issued,
+                KeyKind::Imported => CallerSource::Imported,
+            };
+            let rate = self.keys.limit_of(tenant, row);
+            let new = NewCaller {
+                key: Some(UsedKey { id: key.key_id.clone(), rate, token: None }),
+                ..NewCaller::plain(name.map_or(key.key_id.as_str(), String::as_str), tenant, source)
+            };
+            self.accounts.rates.make_room(self.keys.monotonic_ns());
+            let overrides = policy_overrides(key).unwrap_or_else(|fault| {
+                tracing::error!(key_id = %key.key_id, %fault, "a stored policy is not one: nothing may be spent");
+                closed()
+            });
+            snapshot.caller_policy.caller(&self.accounts, new, &overrides)
+        })
+    }
+
+    /// The caller of a token: its key's, with the token's own budget beside the others.
+    fn caller_of_token(&self, key: &Caller, token: &TokenSubject) -> Result<Arc<Caller>, Refusal> {
+        let narrowed = Arc::new(token.narrowed.clone());
+        let mut caller = key.clone();
+        if let Some(cap) = narrowed.budget() {
+            let Some(id) = narrowed.claims().id.clone().filter(|id| !id.is_empty()) else {
+                return Err(beyond("has a budget and no `jti` to count it under"));
+            };
+            let Tenant { nid, clock, .. } = &*caller.tenant;
+            let cell = self.accounts.budgets.cell(*nid, Owner::Token(id), Period::Session, clock);
+            caller.budgets.push(Capped { cap, cell });
+            caller.capped_by_choice = true;
+        }
+        caller.source = CallerSource::Token;
+        caller.key = caller.key.map(|key| UsedKey { token: Some(narrowed), ..key });
+        Ok(Arc::new(caller))
+    }
+}
+
+/// A policy that lets nothing pass which costs money.
+fn closed() -> PolicyOverrides {
+    let nothing = Some(bh_domain::money::NanoUsd::ZERO);
+    PolicyOverrides { max_daily_cost: nothing, max_monthly_cost: nothing, ..PolicyOverrides::default() }
+}
+
+/// The tenant whose key it may be: the host's; where host names decide nothing, the one that a token says it is of, that
+/// the tenant header names, or `default`. Only verification there proves it.
+fn tenant_of<'s>(snapshot: &'s Snapshot, knock: &'s Knock<'_>, credential: &str) -> Option<&'s Arc<Tenant>> {
+    if let Ok(Some(tenant)) = knock.host.tenant() {
+        return Some(tenant);
+    }
+    match unverified_nid(credential) {
+        Some(ClaimedNid::Nid(nid)) => return snapshot.tenant_by_nid(nid),
+        Some(ClaimedNid::Junk) => return None,
+        None => {}
+    }
+    let named = knock.headers.get(&snapshot.tenant_header);
+    let named = named.map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok())?;
+    snapshot.tenants.get(&TenantId::parse(named).ok()?)
+}
+
+fn admits_scope(door: Door, scopes: &[String]) -> Result<(), Refusal> {
+    let scope = door.scope();
+    if scopes.iter().any(|held| held == scope) {
+        return Ok(());
+    }
+    let message = format!("This key does not have the scope `{scope}`, which this route needs");
+    Err(Refusal::new(Code::Forbidden, message).with("scope", scope))
+}
+
+/// Holds a token to its caveats, and to what its key may do by now. A caveat that a door cannot judge closes it.
+fn admits_token(door: Door, knock: &Knock<'_>, token: &TokenSubject, row: &Row) -> Result<(), Refusal> {
+    let narrowed = &token.narrowed;
+    admits_scope(door, &narrowed.claims().scopes)?;
+    admits_scope(door, &row.key.scopes)?;
+    if !narrowed.admits_method(knock.method.as_str()) {
+        return Err(beyond("may not be used with this method"));
+    }
+    if !narrowed.admits_path(knock.path) {
+        return Err(beyond("may not be used on this path"));
+    }
+    if narrowed.limits_tools() {
+        return Err(beyond("is limited to some tools, which this door does not know"));
+    }
+    if !door.judges_calls() && (narrowed.limits_models() || narrowed.budget().is_some()) {
+        return Err(beyond("is limited to some models or to a budget, which this door does not know"));
+    }
+    Ok(())
+}
+
+fn beyond(what: &str) -> Refusal {
+    Refusal::new(Code::Forbidden, format!("The token {what}"))
+}
+
+/// What is told of a key that is not good. Whoever proved to have one learns what became of it; whoever did not learns
+/// nothing.
+fn refusal_of(denied: Denied, access: Access) -> Refusal {
+    let told =
+        |code| Refusal::new(code, denied.message.clone()).with("verification_error", denied.code.as_str());
+    match denied.code {
+        VerificationError::InvalidFormat | VerificationError::NotFound => access.refusal(),
+        VerificationError::Internal => {
+            Refusal::new(Code::EvidenceUnavailable, "The store does not answer right now; try again")
+                .retry_after(1)
+        }
+        VerificationError::IpNotAllowed => told(Code::IpNotAllowed),
+        VerificationError::RateLimited => told(Code::RateLimited),
+        VerificationError::Revoked
+        | VerificationError::Expired
+        | VerificationError::SignatureInvalid
+        | VerificationError::AudienceMismatch => told(Code::Unauthorized),
+    }
+}

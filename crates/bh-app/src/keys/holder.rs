@@ -1,0 +1,61 @@
+//! Keys as the gateway's own doors meet them: whoever shows one becomes a caller.
+
+use std::sync::Arc;
+
+use bh_domain::keys::key::{KeyId, KeyKind};
+use bh_domain::keys::verdict::{KeyStatus, VerificationError};
+use bh_domain::limit::RateLimit;
+
+use super::KeyStory;
+use super::rows::Row;
+use super::verdict::{Denied, Freshness};
+use super::verify::Shown;
+use crate::snapshot::{Limited, Tenant};
+
+impl KeyStory {
+    /// The key a derived token came from, as it is now: from memory, or with one read. A key that is over takes its
+    /// tokens' way into the gateway with it.
+    pub(crate) async fn parent_of_token(&self, tenant: &Tenant, key_id: &KeyId) -> Result<Arc<Row>, Denied> {
+        let internal = |_| Denied::because(VerificationError::Internal);
+        let house = self.0.houses.of(tenant).map_err(internal)?;
+        let issued = uuid::Uuid::try_parse(key_id.as_str()).is_ok();
+        let kind = if issued { KeyKind::Issued } else { KeyKind::Imported };
+        let shown = Shown::Named(kind, key_id);
+        let now = self.0.parts.clock.now();
+        let (row, _) = self.row(tenant.nid, &house, &shown, Freshness::Cached, now).await;
+        let gone =
+            || Denied::saying(VerificationError::Revoked, "the key this token was derived from is gone");
+        let row = row?.ok_or_else(gone)?;
+        match row.key.status_at(now) {
+            KeyStatus::Active if row.key.enabled => Ok(row),
+            KeyStatus::Active | KeyStatus::Revoked => Err(Denied::saying(
+                VerificationError::Revoked,
+                "the key this token was derived from is revoked or disabled",
+            )),
+            KeyStatus::Expired => Err(Denied::saying(
+                VerificationError::Expired,
+                "the key this token was derived from has expired",
+            )),
+        }
+    }
+
+    /// Remembers that a key was used today.
+    pub(crate) fn note_use(&self, tenant: &Tenant, row: &Row) {
+        let now = self.0.parts.clock.now();
+        if row.used_first(now) {
+            self.0.uses.note(tenant.nid, row.key.kind, &row.key.key_id, now);
+        }
+    }
+
+    /// A key's own rate limit, where the tenant's rate limits hold. Verifying the key counts against the same one.
+    pub(crate) fn limit_of(&self, tenant: &Tenant, row: &Row) -> Option<Limited> {
+        let limit = row.key.rate_limit.filter(|_| tenant.keys.rate_limit_enabled)?;
+        let limit = RateLimit::new(limit.quota, limit.window_s)?;
+        Some(Limited { limit, cell: self.0.limits.cell(tenant.nid, &row.key.key_id) })
+    }
+
+    /// The monotonic clock.
+    pub(crate) fn monotonic_ns(&self) -> u64 {
+        self.0.parts.clock.monotonic_ns()
+    }
+}
