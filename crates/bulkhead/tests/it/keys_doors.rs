@@ -251,6 +251,7 @@ on_both_stores! {
         assert_refused(&read(&gateway, &purse, "/v1/costs").await, 403, "budget");
     }
 
+    /// Proves: TALOS-S11
     async fn a_key_s_own_limit_and_address_ranges_hold_at_the_doors(store) {
         let provider = provider();
         let gateway = start(store, &provider, "").await;
