@@ -11,6 +11,7 @@ use bh_domain::keys::token::{ClaimedNid, unverified_nid};
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, TenantId};
+use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
@@ -101,6 +102,17 @@ pub struct Gate {
     accounts: Accounts,
 }
 
+/// Any page a browser shows can send requests to its user's own machine. Who administers keys without a credential is
+/// believed because nobody else can call; a page can, and its requests say where it is from.
+fn refuse_browsers(headers: &HeaderMap) -> Result<(), Refusal> {
+    if !headers.contains_key(ORIGIN) {
+        return Ok(());
+    }
+    let message =
+        "Requests of web pages administer no keys here without an admin key: configure one and send it";
+    Err(Refusal::new(Code::Forbidden, message))
+}
+
 impl Gate {
     /// A gate that knows the keys of this story, and counts what their holders do on these accounts.
     #[must_use]
@@ -123,8 +135,11 @@ impl Gate {
         door: Door,
     ) -> Result<Option<Principal>, Refusal> {
         let tenant = knock.host.tenant()?;
-        if access == Access::Open || (access == Access::KeyAdmin && snapshot.open_key_admin) {
+        if access == Access::Open {
             return Ok(None);
+        }
+        if access == Access::KeyAdmin && snapshot.open_key_admin {
+            return refuse_browsers(knock.headers).map(|()| None);
         }
         if access.takes_operators()
             && let Some(operator) = operator(snapshot, knock.headers)

@@ -198,8 +198,10 @@ impl Recorder {
             let first_strict = strict && queue.strict == 1;
             queue.waiting.push(pending);
             let count = queue.waiting.len();
+            let open = self.open_calls();
             let enough = count == BATCH_RECORDS_MAX
-                || (count == FEW_RECORDS && inner.metrics.in_flight.get() <= FEW_CALLS);
+                || (count == FEW_RECORDS && open <= FEW_CALLS)
+                || (strict && i64::try_from(count).is_ok_and(|count| count == open));
             (was_empty, first_strict || enough)
         };
         if was_empty {
@@ -247,8 +249,14 @@ impl Recorder {
                 () = self.0.urgent.notified() => {}
             }
         }
-        if strict && (DENSE_RECORDS..BATCH_RECORDS_MAX).contains(&seen) {
-            tokio::time::sleep(DENSE_LINGER).await;
+        if strict && seen >= DENSE_RECORDS && !self.all_wait() {
+            let company = async {
+                while !self.all_wait() {
+                    self.0.urgent.notified().await;
+                }
+            };
+            // Either way what has come by then is written.
+            let _late = tokio::time::timeout(DENSE_LINGER, company).await;
         }
         for _ in 0..GATHER_ROUNDS_MAX {
             tokio::task::yield_now().await;
@@ -258,6 +266,16 @@ impl Recorder {
             }
             seen = waiting;
         }
+    }
+
+    /// Whether no more company can come: every open call waits for its record, or the batch is full.
+    fn all_wait(&self) -> bool {
+        let (waiting, _) = self.waiting();
+        waiting >= BATCH_RECORDS_MAX || i64::try_from(waiting).is_ok_and(|count| count >= self.open_calls())
+    }
+
+    fn open_calls(&self) -> i64 {
+        self.0.metrics.in_flight.get()
     }
 
     /// How many records wait, and whether somebody waits for one of them.

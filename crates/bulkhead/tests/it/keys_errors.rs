@@ -237,6 +237,16 @@ on_both_stores! {
     }
 }
 
+#[tokio::test]
+async fn a_web_page_administers_no_keys_where_nobody_needs_a_credential() {
+    let gateway = open_gateway(Store::Sqlite, "").start().await;
+    let side = Side::of(&gateway, "");
+    let body = json!({"name": "n", "actor_id": "a"});
+    let from_a_page = side.call("POST", ISSUED).header("origin", "http://evil.example").json(&body);
+    assert_error(&from_a_page.send().await, 403, "PERMISSION_DENIED", "FORBIDDEN");
+    assert_eq!(side.call("POST", ISSUED).json(&body).send().await.status, 201);
+}
+
 /// Acceptance 7.
 #[tokio::test]
 async fn a_secret_of_31_characters_is_refused_when_it_is_loaded() {
