@@ -226,6 +226,29 @@ on_both_stores! {
         assert_eq!((rows(ONE), rows(TWO)), ("1".to_owned(), "0".to_owned()));
     }
 
+    /// Seed 003, "Provisioning a new tenant", as it is written there.
+    /// Proves: TALOS-M17
+    async fn a_tenant_is_provisioned_by_a_reload_and_the_next_request_is_its_own(store) {
+        let before = two_networks(BASE_SECRET);
+        let mut gateway = two_tenants(store, "", "", BASE_SECRET).start().await;
+        let smoke = json!({"name": "smoketest", "actor_id": "system"});
+        let third = "tenant3.talos.example.com";
+        let unknown = Side::of(&gateway, third).post(ISSUED, &smoke).await;
+        assert_eq!(assert_error(&unknown, 404, "NOT_FOUND", "NOT_FOUND"), "network not found");
+        let overlay = "credentials:\n  issuer: \"https://api.tenant3.example.com\"\n  api_keys:\n    prefix:\n      current: \"t3\"\n";
+        std::fs::write(gateway.config_path().with_file_name("tenant3.yaml"), overlay).unwrap();
+        let entry = format!("    - hostname: \"{third}\"\n      id: \"550e8400-e29b-41d4-a716-446655440003\"\n      config_path: tenant3.yaml\n");
+        let (head, networks) = before.split_once("  networks:\n").unwrap();
+        reload(&mut gateway, &format!("{head}  networks:\n{entry}{networks}")).await;
+        let side = Side::of(&gateway, third);
+        let made = side.post(ISSUED, &smoke).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let secret = made.json()["secret"].as_str().unwrap().to_owned();
+        assert!(secret.starts_with("t3_v1_"), "the new tenant's prefix");
+        assert_eq!(side.verdict(&secret).await["issuer"], json!("https://api.tenant3.example.com"));
+        assert_eq!(Side::of(&gateway, HOST_ONE).fault(&secret).await, "NOT_FOUND");
+    }
+
     /// Proves: TALOS-M19
     async fn a_tenant_that_is_gone_is_404_and_its_rows_stay_until_they_are_deleted(store) {
         let whole = two_networks(BASE_SECRET);
