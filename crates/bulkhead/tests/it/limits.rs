@@ -16,10 +16,15 @@ fn number(answer: &Answer, header: &str) -> u64 {
     value.parse().unwrap_or_else(|_| panic!("{header}: {value}"))
 }
 
+/// What was answered, for whoever wonders why.
+fn texts(answers: &[Answer]) -> Vec<String> {
+    answers.iter().map(|answer| format!("{} {}", answer.status, answer.text())).collect()
+}
+
 /// Uses up an allowance and returns the refusal of the next call.
 async fn used_up(gateway: &Gateway, key: &str, allowance: usize) -> Answer {
     let answers = at_once(&call(gateway, key), allowance).await;
-    assert_eq!(count_of(&answers, 200), allowance);
+    assert_eq!(count_of(&answers, 200), allowance, "{:?}", texts(&answers));
     let refused = call(gateway, key).send().await;
     assert_eq!(refused.status, 429, "{}", refused.text());
     refused
@@ -114,7 +119,8 @@ on_both_stores! {
         reload(&mut gateway, &with("{requests_per_minute: 6, max_daily_cost: 50}")).await;
         assert_eq!(call(&gateway, APP).send().await.status, 429, "the same limit, as used up as before");
         reload(&mut gateway, &with("{}")).await;
-        assert_eq!(count_of(&at_once(&call(&gateway, APP), 20).await, 200), 20, "no limit any more");
+        let answers = at_once(&call(&gateway, APP), 20).await;
+        assert_eq!(count_of(&answers, 200), 20, "no limit any more: {:?}", texts(&answers));
         reload(&mut gateway, &with("{requests_per_minute: 1}")).await;
         let answers = at_once(&call(&gateway, APP), 5).await;
         assert!(count_of(&answers, 429) >= 4, "a tighter one");
