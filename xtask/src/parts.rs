@@ -35,6 +35,14 @@ pub(crate) fn postgres() -> Result<PathBuf, String> {
         .ok_or_else(|| "PostgreSQL was installed, but has no /usr/lib/postgresql".to_owned())
 }
 
+/// Redis's server program, installed if need be with the tools beside it.
+pub(crate) fn redis() -> Result<PathBuf, String> {
+    if !shell::has("redis-server") || !shell::has("redis-benchmark") {
+        apt_install(&["redis-server", "redis-tools"])?;
+    }
+    Ok(PathBuf::from("redis-server"))
+}
+
 /// A virtual environment with the official Python SDKs; its `python`.
 fn python(venv: &Path) -> Result<PathBuf, String> {
     let pins = shell::root().join(CLIENTS).join("python/requirements.txt");

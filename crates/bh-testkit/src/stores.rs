@@ -44,11 +44,13 @@ macro_rules! on_both_stores {
     };
 }
 
-/// Runs one scenario on a runtime of its own: the work of `#[tokio::test]`, for `on_both_stores!`.
-#[doc(hidden)]
-pub fn run_scenario(scenario: impl Future<Output = ()>) {
+/// Runs one scenario on a runtime of its own: the work of `#[tokio::test]`, for whoever has none.
+///
+/// # Panics
+/// When no runtime can be started.
+pub fn run_scenario<T>(scenario: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime can be started").block_on(scenario);
+    runtime.expect("a runtime can be started").block_on(scenario)
 }
 
 #[cfg(test)]

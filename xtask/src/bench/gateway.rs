@@ -13,6 +13,9 @@ const TENANT_PREFIX: &str = "t";
 /// Signs the records: those that were filled in as those that the gateway writes. No secret, as nothing here is.
 const EVIDENCE_KEY: &str = "bench-bench-bench-bench-bench-bench-bench";
 
+/// Where the gateway proxies chat completions.
+pub(super) const CHAT_PATH: &str = "/v1/proxy/openai/v1/chat/completions";
+
 /// The key of a tenant; the floor proxies know the same ones.
 pub(super) fn key(index: u64) -> String {
     format!("sk-rig-{index:08}")
@@ -26,7 +29,7 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Makes the folder, with the configuration in it. `store_url` is PostgreSQL's; SQLite without it.
+    /// Makes the folder of a gateway before a provider. `store_url` is PostgreSQL's; SQLite without it.
     pub(super) fn new(
         dir: PathBuf,
         mock: &str,
@@ -34,11 +37,15 @@ impl Home {
         store_url: Option<&str>,
         options: &Options,
     ) -> Result<Self, String> {
+        Self::with(dir, |port| configuration(port, mock, durability, store_url, options.tenants))
+    }
+
+    /// Makes the folder, with the configuration for a port in it.
+    pub(super) fn with(dir: PathBuf, configuration: impl FnOnce(u16) -> String) -> Result<Self, String> {
         let home = Self { dir, port: free_port()? };
         let told = |e: std::io::Error| format!("{}: {e}", home.dir.display());
         std::fs::create_dir_all(home.data()).map_err(told)?;
-        let text = configuration(home.port, mock, durability, store_url, options.tenants);
-        std::fs::write(home.config(), text).map_err(told)?;
+        std::fs::write(home.config(), configuration(home.port)).map_err(told)?;
         Ok(home)
     }
 
@@ -65,7 +72,7 @@ impl Home {
         synced.map_err(|e| format!("{}: {e}", self.database().display()))
     }
 
-    /// Starts the gateway on `core` and waits until it accepts connections; the address for chat completions.
+    /// Starts the gateway on `core` and waits until it accepts connections; its address.
     pub(super) fn serve(&self, binary: &Path, core: usize) -> Result<(Pinned, String), String> {
         let (config, data) = (self.config(), self.data());
         let mut process = Pinned::spawn(
@@ -76,7 +83,7 @@ impl Home {
             &[("BULKHEAD_DATA_DIR", &data.to_string_lossy())],
         )?;
         process.await_port(self.port)?;
-        Ok((process, format!("http://127.0.0.1:{}/v1/proxy/openai/v1/chat/completions", self.port)))
+        Ok((process, format!("http://127.0.0.1:{}", self.port)))
     }
 
     /// Another command of the binary, on the same configuration and data.

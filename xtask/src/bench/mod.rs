@@ -6,8 +6,10 @@
 
 mod figures;
 mod gateway;
+mod keys;
 mod options;
 mod process;
+mod redis;
 mod report;
 mod sample;
 mod scenario;
@@ -33,7 +35,10 @@ pub(crate) fn run(args: &[&str]) -> Done {
     let gateway = if options.self_check { None } else { Some(build_gateway()?) };
     let setting = report::setting(&options);
     let text = match (options.mode, &gateway) {
-        (Mode::Verify(_), None) => return Err("bench: --verify needs the gateway".to_owned()),
+        (Mode::Verify(_) | Mode::Keys(_), None) => {
+            return Err("bench: --verify and --keys need the gateway".to_owned());
+        }
+        (Mode::Keys(count), Some(binary)) => keys::table(&rig, binary, count, &options)?,
         (Mode::Verify(records), Some(binary)) => verify::table(binary, records, &options)?,
         (Mode::Streams(count), gateway) => {
             streams::table(&Bench::start(&rig, gateway.as_deref(), &options)?, count, &options)?

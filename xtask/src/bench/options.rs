@@ -11,6 +11,7 @@ Usage: cargo xtask bench [OPTION…]
   --store STORE     sqlite (default) or postgres, a private server on the load's core
   --streams N       only this: memory while N paced streams are open at the same time
   --verify N        only this: seconds that `bulkhead audit verify` takes over N records, in the store and exported
+  --keys N          only this: how fast N issued keys are verified over HTTP, beside a bare server and a Redis GET
   --self-check      leaves the gateway out: the rig against its own floor proxies
 
 Needs two cores. Ends everything it starts.
@@ -22,6 +23,8 @@ const ROWS_MAX: u64 = 100_000_000;
 const STREAMS_MAX: u64 = 20_000;
 /// Most tenants a run may ask for.
 const TENANTS_MAX: u64 = 100_000;
+/// Most keys a run may issue, one by one.
+const KEYS_MAX: u64 = 100_000;
 const ROUNDS_MAX: u64 = 100;
 
 /// Where the gateway keeps its evidence.
@@ -40,6 +43,8 @@ pub(super) enum Mode {
     Streams(u64),
     /// Verification of so many records.
     Verify(u64),
+    /// Verification of so many keys over HTTP.
+    Keys(u64),
 }
 
 /// What to measure, and how long.
@@ -89,6 +94,7 @@ impl Options {
                     options.mode = Mode::Streams(number(option, args.next(), STREAMS_MAX)?.max(1));
                 }
                 "--verify" => options.mode = Mode::Verify(number(option, args.next(), ROWS_MAX)?.max(1)),
+                "--keys" => options.mode = Mode::Keys(number(option, args.next(), KEYS_MAX)?.max(1)),
                 "--store" => options.store = store(args.next())?,
                 other => return Err(format!("bench: no such option: {other}\n\n{HELP}")),
             }
@@ -121,6 +127,7 @@ mod tests {
         assert_eq!(read, Some(wanted));
         let mode = |args: &[&str]| Options::parse(args).map(|options| options.map(|o| o.mode));
         assert_eq!(mode(&["--streams", "1_000"]), Ok(Some(Mode::Streams(1_000))));
+        assert_eq!(mode(&["--keys", "7"]), Ok(Some(Mode::Keys(7))));
         assert_eq!(mode(&["--verify", "7"]), Ok(Some(Mode::Verify(7))));
         assert_eq!(mode(&["--streams", "x"]), Err("bench: --streams needs a number up to 20000".to_owned()));
         assert_eq!(Options::parse(&["--help"]), Ok(None));

@@ -72,12 +72,12 @@ fn row(figures: &Figures, floor: &Figures) -> String {
     .join(" | ")
 }
 
-fn cell(spread: Option<Spread>, digits: usize) -> String {
+pub(super) fn cell(spread: Option<Spread>, digits: usize) -> String {
     let Some(Spread { median, min, max }) = spread else { return "invalid".to_owned() };
     format!("{median:.digits$} ({min:.digits$}–{max:.digits$})")
 }
 
-fn ratio(spread: Option<Spread>, floor: Option<Spread>) -> String {
+pub(super) fn ratio(spread: Option<Spread>, floor: Option<Spread>) -> String {
     match (spread, floor) {
         (Some(own), Some(floor)) if floor.median > 0.0 => format!("{:.2}", own.median / floor.median),
         _ => "–".to_owned(),

@@ -33,6 +33,8 @@ pub(super) struct Sample {
 /// Whose requests they are.
 #[derive(Clone, Debug)]
 pub(super) enum Keys {
+    /// Nobody's: what is posted is in the first file, which has the first key of the second one in it.
+    Posted(PathBuf, PathBuf),
     /// All of one caller.
     One(String),
     /// Of every key in this file in turn.
@@ -87,6 +89,10 @@ impl Load<'_> {
         option("-w", self.warm_up_s.to_string());
         option("--prompt-bytes", self.prompt_bytes.to_string());
         match self.keys {
+            Keys::Posted(body, keys) => {
+                option("--body-file", body.to_string_lossy().into_owned());
+                option("--keys-file", keys.to_string_lossy().into_owned());
+            }
             Keys::One(key) => option("-H", format!("authorization: Bearer {key}")),
             Keys::File(path) => option("--keys-file", path.to_string_lossy().into_owned()),
         }

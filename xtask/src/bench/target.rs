@@ -198,7 +198,7 @@ fn gateways(
     }
     let started = prepared.into_iter().map(|(name, home, database)| {
         let (process, url) = home.serve(binary, TARGET_CORE)?;
-        Ok(Target::new(name, url, process, database))
+        Ok(Target::new(name, url + gateway::CHAT_PATH, process, database))
     });
     started.collect()
 }

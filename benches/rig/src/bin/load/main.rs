@@ -3,8 +3,9 @@
 //!
 //! load --url http://127.0.0.1:PORT/v1/chat/completions [-c 64] [-d SECONDS] [-n MAX_REQUESTS] [-w WARMUP_SECONDS]
 //!      [--stream] [--rate RPS] [--prompt-bytes 600] [--directive "rig:delay_ms=50 "] [--model mock-model] [-H 'name: value']...
-//!      [--keys-file FILE]
-//! With --keys-file (one key a line, all of one length) each request carries the next key as its bearer.
+//!      [--body-file FILE] [--keys-file FILE]
+//! With --body-file the file is what is posted, whatever the path. With --keys-file (one key a line, all of one length)
+//! each request carries the next key: where the posted file has the first one, else as its bearer.
 //! Prints one JSON line. Latency is first request byte to last response byte; with --rate it is counted from
 //! the scheduled start (no coordinated omission). TTFT is the time to the first `data:` of a streamed body.
 mod keys;
@@ -308,6 +309,7 @@ fn main() {
     let mut headers: Vec<String> = vec![];
     let mut directive = String::new();
     let mut keys = Vec::new();
+    let mut body_file = None;
     let mut a = std::env::args().skip(1);
     while let Some(k) = a.next() {
         if k == "--stream" {
@@ -326,6 +328,7 @@ fn main() {
             "--model" => model = v,
             "-H" => headers.push(v),
             "--directive" => directive = v,
+            "--body-file" => body_file = Some(std::fs::read_to_string(&v).expect("the body's file")),
             "--keys-file" => keys = Keys::read(&v),
             _ => panic!("unknown {k}"),
         }
@@ -338,21 +341,25 @@ fn main() {
     assert!(addr.starts_with("127.0.0.1:"), "loopback only");
     let prompt: String = directive
         + &"Summarise the following text in one line please. ".chars().cycle().take(pb).collect::<String>();
-    let body = wire::body(path, &model, &prompt, stream).to_string();
+    let body = body_file.unwrap_or_else(|| wire::body(path, &model, &prompt, stream).to_string());
     let mut req = format!("POST {path} HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/json\r\naccept: */*\r\nuser-agent: gwrig/0.1\r\ncontent-length: {}\r\n", body.len());
     for h in &headers {
         req.push_str(h);
         req.push_str("\r\n");
     }
-    let keys = keys.first().cloned().map(|first| {
+    let first = keys.first().map(|key| String::from_utf8(key.clone()).expect("a key in ASCII"));
+    let in_body = first.as_ref().and_then(|first| body.find(first.as_str()));
+    let bearer = first.as_ref().filter(|_| in_body.is_none()).map(|first| {
         req.push_str("authorization: Bearer ");
         let at = req.len();
-        req.push_str(&String::from_utf8(first).expect("a key in ASCII"));
+        req.push_str(first);
         req.push_str("\r\n");
-        Rc::new(Keys::at(keys, at))
+        at
     });
     req.push_str("\r\n");
+    let at = bearer.or(in_body.map(|at| req.len() + at));
     req.push_str(&body);
+    let keys = at.map(|at| Rc::new(Keys::at(keys, at)));
     let cfg =
         Cfg { addr: addr.to_string(), req: Rc::new(req.into_bytes()), keys: keys.clone(), stream, c, rate };
     let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
