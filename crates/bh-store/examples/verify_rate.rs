@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use bh_app::budgets::ZoneClock;
 use bh_app::keys::{
-    Asker, Attributes, Derivation, Freshness, Issue, KeyParts, KeyStory, Question, TokenForm, TokenSeeds,
+    Asker, Attributes, Derivation, Freshness, Issue, KeyParts, KeyStory, Needs, Question, TokenForm,
+    TokenSeeds,
 };
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, SystemClock, SystemEntropy, TenantRow, TenantStore as _};
@@ -99,8 +100,15 @@ async fn credentials(keys: &KeyStory, tenant: &Arc<Tenant>) -> Result<Vec<(&'sta
 
 async fn time(keys: &KeyStory, tenant: &Tenant, name: &str, credential: &str, calls: usize) {
     let freshness = Freshness::Cached;
-    let question =
-        Question { credential, audiences: &[], freshness, address: None, any_address: false, counted: true };
+    let question = Question {
+        credential,
+        audiences: &[],
+        freshness,
+        address: None,
+        any_address: false,
+        counted: true,
+        needs: Needs::default(),
+    };
     let mut times = Vec::with_capacity(calls);
     for _ in 0..calls {
         let begun = Instant::now();

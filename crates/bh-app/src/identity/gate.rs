@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bh_domain::budget::{Owner, Period};
-use bh_domain::keys::key::{KeyId, KeyKind};
+use bh_domain::keys::key::KeyKind;
 use bh_domain::keys::overrides::PolicyOverrides;
 use bh_domain::keys::token::{ClaimedNid, unverified_nid};
 use bh_domain::keys::verdict::VerificationError;
@@ -19,7 +19,9 @@ use super::{
     Access, Principal, admit_caller, by_address, confirm_operator, digest_of, operator, tenant_credential,
 };
 use crate::hosts::Host;
-use crate::keys::{Denied, Freshness, KeyStory, Question, Row, Subject, TokenSubject, policy_overrides};
+use crate::keys::{
+    Denied, Freshness, KeyStory, Needs, Question, Row, Subject, TokenSubject, policy_overrides,
+};
 use crate::rates;
 use crate::snapshot::{Accounts, Caller, CallerSource, Capped, NewCaller, Snapshot, Tenant, UsedKey};
 
@@ -208,6 +210,7 @@ impl Gate {
             any_address: false,
             // The door counts: what it refuses before a provider is asked is on the record.
             counted: false,
+            needs: Needs::default(),
         };
         let verdict = self.keys.verify(tenant, question).await;
         let refused = |denied| refusal_of(denied, access);
@@ -236,9 +239,7 @@ impl Gate {
         knock: &Knock<'_>,
         token: &TokenSubject,
     ) -> Result<Arc<Row>, Denied> {
-        let id = token.narrowed.claims().key_id.as_deref().and_then(|id| KeyId::parse(id).ok());
-        let id = id.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
-        let row = self.keys.parent_of_token(tenant, &id).await?;
+        let row = self.keys.parent_of(tenant, token).await?;
         if row.admits_address(Some(knock.address)) {
             return Ok(row);
         }
@@ -334,6 +335,9 @@ fn admits_token(door: Door, knock: &Knock<'_>, token: &TokenSubject, row: &Row) 
     if narrowed.limits_tools() {
         return Err(beyond("is limited to some tools, which this door does not know"));
     }
+    if narrowed.limits_permissions() {
+        return Err(beyond("is limited to some permissions, which this door does not know"));
+    }
     if !door.judges_calls() && (narrowed.limits_models() || narrowed.budget().is_some()) {
         return Err(beyond("is limited to some models or to a budget, which this door does not know"));
     }
@@ -361,5 +365,6 @@ fn refusal_of(denied: Denied, access: Access) -> Refusal {
         | VerificationError::Expired
         | VerificationError::SignatureInvalid
         | VerificationError::AudienceMismatch => told(Code::Unauthorized),
+        VerificationError::InsufficientPermissions => told(Code::Forbidden),
     }
 }

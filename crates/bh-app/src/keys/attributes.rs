@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bh_domain::keys::extras::{PERMISSIONS, PERMISSIONS_MAX};
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
 use bh_domain::keys::overrides::{OVERRIDES_BYTES_MAX, OverridesError, PolicyOverrides};
+use bh_domain::keys::permission::Permission;
 use bh_domain::keys::verdict::Visibility;
 use bh_domain::network::Network;
 use bh_domain::refusal::Refusal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::invalid;
@@ -46,7 +48,9 @@ pub struct Attributes {
     pub request_id: Option<String>,
     /// Its own policy.
     pub policy_overrides: Option<JsonObject>,
-    /// What else belongs to it: named limits, permissions, identity.
+    /// What it has been granted, in the permission language.
+    pub permissions: Vec<String>,
+    /// What else belongs to it, as a row keeps it: what another key hands on.
     pub extras: JsonObject,
     /// Uses; `None` for any number.
     pub credits: Option<i64>,
@@ -71,6 +75,10 @@ impl Attributes {
         if let Some(given) = self.policy_overrides.take() {
             policy(&given)?;
             self.extras = with_policy(&self.extras, Some(&given));
+        }
+        permissions(&self.permissions)?;
+        if !self.permissions.is_empty() {
+            self.extras = with_list(&self.extras, PERMISSIONS, &self.permissions);
         }
         object("extras", &self.extras, EXTRAS_BYTES_MAX)?;
         if self.credits.is_some_and(|credits| credits < 0) {
@@ -119,12 +127,21 @@ pub fn policy_text(extras: &JsonObject) -> Option<&RawValue> {
 
 /// Extras with another policy; `None` takes it away.
 pub(super) fn with_policy(extras: &JsonObject, policy: Option<&JsonObject>) -> JsonObject {
+    with_member(extras, POLICY, policy.and_then(|policy| serde_json::from_str(policy.as_str()).ok()))
+}
+
+/// Extras with another list; an empty one takes it away.
+pub(super) fn with_list<T: Serialize>(extras: &JsonObject, name: &str, list: &[T]) -> JsonObject {
+    let text = if list.is_empty() { None } else { serde_json::value::to_raw_value(list).ok() };
+    with_member(extras, name, text)
+}
+
+fn with_member(extras: &JsonObject, name: &str, value: Option<Box<RawValue>>) -> JsonObject {
     let mut members: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(extras.as_str()).unwrap_or_default();
-    let policy = policy.and_then(|policy| serde_json::from_str(policy.as_str()).ok());
-    match policy {
-        Some(policy) => drop(members.insert(POLICY.to_owned(), policy)),
-        None => drop(members.remove(POLICY)),
+    match value {
+        Some(value) => drop(members.insert(name.to_owned(), value)),
+        None => drop(members.remove(name)),
     }
     let text = serde_json::to_string(&members).ok();
     text.and_then(|text| JsonObject::parse(text).ok()).unwrap_or_default()
@@ -133,6 +150,14 @@ pub(super) fn with_policy(extras: &JsonObject, policy: Option<&JsonObject>) -> J
 pub(super) fn policy(policy: &JsonObject) -> Result<(), Refusal> {
     PolicyOverrides::parse(policy.as_str()).map(drop).map_err(|error| invalid(POLICY, error))?;
     object(POLICY, policy, OVERRIDES_BYTES_MAX)
+}
+
+pub(super) fn permissions(permissions: &[String]) -> Result<(), Refusal> {
+    if permissions.len() > PERMISSIONS_MAX {
+        return Err(invalid(PERMISSIONS, format!("more than {PERMISSIONS_MAX}")));
+    }
+    let first = permissions.iter().find_map(|text| Permission::parse(text).err());
+    first.map_or(Ok(()), |error| Err(invalid(PERMISSIONS, error)))
 }
 
 pub(super) fn metadata(metadata: &JsonObject) -> Result<(), Refusal> {

@@ -1,5 +1,6 @@
 //! Changes of a key's attributes, and whether it may be used at all.
 
+use bh_domain::keys::extras::PERMISSIONS;
 use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind, KeyRateLimit};
 use bh_domain::refusal::Refusal;
 
@@ -21,6 +22,8 @@ pub struct Change {
     pub allowed_cidrs: Option<Vec<String>>,
     /// Its own policy; `Some(None)` takes it away.
     pub policy_overrides: Option<Option<JsonObject>>,
+    /// What it has been granted.
+    pub permissions: Option<Vec<String>>,
 }
 
 impl Change {
@@ -29,11 +32,12 @@ impl Change {
         self.scopes.as_deref().map_or(Ok(()), attributes::scopes)?;
         self.metadata.as_ref().map_or(Ok(()), attributes::metadata)?;
         self.policy_overrides.iter().flatten().try_for_each(attributes::policy)?;
+        self.permissions.as_deref().map_or(Ok(()), attributes::permissions)?;
         self.allowed_cidrs.as_deref().map_or(Ok(()), attributes::cidrs)
     }
 
     pub(super) fn apply(self, key: &mut Key) {
-        let Self { name, scopes, metadata, rate_limit, allowed_cidrs, policy_overrides } = self;
+        let Self { name, scopes, metadata, rate_limit, allowed_cidrs, policy_overrides, permissions } = self;
         set(&mut key.name, name);
         set(&mut key.scopes, scopes);
         set(&mut key.metadata, metadata);
@@ -41,6 +45,9 @@ impl Change {
         set(&mut key.allowed_cidrs, allowed_cidrs);
         if let Some(policy) = policy_overrides {
             key.extras = attributes::with_policy(&key.extras, policy.as_ref());
+        }
+        if let Some(permissions) = permissions {
+            key.extras = attributes::with_list(&key.extras, PERMISSIONS, &permissions);
         }
     }
 }

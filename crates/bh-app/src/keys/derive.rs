@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::house::House;
 use super::verdict::{Denied, Freshness, Subject};
-use super::verify::Question;
+use super::verify::{Needs, Question};
 use super::{Asker, KeyStory, internal, invalid};
 
 const AUDIENCES_MAX: usize = 64;
@@ -112,6 +112,7 @@ impl KeyStory {
             address: None,
             any_address: true,
             counted: false,
+            needs: Needs::default(),
         };
         let verdict = self.verify(&asker.tenant, question).await;
         match (verdict.subject, verdict.denied) {
@@ -148,7 +149,8 @@ fn refused(denied: &Denied) -> Refusal {
         | VerificationError::NotFound
         | VerificationError::SignatureInvalid
         | VerificationError::RateLimited
-        | VerificationError::AudienceMismatch => Code::Unauthorized,
+        | VerificationError::AudienceMismatch
+        | VerificationError::InsufficientPermissions => Code::Unauthorized,
     };
     Refusal::new(code, denied.message.clone()).with("verification_error", denied.code.as_str())
 }

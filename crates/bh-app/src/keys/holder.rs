@@ -8,6 +8,7 @@ use bh_domain::limit::RateLimit;
 
 use super::KeyStory;
 use super::rows::Row;
+use super::tokens::TokenSubject;
 use super::verdict::{Denied, Freshness};
 use super::verify::Shown;
 use crate::snapshot::{Limited, Tenant};
@@ -15,7 +16,7 @@ use crate::snapshot::{Limited, Tenant};
 impl KeyStory {
     /// The key a derived token came from, as it is now: from memory, or with one read. A key that is over takes its
     /// tokens' way into the gateway with it.
-    pub(crate) async fn parent_of_token(&self, tenant: &Tenant, key_id: &KeyId) -> Result<Arc<Row>, Denied> {
+    async fn parent_of_token(&self, tenant: &Tenant, key_id: &KeyId) -> Result<Arc<Row>, Denied> {
         let internal = |_| Denied::because(VerificationError::Internal);
         let house = self.0.houses.of(tenant).map_err(internal)?;
         let issued = uuid::Uuid::try_parse(key_id.as_str()).is_ok();
@@ -37,6 +38,13 @@ impl KeyStory {
                 "the key this token was derived from has expired",
             )),
         }
+    }
+
+    /// The key that a token names.
+    pub(crate) async fn parent_of(&self, tenant: &Tenant, token: &TokenSubject) -> Result<Arc<Row>, Denied> {
+        let id = token.narrowed.claims().key_id.as_deref().and_then(|id| KeyId::parse(id).ok());
+        let id = id.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
+        self.parent_of_token(tenant, &id).await
     }
 
     /// Remembers that a key was used today.

@@ -45,7 +45,7 @@ pub use rotate::{Rotate, RotatedKey};
 pub use rows::Row;
 pub use tokens::TokenSubject;
 pub use verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
-pub use verify::{BATCH_VERIFY_MAX, Question};
+pub use verify::{BATCH_VERIFY_MAX, Needs, Question};
 
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Denial, Entropy, KeyChange, KeyStore, StoreFault};

@@ -88,6 +88,7 @@ fn inherited(old: &Key, rotate: &Rotate) -> Attributes {
         allowed_cidrs: key.allowed_cidrs,
         request_id: None,
         policy_overrides: None,
+        permissions: Vec::new(),
         extras: key.extras,
         credits: key.credits,
     }

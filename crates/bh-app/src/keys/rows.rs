@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
+use bh_domain::keys::extras::Extras;
 use bh_domain::keys::key::{Key, KeyId};
 use bh_domain::network::Network;
 use bh_domain::tenant::Nid;
@@ -32,6 +33,8 @@ pub struct Row {
     pub key: Key,
     /// Where it may be used, read once.
     pub(super) networks: Vec<Network>,
+    /// Its extras, read once; `None` when the row holds something else, and then it is good for nothing.
+    pub extras: Option<Extras>,
     /// The last day on which a use of it was noted.
     used_day: AtomicI64,
     /// The caller made of it, and the configuration that it was made with.
@@ -48,7 +51,11 @@ impl Row {
     pub(super) fn new(key: Key) -> Self {
         let networks = key.allowed_cidrs.iter().filter_map(|cidr| Network::parse(cidr)).collect();
         let used_day = key.last_used.map_or(i64::MIN, |at| at.0.div_euclid(DAY_MS));
-        Self { networks, used_day: AtomicI64::new(used_day), caller: ArcSwapOption::empty(), key }
+        let extras = Extras::read(&key.extras).inspect_err(|error| {
+            tracing::error!(key_id = %key.key_id, %error, "a stored key's extras cannot be read");
+        });
+        let extras = extras.ok();
+        Self { networks, extras, used_day: AtomicI64::new(used_day), caller: ArcSwapOption::empty(), key }
     }
 
     /// The caller that this key is under a configuration, made once for both.

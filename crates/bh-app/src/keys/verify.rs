@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bh_domain::keys::extras::Extras;
 use bh_domain::keys::format::IssuedKey;
 use bh_domain::keys::imported::HashVersion;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
+use bh_domain::keys::permission::PermissionQuery;
 use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
 use bh_domain::keys::verdict::{KeyStatus, VerificationError};
 use bh_domain::limit::{RateLimit, RateVerdict};
@@ -43,6 +45,15 @@ pub struct Question<'a> {
     pub any_address: bool,
     /// Whether this is a use, which counts against the key's rate and is remembered.
     pub counted: bool,
+    /// What else it has to have.
+    pub needs: Needs<'a>,
+}
+
+/// What a credential has to have beyond being good. By default nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs<'a> {
+    /// Permissions. Those of a token are its key's, as they are now, as far as its caveats leave them.
+    pub permissions: Option<&'a PermissionQuery>,
 }
 
 /// Counts of keys that have a rate limit.
@@ -98,7 +109,7 @@ impl KeyStory {
     pub async fn verify(&self, tenant: &Tenant, question: Question<'_>) -> Verdict {
         let begun_ns = self.0.parts.clock.monotonic_ns();
         let (of, verdict) = match self.0.houses.of(tenant) {
-            Ok(house) => self.judged(tenant.nid, &house, &question).await,
+            Ok(house) => self.judged(tenant, &house, &question).await,
             Err(_) => (CredentialType::Unknown, no(VerificationError::Internal)),
         };
         if !question.counted {
@@ -115,7 +126,13 @@ impl KeyStory {
         verdict
     }
 
-    async fn judged(&self, nid: Nid, house: &House, question: &Question<'_>) -> (CredentialType, Verdict) {
+    async fn judged(
+        &self,
+        tenant: &Tenant,
+        house: &House,
+        question: &Question<'_>,
+    ) -> (CredentialType, Verdict) {
+        let nid = tenant.nid;
         let credential = question.credential;
         if credential.is_empty() || credential.len() > CREDENTIAL_BYTES_MAX {
             return (CredentialType::Unknown, no(VerificationError::InvalidFormat));
@@ -126,7 +143,7 @@ impl KeyStory {
             Route::Jwt | Route::Macaroon => {
                 let judged = self.verify_token(nid, house, credential, now);
                 match judged.and_then(|token| admitted_token(token, question)) {
-                    Ok(token) => good(Subject::Token(Arc::new(token)), CacheUse::Skip),
+                    Ok(token) => self.judged_with_key(tenant, token, question).await,
                     Err(denied) => Verdict::no(denied, CacheUse::Skip),
                 }
             }
@@ -140,6 +157,27 @@ impl KeyStory {
             }
         };
         (type_of(&route), verdict)
+    }
+
+    /// Whether a good token has what else is needed. Only where something is, its key is looked at.
+    async fn judged_with_key(
+        &self,
+        tenant: &Tenant,
+        token: TokenSubject,
+        question: &Question<'_>,
+    ) -> Verdict {
+        if let Some(query) = question.needs.permissions {
+            let allowed = match self.parent_of(tenant, &token).await {
+                Ok(row) => has_permissions(&row, |extras| {
+                    token.narrowed.admits_permissions(query, &extras.permissions)
+                }),
+                Err(denied) => Err(denied),
+            };
+            if let Err(denied) = allowed {
+                return Verdict::no(denied, CacheUse::Skip);
+            }
+        }
+        good(Subject::Token(Arc::new(token)), CacheUse::Skip)
     }
 
     async fn judged_key(
@@ -306,7 +344,17 @@ fn admitted_key(
     if !question.audiences.is_empty() {
         return Err(Denied::because(VerificationError::AudienceMismatch));
     }
-    Ok(())
+    let Some(query) = question.needs.permissions else { return Ok(()) };
+    has_permissions(row, |extras| query.is_met_by(&extras.permissions))
+}
+
+/// Whether a key's extras say that something is granted.
+fn has_permissions(row: &Row, granted: impl FnOnce(&Extras) -> bool) -> Result<(), Denied> {
+    let Some(extras) = &row.extras else { return Err(Denied::because(VerificationError::Internal)) };
+    if granted(extras) {
+        return Ok(());
+    }
+    Err(Denied::because(VerificationError::InsufficientPermissions))
 }
 
 fn admitted_token(token: TokenSubject, question: &Question<'_>) -> Result<TokenSubject, Denied> {

@@ -18,17 +18,20 @@ pub enum MaskPath {
     IpRestriction,
     /// `policy_overrides`
     PolicyOverrides,
+    /// `permissions`
+    Permissions,
 }
 
 impl MaskPath {
     /// Every path.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Name,
         Self::Scopes,
         Self::Metadata,
         Self::RateLimitPolicy,
         Self::IpRestriction,
         Self::PolicyOverrides,
+        Self::Permissions,
     ];
 
     /// The path as it is written.
@@ -41,13 +44,14 @@ impl MaskPath {
             Self::RateLimitPolicy => "rate_limit_policy",
             Self::IpRestriction => "ip_restriction",
             Self::PolicyOverrides => "policy_overrides",
+            Self::Permissions => "permissions",
         }
     }
 
     /// The path as JSON writers of proto messages spell it.
     fn camel_case(self) -> &'static str {
         match self {
-            Self::Name | Self::Scopes | Self::Metadata => self.as_str(),
+            Self::Name | Self::Scopes | Self::Metadata | Self::Permissions => self.as_str(),
             Self::RateLimitPolicy => "rateLimitPolicy",
             Self::IpRestriction => "ipRestriction",
             Self::PolicyOverrides => "policyOverrides",
@@ -157,7 +161,10 @@ mod tests {
             ("name", &[Name]),
             ("name,scopes", &[Name, Scopes]),
             (" scopes , name,name ", &[Name, Scopes]),
-            ("name,scopes,metadata,rate_limit_policy,ip_restriction,policy_overrides", &MaskPath::ALL),
+            (
+                "name,scopes,metadata,rate_limit_policy,ip_restriction,policy_overrides,permissions",
+                &MaskPath::ALL,
+            ),
             ("rateLimitPolicy,ipRestriction,metadata", &[Metadata, RateLimitPolicy, IpRestriction]),
         ];
         for (text, paths) in cases {
@@ -188,7 +195,8 @@ mod tests {
         assert_eq!(UpdateMask::parse(&"x".repeat(70)), unknown(&"x".repeat(64), 1));
         assert_eq!(UpdateMask::parse(&"name,".repeat(300)), Err(MaskError::TooLong));
         let said = UpdateMask::parse("name,ttl").unwrap_err().to_string();
-        let paths = "name, scopes, metadata, rate_limit_policy, ip_restriction, policy_overrides";
+        let paths =
+            "name, scopes, metadata, rate_limit_policy, ip_restriction, policy_overrides, permissions";
         assert_eq!(said, format!("update_mask: `ttl` (path 2) cannot be updated; the paths are {paths}"));
     }
 }

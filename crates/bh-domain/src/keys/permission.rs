@@ -4,6 +4,8 @@
 //! `AND` binds tighter than `OR`. Wildcards belong to what is granted: `*` as the last segment stands for one or more
 //! segments, elsewhere for exactly one. A query names permissions in full.
 
+use serde::{Deserialize, Serialize};
+
 use super::syntax::{Cursor, SyntaxError};
 
 /// The longest query, in characters.
@@ -18,8 +20,23 @@ pub const PERMISSION_BYTES_MAX: usize = 255;
 const WILDCARD: &str = "*";
 
 /// A permission as it is granted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "Box<str>")]
 pub struct Permission(Box<str>);
+
+impl TryFrom<String> for Permission {
+    type Error = PermissionError;
+
+    fn try_from(text: String) -> Result<Self, PermissionError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Permission> for Box<str> {
+    fn from(permission: Permission) -> Self {
+        permission.0
+    }
+}
 
 /// A text that cannot be granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,16 +120,28 @@ impl PermissionQuery {
     /// Whether these permissions are enough.
     #[must_use]
     pub fn is_met_by(&self, granted: &[Permission]) -> bool {
-        self.0.is_met_by(granted)
+        self.is_met_where(&|name| grants(granted, name))
+    }
+
+    /// Whether those permissions are enough that `has` says are there.
+    #[must_use]
+    pub fn is_met_where(&self, has: &impl Fn(&str) -> bool) -> bool {
+        self.0.is_met_where(has)
     }
 }
 
+/// Whether one of these covers the permission `name`.
+#[must_use]
+pub fn grants(granted: &[Permission], name: &str) -> bool {
+    granted.iter().any(|permission| permission.covers(name))
+}
+
 impl Node {
-    fn is_met_by(&self, granted: &[Permission]) -> bool {
+    fn is_met_where(&self, has: &impl Fn(&str) -> bool) -> bool {
         match self {
-            Self::Name(name) => granted.iter().any(|permission| permission.covers(name)),
-            Self::All(nodes) => nodes.iter().all(|node| node.is_met_by(granted)),
-            Self::Any(nodes) => nodes.iter().any(|node| node.is_met_by(granted)),
+            Self::Name(name) => has(name),
+            Self::All(nodes) => nodes.iter().all(|node| node.is_met_where(has)),
+            Self::Any(nodes) => nodes.iter().any(|node| node.is_met_where(has)),
         }
     }
 }

@@ -30,11 +30,13 @@ pub enum VerificationError {
     RateLimited,
     /// The audiences asked for and those named do not meet.
     AudienceMismatch,
+    /// The permissions that were asked for are not granted: an addition to Talos, told only to those who ask for some.
+    InsufficientPermissions,
 }
 
 impl VerificationError {
     /// Every value, in the order of the dossier.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidFormat,
         Self::Expired,
         Self::Revoked,
@@ -44,6 +46,7 @@ impl VerificationError {
         Self::IpNotAllowed,
         Self::RateLimited,
         Self::AudienceMismatch,
+        Self::InsufficientPermissions,
     ];
 
     /// The text on the wire.
@@ -59,6 +62,7 @@ impl VerificationError {
             Self::IpNotAllowed => "VERIFICATION_ERROR_IP_NOT_ALLOWED",
             Self::RateLimited => "VERIFICATION_ERROR_RATE_LIMITED",
             Self::AudienceMismatch => "VERIFICATION_ERROR_AUDIENCE_MISMATCH",
+            Self::InsufficientPermissions => "VERIFICATION_ERROR_INSUFFICIENT_PERMISSIONS",
         }
     }
 
@@ -75,6 +79,7 @@ impl VerificationError {
             Self::IpNotAllowed => "the client's address is not among those the key allows",
             Self::RateLimited => "the API key's rate limit is used up",
             Self::AudienceMismatch => "the credential's audiences are not those expected",
+            Self::InsufficientPermissions => "the API key does not have the permissions asked for",
         }
     }
 }
@@ -308,6 +313,7 @@ mod tests {
             "IP_NOT_ALLOWED",
             "RATE_LIMITED",
             "AUDIENCE_MISMATCH",
+            "INSUFFICIENT_PERMISSIONS",
         ];
         assert_eq!(words, expected);
         assert!(VerificationError::ALL.iter().all(|error| !error.message().is_empty()));

@@ -1,13 +1,10 @@
 //! Questions about credentials: verify, derive, and what their holders may ask.
 
-use std::net::IpAddr;
-
 use axum::response::Response;
-use bh_app::keys::{
-    Asker, BATCH_VERIFY_MAX, Derivation, Freshness, Question, SelfRevoke, Subject, TokenForm, Verdict,
-};
+use bh_app::keys::{Asker, BATCH_VERIFY_MAX, Derivation, Freshness, SelfRevoke, Subject, TokenForm, Verdict};
 use bh_domain::evidence::hex;
 use bh_domain::hash::sha256;
+use bh_domain::keys::permission::Permission;
 use bh_domain::keys::verdict::{KeyStatus, VerificationError, Visibility};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
@@ -17,6 +14,7 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::asked::{Asked, VerifyIn};
 use super::wire::{self, RateOut, invalid};
 use crate::ask::Ask;
 use crate::object::Object;
@@ -25,14 +23,6 @@ use crate::respond;
 const CACHE_USE: HeaderName = HeaderName::from_static("ory-talos-cache");
 const JWKS_MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 const CREDENTIAL_BYTES_MAX: usize = bh_domain::keys::route::CREDENTIAL_BYTES_MAX;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct VerifyIn {
-    credential: Option<String>,
-    #[serde(alias = "expectedAudiences")]
-    expected_audiences: Option<Vec<String>>,
-}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -73,6 +63,9 @@ struct SubjectOut<'a> {
     rate_limit_reset_time: Option<String>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     audiences: &'a [String],
+    /// An addition to Talos: what the key has been granted.
+    #[serde(skip_serializing_if = "<[Permission]>::is_empty")]
+    permissions: &'a [Permission],
 }
 
 /// `apiKeys:verify`: 200 for every verdict.
@@ -80,13 +73,11 @@ pub(crate) async fn verify(mut ask: Ask) -> Result<Response, Refusal> {
     let asker = ask.asker()?;
     let (freshness, address) = (freshness(&ask.parts.headers), ask.client_ip());
     let body: VerifyIn = ask.json_of_any_text().await?;
-    let credential = body.credential.unwrap_or_default();
-    if credential.len() > CREDENTIAL_BYTES_MAX {
+    if body.credential.as_ref().is_some_and(|text| text.len() > CREDENTIAL_BYTES_MAX) {
         return Err(invalid("credential", format!("longer than {CREDENTIAL_BYTES_MAX} bytes")));
     }
-    let audiences = body.expected_audiences.unwrap_or_default();
-    let question = question(&credential, &audiences, freshness, address);
-    let verdict = ask.doors.keys.verify(&asker.tenant, question).await;
+    let asked = body.read("")?;
+    let verdict = ask.doors.keys.verify(&asker.tenant, asked.question(freshness, address)).await;
     let now = ask.doors.clock.now();
     let mut response = respond::json(&told(&asker, &verdict, now)?)?;
     let headers = response.headers_mut();
@@ -105,32 +96,19 @@ pub(crate) async fn batch_verify(mut ask: Ask) -> Result<Response, Refusal> {
     if !(1..=BATCH_VERIFY_MAX).contains(&count) {
         return Err(invalid("requests", format!("{count} credentials; a batch has 1 to {BATCH_VERIFY_MAX}")));
     }
-    let items: Vec<(String, Vec<String>)> = requests
-        .into_iter()
-        .map(|item| {
-            let Object(item) = item.unwrap_or_default();
-            (item.credential.unwrap_or_default(), item.expected_audiences.unwrap_or_default())
-        })
-        .collect();
+    let read = |(index, item): (usize, Option<Object<VerifyIn>>)| {
+        let Object(item) = item.unwrap_or_default();
+        item.read(&format!("requests[{index}]."))
+    };
+    let items: Vec<Asked> = requests.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
     // Together: those that memory does not know are read in one statement.
-    let verdicts = items.iter().map(|(credential, audiences)| {
-        let question = question(credential, audiences, freshness, address);
-        ask.doors.keys.verify(&asker.tenant, question)
-    });
+    let verdicts =
+        items.iter().map(|asked| ask.doors.keys.verify(&asker.tenant, asked.question(freshness, address)));
     let verdicts = futures_util::future::join_all(verdicts).await;
     let now = ask.doors.clock.now();
     let results: Vec<_> =
         verdicts.iter().map(|verdict| told(&asker, verdict, now)).collect::<Result<_, _>>()?;
     respond::json(&json!({ "results": results }))
-}
-
-fn question<'a>(
-    credential: &'a str,
-    audiences: &'a [String],
-    freshness: Freshness,
-    address: IpAddr,
-) -> Question<'a> {
-    Question { credential, audiences, freshness, address: Some(address), any_address: false, counted: true }
 }
 
 fn freshness(headers: &HeaderMap) -> Freshness {
@@ -184,6 +162,7 @@ fn subject_out<'a>(
             rate_limit_remaining: verdict.rate.map(|rate| rate.remaining.to_string()),
             rate_limit_reset_time: verdict.rate.map(|rate| reset(rate.reset_after_ns)),
             audiences: &[],
+            permissions: row.extras.as_ref().map_or(&[], |extras| &extras.permissions),
         },
         Subject::Token(token) => {
             let claims = token.narrowed.claims();
@@ -201,6 +180,7 @@ fn subject_out<'a>(
                 rate_limit_remaining: None,
                 rate_limit_reset_time: None,
                 audiences: token.narrowed.audiences(),
+                permissions: &[],
             }
         }
     })

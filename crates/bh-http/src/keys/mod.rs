@@ -1,5 +1,6 @@
 //! The API-key server's routes (Talos dossier §2.2): translate, ask the story, translate back.
 
+mod asked;
 mod checks;
 mod headers;
 mod wire;

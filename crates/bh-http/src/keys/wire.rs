@@ -6,9 +6,11 @@
 use std::fmt;
 
 use bh_app::keys::{Attributes, Change, Issue, policy_text};
+use bh_domain::keys::extras::Extras;
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::mask::{MaskPath, UpdateMask};
+use bh_domain::keys::permission::Permission;
 use bh_domain::keys::verdict::{RevocationReason, Visibility};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
@@ -36,6 +38,7 @@ pub(super) struct KeyIn {
     pub(super) ip_restriction: Option<Object<IpIn>>,
     #[serde(alias = "policyOverrides")]
     pub(super) policy_overrides: Option<Box<RawValue>>,
+    pub(super) permissions: Option<Vec<String>>,
     pub(super) visibility: Option<String>,
     #[serde(alias = "requestId")]
     pub(super) request_id: Option<String>,
@@ -117,6 +120,7 @@ impl KeyIn {
             visibility: visibility(self.visibility.as_deref())?.unwrap_or_default(),
             request_id: self.request_id.filter(|id| !id.is_empty()),
             policy_overrides: object("policy_overrides", self.policy_overrides.as_deref())?,
+            permissions: self.permissions.unwrap_or_default(),
             extras: JsonObject::default(),
             credits: None,
         })
@@ -138,6 +142,7 @@ impl KeyIn {
             rate_limit: masked(MaskPath::RateLimitPolicy).then(|| change.rate_limit.flatten()),
             allowed_cidrs: masked(MaskPath::IpRestriction).then(|| change.allowed_cidrs.unwrap_or_default()),
             policy_overrides: masked(MaskPath::PolicyOverrides).then(|| change.policy_overrides.flatten()),
+            permissions: masked(MaskPath::Permissions).then(|| change.permissions.unwrap_or_default()),
         })
     }
 
@@ -150,6 +155,7 @@ impl KeyIn {
             rate_limit: self.rate_limit_policy.map(|Object(limit)| limit.read()).transpose()?,
             allowed_cidrs: self.ip_restriction.map(|Object(ip)| ip.allowed_cidrs.unwrap_or_default()),
             policy_overrides: object("policy_overrides", self.policy_overrides.as_deref())?.map(Some),
+            permissions: self.permissions,
         })
     }
 }
@@ -168,6 +174,7 @@ impl Populated for Change {
             rate_limit: self.rate_limit.filter(Option::is_some),
             allowed_cidrs: self.allowed_cidrs.filter(|cidrs| !cidrs.is_empty()),
             policy_overrides: self.policy_overrides.filter(Option::is_some),
+            permissions: self.permissions.filter(|permissions| !permissions.is_empty()),
         }
     }
 }
@@ -244,6 +251,9 @@ pub(super) struct KeyOut<'a> {
     /// An addition to Talos: the key's own policy on the gateway's doors.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_overrides: Option<&'a RawValue>,
+    /// Likewise: what it has been granted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    permissions: Vec<Permission>,
     visibility: &'static str,
     revocation_reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -274,6 +284,8 @@ impl<'a> KeyOut<'a> {
     /// A key, with its state at an instant.
     pub(super) fn of(key: &'a Key, now: Timestamp) -> Result<Self, Refusal> {
         let revocation = key.revocation.as_ref();
+        let extras = Extras::read(&key.extras)
+            .map_err(|error| crate::respond::internal("read a stored key's extras", &error))?;
         Ok(Self {
             key_id: key.key_id.as_str(),
             name: &key.name,
@@ -289,6 +301,7 @@ impl<'a> KeyOut<'a> {
             ip_restriction: (!key.allowed_cidrs.is_empty())
                 .then_some(IpOut { allowed_cidrs: &key.allowed_cidrs }),
             policy_overrides: policy_text(&key.extras),
+            permissions: extras.permissions,
             visibility: key.visibility.as_str(),
             revocation_reason: revocation.map_or(RevocationReason::Unspecified, |told| told.reason).as_str(),
             revocation_description: revocation.and_then(|told| told.description.as_deref()),

@@ -30,6 +30,7 @@ mod keys_clients;
 mod keys_crash;
 mod keys_doors;
 mod keys_errors;
+mod keys_extras;
 mod keys_imports;
 mod keys_program;
 mod keys_setup;

@@ -10,6 +10,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::from_object;
+use crate::keys::permission::Permission;
 use crate::money::NanoUsd;
 use crate::network::Network;
 
@@ -35,7 +36,7 @@ pub enum CaveatError {
     TooMany,
     /// Not an object of known members, each once and of its type.
     #[error(
-        "not an object of known members (exp, nbf, scp, scope, aud, acl, models, tools, methods, paths, budget, iss, nid), each once and of its type"
+        "not an object of known members (exp, nbf, scp, scope, aud, acl, models, tools, methods, paths, permissions, budget, iss, nid), each once and of its type"
     )]
     Form,
     /// A list without entries, with too many, or with an entry that is empty or too long.
@@ -47,6 +48,11 @@ pub enum CaveatError {
     /// Not a network.
     #[error("`acl` takes networks in CIDR notation, such as 10.0.0.0/8")]
     Network,
+    /// Not a permission.
+    #[error(
+        "`permissions` takes names of letters, digits, `_`, `-` and `:` joined by dots, or `*` in place of a name"
+    )]
+    Permission,
     /// Not an amount.
     #[error("`budget` takes a decimal amount of at least 0 as text, such as \"2.50\"")]
     Budget,
@@ -92,6 +98,9 @@ pub struct Caveat {
     /// Paths; `*` at the end stands for any rest.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<String>>,
+    /// Permissions to keep, of those that its key has when it is shown.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Vec<String>>,
     /// The most it may spend over its life, a decimal amount in the installation's currency.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
@@ -147,6 +156,9 @@ impl Caveat {
         if self.acl.iter().flatten().any(|entry| Network::parse(entry).is_none()) {
             return Err(CaveatError::Network);
         }
+        if self.permissions.iter().flatten().any(|entry| Permission::parse(entry).is_err()) {
+            return Err(CaveatError::Permission);
+        }
         self.budget().map(|_| ())
     }
 
@@ -159,6 +171,7 @@ impl Caveat {
             ("tools", &self.tools),
             ("methods", &self.methods),
             ("paths", &self.paths),
+            ("permissions", &self.permissions),
         ];
         lists.into_iter().filter_map(|(name, list)| Some((name, list.as_ref()?)))
     }

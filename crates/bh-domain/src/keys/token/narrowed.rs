@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::caveat::{Caveat, CaveatError, Pattern};
 use super::{ClaimedNid, Claims, Leeway, TokenFault};
+use crate::keys::permission::{Permission, PermissionQuery, grants};
 use crate::money::NanoUsd;
 use crate::network::Network;
 use crate::tenant::Nid;
@@ -23,6 +24,7 @@ pub struct Narrowed {
     tools: Vec<Vec<Pattern>>,
     methods: Vec<Vec<String>>,
     paths: Vec<Vec<Pattern>>,
+    permissions: Vec<Vec<Permission>>,
     budget: Option<NanoUsd>,
 }
 
@@ -54,6 +56,10 @@ impl Narrowed {
         if let Some(list) = caveat.acl {
             let networks: Option<Vec<Network>> = list.iter().map(|text| Network::parse(text)).collect();
             self.networks.push(networks.ok_or(CaveatError::Network)?);
+        }
+        if let Some(list) = caveat.permissions {
+            let list: Result<Vec<_>, _> = list.iter().map(|text| Permission::parse(text)).collect();
+            self.permissions.push(list.map_err(|_| CaveatError::Permission)?);
         }
         self.methods.extend(caveat.methods);
         add(&mut self.models, "models", caveat.models)?;
@@ -161,6 +167,20 @@ impl Narrowed {
         self.paths.is_empty() || (is_plain(path) && every_list_covers(&self.paths, path))
     }
 
+    /// Whether it has the permissions of a query, given those that its key has now. It has a permission when its key
+    /// and every caveat do.
+    #[must_use]
+    pub fn admits_permissions(&self, query: &PermissionQuery, of_key: &[Permission]) -> bool {
+        let lists = &self.permissions;
+        query.is_met_where(&|name| grants(of_key, name) && lists.iter().all(|list| grants(list, name)))
+    }
+
+    /// Whether a caveat limits its permissions.
+    #[must_use]
+    pub fn limits_permissions(&self) -> bool {
+        !self.permissions.is_empty()
+    }
+
     /// Whether a caveat limits which models may be called.
     #[must_use]
     pub fn limits_models(&self) -> bool {
@@ -176,11 +196,12 @@ impl Narrowed {
     /// Whether any caveat limits what may be called, so that a door which cannot judge it has to refuse.
     #[must_use]
     pub fn limits_calls(&self) -> bool {
-        let Self { models, tools, methods, paths, budget, .. } = self;
+        let Self { models, tools, methods, paths, permissions, budget, .. } = self;
         !models.is_empty()
             || !tools.is_empty()
             || !methods.is_empty()
             || !paths.is_empty()
+            || !permissions.is_empty()
             || budget.is_some()
     }
 }

@@ -10,7 +10,7 @@ fn read(value: &serde_json::Value) -> Result<Caveat, CaveatError> {
 fn a_full_caveat_survives_the_round_trip() {
     let value = json!({
         "exp": 5, "nbf": 1, "scp": ["a"], "scope": "a b", "aud": ["x"], "acl": ["10.0.0.0/8", "2001:db8::1"],
-        "models": ["gpt-4*", "*"], "tools": ["files.*"], "methods": ["GET"], "paths": ["/v1/*"], "budget": "2.50",
+        "models": ["gpt-4*", "*"], "tools": ["files.*"], "methods": ["GET"], "paths": ["/v1/*"], "permissions": ["a.*"], "budget": "2.50",
         "iss": "https://api.example.com", "nid": "550e8400-e29b-41d4-a716-446655440001",
     });
     let caveat = read(&value).unwrap();
@@ -32,6 +32,8 @@ fn what_could_be_read_two_ways_is_refused_by_name() {
         (json!({"tools": ["a*b"]}), CaveatError::Wildcard("tools")),
         (json!({"paths": ["/**"]}), CaveatError::Wildcard("paths")),
         (json!({"acl": ["10.0.0.0/33"]}), CaveatError::Network),
+        (json!({"permissions": []}), CaveatError::List("permissions")),
+        (json!({"permissions": ["a b"]}), CaveatError::Permission),
         (json!({"budget": "-1"}), CaveatError::Budget),
         (json!({"budget": "1e3"}), CaveatError::Budget),
         (json!({"budget": 1}), CaveatError::Form),

@@ -37,6 +37,21 @@ fn a_question_has_to_pass_every_list() {
 }
 
 #[test]
+fn a_permission_has_to_be_the_keys_and_every_caveats() {
+    let granted =
+        |texts: &[&str]| texts.iter().map(|text| Permission::parse(text).unwrap()).collect::<Vec<_>>();
+    let caveat = Caveat { permissions: some(&["documents.*", "users.read"]), ..Caveat::default() };
+    let token = narrowed(&[caveat]).unwrap();
+    let admits = |query: &str, of_key: &[&str]| {
+        token.admits_permissions(&PermissionQuery::parse(query).unwrap(), &granted(of_key))
+    };
+    assert!(admits("documents.read AND users.read", &["*"]));
+    assert!(!admits("users.write", &["*"]) && !admits("documents.read", &["users.*"]));
+    assert!(!admits("users.write OR documents.read", &["users.*"]), "no one permission has both");
+    assert!(token.limits_permissions() && token.limits_calls());
+}
+
+#[test]
 fn addresses_have_to_be_in_the_claims_and_in_every_caveat() {
     let caveat = Caveat { acl: some(&["10.1.0.0/16", "192.0.2.0/24"]), ..Caveat::default() };
     let token = narrowed(&[caveat]).unwrap();
@@ -105,6 +120,9 @@ fn the_smallest_budget_and_the_shortest_life_hold() {
 
 const WORDS: [&str; 6] = ["a", "ab", "abc", "b", "bc", "c"];
 const PATTERNS: [&str; 7] = ["a", "a*", "ab*", "abc", "b*", "*", "c"];
+const GRANTED: [&str; 6] = ["a", "a.*", "a.b", "*.b", "b.*", "*"];
+const QUERIES: [&str; 6] =
+    ["a", "a.b", "a.b AND b.c", "a.b OR b.c", "(a OR a.b) AND (b.b OR b.c)", "a.b.c OR b.b AND a.c"];
 const NETWORKS: [&str; 5] = ["10.0.0.0/8", "10.1.0.0/16", "::/0", "192.0.2.1", "0.0.0.0/0"];
 const ADDRESSES: [&str; 4] = ["10.1.0.1", "10.2.0.1", "192.0.2.1", "2001:db8::1"];
 
@@ -116,11 +134,13 @@ struct Question {
     expected: Vec<&'static str>,
     word: &'static str,
     spent: i64,
+    query: PermissionQuery,
+    of_key: Vec<Permission>,
 }
 
 /// Every check that a door can make, by name.
-fn answers(token: &Narrowed, question: &Question) -> [(&'static str, bool); 9] {
-    let Question { now_s, address, expected, word, spent } = question;
+fn answers(token: &Narrowed, question: &Question) -> [(&'static str, bool); 10] {
+    let Question { now_s, address, expected, word, spent, query, of_key } = question;
     let checked = token.check(Timestamp(now_s * 1_000), Leeway::of_macaroon(1), &[ISSUER], nid());
     [
         ("check", checked.is_ok()),
@@ -132,19 +152,23 @@ fn answers(token: &Narrowed, question: &Question) -> [(&'static str, bool); 9] {
         ("method", token.admits_method(word)),
         ("path", token.admits_path(&format!("/{word}"))),
         ("budget", token.budget().is_none_or(|budget| NanoUsd(*spent) <= budget)),
+        ("permissions", token.admits_permissions(query, of_key)),
     ]
 }
 
 fn question() -> impl Strategy<Value = Question> {
     let address = prop::option::of(select(ADDRESSES.to_vec()).prop_map(|text| text.parse().unwrap()));
     let expected = subsequence(WORDS.to_vec(), 0..3);
-    (NOW_S - 4..NOW_S + 8, address, expected, select(WORDS.to_vec()), 0_i64..4).prop_map(
-        |(now_s, address, expected, word, units)| Question {
+    let permissions = (select(QUERIES.to_vec()), subsequence(GRANTED.to_vec(), 0..4));
+    (NOW_S - 4..NOW_S + 8, address, expected, select(WORDS.to_vec()), 0_i64..4, permissions).prop_map(
+        |(now_s, address, expected, word, units, (query, of_key))| Question {
             now_s,
             address,
             expected,
             word,
             spent: units * 1_000_000_000,
+            query: PermissionQuery::parse(query).unwrap(),
+            of_key: of_key.into_iter().map(|text| Permission::parse(text).unwrap()).collect(),
         },
     )
 }
@@ -159,10 +183,16 @@ fn list(of: &'static [&'static str], mark: &'static str) -> impl Strategy<Value 
 fn caveat() -> impl Strategy<Value = Caveat> {
     let times = (prop::option::of(NOW_S..NOW_S + 6), prop::option::of(NOW_S - 3..NOW_S + 3));
     let names = (list(&WORDS, ""), list(&WORDS, ""), list(&WORDS, ""), list(&NETWORKS, ""));
-    let patterns = (list(&PATTERNS, ""), list(&PATTERNS, ""), list(&PATTERNS, "/"));
+    let patterns = (list(&PATTERNS, ""), list(&PATTERNS, ""), list(&PATTERNS, "/"), list(&GRANTED, ""));
     let budget = prop::option::weighted(0.3, (0_u8..4).prop_map(|units| units.to_string()));
     (times, names, patterns, budget, any::<bool>()).prop_map(
-        |((exp, nbf), (scp, aud, methods, acl), (models, tools, paths), budget, names_tenant)| Caveat {
+        |(
+            (exp, nbf),
+            (scp, aud, methods, acl),
+            (models, tools, paths, permissions),
+            budget,
+            names_tenant,
+        )| Caveat {
             exp,
             nbf,
             scope: scp.as_ref().map(|scopes| scopes.join(" ")),
@@ -173,6 +203,7 @@ fn caveat() -> impl Strategy<Value = Caveat> {
             tools,
             methods,
             paths,
+            permissions,
             budget,
             iss: names_tenant.then(|| ISSUER.to_owned()),
             nid: names_tenant.then(|| nid().to_string()),
@@ -208,6 +239,8 @@ proptest! {
             let Ok(child) = &pair[1] else { continue };
             let above = pair[0].as_ref().expect("a child of a refused token is refused");
             for question in &questions {
+                let key_has = question.query.is_met_by(&question.of_key);
+                prop_assert!(key_has || !child.admits_permissions(&question.query, &question.of_key));
                 for (child, parent) in answers(child, question).iter().zip(answers(above, question)) {
                     prop_assert!(!child.1 || parent.1, "{} {question:?}", child.0);
                 }

@@ -1,0 +1,56 @@
+//! What a verification asks for: the credential, and what else it has to have.
+
+use std::net::IpAddr;
+
+use bh_app::keys::{Freshness, Needs, Question};
+use bh_domain::keys::permission::PermissionQuery;
+use bh_domain::refusal::Refusal;
+use serde::Deserialize;
+
+use super::wire::invalid;
+
+/// One question, as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct VerifyIn {
+    pub(super) credential: Option<String>,
+    #[serde(alias = "expectedAudiences")]
+    expected_audiences: Option<Vec<String>>,
+    /// An addition to Talos: a query in the permission language.
+    permissions: Option<String>,
+}
+
+/// One question, understood.
+#[derive(Debug)]
+pub(super) struct Asked {
+    credential: String,
+    audiences: Vec<String>,
+    permissions: Option<PermissionQuery>,
+}
+
+impl VerifyIn {
+    /// Reads a question; `place` is what stands before its members in an error.
+    pub(super) fn read(self, place: &str) -> Result<Asked, Refusal> {
+        let query = self.permissions.filter(|query| !query.is_empty());
+        let permissions = query.map(|query| PermissionQuery::parse(&query)).transpose();
+        Ok(Asked {
+            credential: self.credential.unwrap_or_default(),
+            audiences: self.expected_audiences.unwrap_or_default(),
+            permissions: permissions.map_err(|error| invalid(&format!("{place}permissions"), error))?,
+        })
+    }
+}
+
+impl Asked {
+    pub(super) fn question(&self, freshness: Freshness, address: IpAddr) -> Question<'_> {
+        Question {
+            credential: &self.credential,
+            audiences: &self.audiences,
+            freshness,
+            address: Some(address),
+            any_address: false,
+            counted: true,
+            needs: Needs { permissions: self.permissions.as_ref() },
+        }
+    }
+}
