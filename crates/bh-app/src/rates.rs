@@ -1,5 +1,7 @@
 //! Request limits: exact counts in this process's memory.
 
+mod named;
+
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +12,8 @@ use bh_domain::tenant::Nid;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
+
+pub use named::{NamedCount, charge};
 
 use crate::snapshot::{Caller, Limited, Snapshot};
 
@@ -30,9 +34,14 @@ impl RateCell {
 
     /// Takes one request from the limit, or says why not.
     pub fn take(&self, limit: RateLimit, now_ns: u64) -> RateVerdict {
+        self.decide(|seen| limit.decide(seen, now_ns))
+    }
+
+    /// Decides on what was counted, and counts.
+    fn decide<V>(&self, decide: impl Fn(u64) -> (V, Option<u64>)) -> V {
         let mut seen = self.next_ns.load(Ordering::Acquire);
         loop {
-            let (verdict, next) = limit.decide(seen, now_ns);
+            let (verdict, next) = decide(seen);
             let Some(next) = next else { return verdict };
             match self.next_ns.compare_exchange_weak(seen, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return verdict,
@@ -42,8 +51,12 @@ impl RateCell {
     }
 
     /// Puts one request back, because another limit refused it.
-    fn put_back(&self, limit: RateLimit) {
-        self.next_ns.fetch_sub(limit.increment_ns(), Ordering::AcqRel);
+    pub(crate) fn put_back(&self, limit: RateLimit) {
+        self.give(limit.increment_ns());
+    }
+
+    fn give(&self, ns: u64) {
+        self.next_ns.fetch_sub(ns, Ordering::AcqRel);
     }
 }
 
@@ -80,7 +93,7 @@ impl RateCells {
     }
 }
 
-/// Counts one request against the key's, the caller's, the tenant's and the global limit, narrowest first, so that a noisy
+/// Counts one request against the key's named limits, the key's, the caller's, the tenant's and the global limit, narrowest first, so that a noisy
 /// caller uses up nobody else's allowance. Returns the tightest verdict for the answer's headers.
 ///
 /// # Errors
@@ -90,6 +103,17 @@ pub fn count_request(
     caller: &Caller,
     now_ns: u64,
 ) -> Result<Option<RateVerdict>, Refusal> {
+    let named = caller.key.as_ref().map_or(&[][..], |key| &key.named);
+    let strictest = named::admit(named, now_ns).map_err(|verdict| too_many("key", verdict))?;
+    let counted = count_each(snapshot, caller, now_ns);
+    if counted.is_err() {
+        named::leave(named);
+    }
+    let counted = counted?;
+    Ok(counted.into_iter().chain(strictest).min_by_key(|verdict| verdict.remaining))
+}
+
+fn count_each(snapshot: &Snapshot, caller: &Caller, now_ns: u64) -> Result<Option<RateVerdict>, Refusal> {
     let limits = [
         ("key", caller.key.as_ref().and_then(|key| key.rate.as_ref())),
         ("caller", caller.rate.as_ref()),

@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads a clock, draws a random number, opens a file or awaits: time, chance and bytes are passed in.
 
+pub mod allowance;
 pub mod budget;
 pub mod duration;
 pub mod evidence;

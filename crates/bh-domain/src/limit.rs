@@ -1,5 +1,7 @@
 //! Request limits: the generic cell rate algorithm, as arithmetic on nanoseconds.
 
+use crate::keys::named::LimitUnit;
+
 /// A limit of `requests` per `period_ns`, with a burst of the whole period's allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
@@ -12,10 +14,12 @@ pub struct RateLimit {
 pub struct RateVerdict {
     /// Whether the request may go on.
     pub allowed: bool,
+    /// What is counted, as headers name it: requests, unless a key's own limit counts something else.
+    pub unit: LimitUnit,
     /// Requests per period.
-    pub limit: u32,
+    pub limit: u64,
     /// Requests left right now.
-    pub remaining: u32,
+    pub remaining: u64,
     /// Nanoseconds until the full allowance is back.
     pub reset_after_ns: u64,
     /// Nanoseconds until one request would be allowed; 0 when this one was.
@@ -61,11 +65,13 @@ impl RateLimit {
         let allowed = next <= now_ns + self.period_ns;
         let used_until = if allowed { next } else { arrival };
         let backlog = used_until - now_ns;
-        let remaining = u32::try_from(self.period_ns.saturating_sub(backlog) / increment).unwrap_or(u32::MAX);
+        let remaining = self.period_ns.saturating_sub(backlog) / increment;
+        let limit = u64::from(self.requests);
         let verdict = RateVerdict {
             allowed,
-            limit: self.requests,
-            remaining: remaining.min(self.requests),
+            unit: LimitUnit::Requests,
+            limit,
+            remaining: remaining.min(limit),
             reset_after_ns: backlog,
             retry_after_ns: if allowed { 0 } else { next - (now_ns + self.period_ns) },
             period_s: self.period_ns / 1_000_000_000,

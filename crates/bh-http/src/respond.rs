@@ -186,9 +186,9 @@ fn grpc_status(status: u16) -> &'static str {
 /// What a limit said, in all three header conventions.
 pub(crate) fn rate_headers(headers: &mut HeaderMap, rate: &RateVerdict, now: Timestamp) {
     let told = RateLimit {
-        name: "requests",
-        limit: u64::from(rate.limit),
-        remaining: u64::from(rate.remaining),
+        name: rate.unit.as_str(),
+        limit: rate.limit,
+        remaining: rate.remaining,
         window_s: rate.period_s,
         reset_after_s: rate.reset_after_ns.div_ceil(1_000_000_000),
     };

@@ -258,8 +258,9 @@ impl Gate {
                 KeyKind::Imported => CallerSource::Imported,
             };
             let rate = self.keys.limit_of(tenant, row);
+            let named = self.keys.named_of(tenant, row).into();
             let new = NewCaller {
-                key: Some(UsedKey { id: key.key_id.clone(), rate, token: None }),
+                key: Some(UsedKey { id: key.key_id.clone(), rate, named, token: None }),
                 ..NewCaller::plain(name.map_or(key.key_id.as_str(), String::as_str), tenant, source)
             };
             self.accounts.rates.make_room(self.keys.monotonic_ns());

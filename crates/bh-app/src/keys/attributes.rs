@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bh_domain::keys::extras::{PERMISSIONS, PERMISSIONS_MAX};
+use bh_domain::keys::extras::{PERMISSIONS, PERMISSIONS_MAX, RATE_LIMITS};
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
+use bh_domain::keys::named::{self, NamedLimit};
 use bh_domain::keys::overrides::{OVERRIDES_BYTES_MAX, OverridesError, PolicyOverrides};
 use bh_domain::keys::permission::Permission;
 use bh_domain::keys::verdict::Visibility;
@@ -50,6 +51,8 @@ pub struct Attributes {
     pub policy_overrides: Option<JsonObject>,
     /// What it has been granted, in the permission language.
     pub permissions: Vec<String>,
+    /// How often and how much it may be used, beside `rate_limit`.
+    pub rate_limits: Vec<NamedLimit>,
     /// What else belongs to it, as a row keeps it: what another key hands on.
     pub extras: JsonObject,
     /// Uses; `None` for any number.
@@ -79,6 +82,10 @@ impl Attributes {
         permissions(&self.permissions)?;
         if !self.permissions.is_empty() {
             self.extras = with_list(&self.extras, PERMISSIONS, &self.permissions);
+        }
+        rate_limits(&self.rate_limits)?;
+        if !self.rate_limits.is_empty() {
+            self.extras = with_list(&self.extras, RATE_LIMITS, &self.rate_limits);
         }
         object("extras", &self.extras, EXTRAS_BYTES_MAX)?;
         if self.credits.is_some_and(|credits| credits < 0) {
@@ -158,6 +165,10 @@ pub(super) fn permissions(permissions: &[String]) -> Result<(), Refusal> {
     }
     let first = permissions.iter().find_map(|text| Permission::parse(text).err());
     first.map_or(Ok(()), |error| Err(invalid(PERMISSIONS, error)))
+}
+
+pub(super) fn rate_limits(limits: &[NamedLimit]) -> Result<(), Refusal> {
+    named::check(limits).map_err(|error| invalid(RATE_LIMITS, error))
 }
 
 pub(super) fn metadata(metadata: &JsonObject) -> Result<(), Refusal> {

@@ -1,7 +1,8 @@
 //! Changes of a key's attributes, and whether it may be used at all.
 
-use bh_domain::keys::extras::PERMISSIONS;
+use bh_domain::keys::extras::{PERMISSIONS, RATE_LIMITS};
 use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind, KeyRateLimit};
+use bh_domain::keys::named::NamedLimit;
 use bh_domain::refusal::Refusal;
 
 use super::trail::Action;
@@ -24,6 +25,8 @@ pub struct Change {
     pub policy_overrides: Option<Option<JsonObject>>,
     /// What it has been granted.
     pub permissions: Option<Vec<String>>,
+    /// Its named limits.
+    pub rate_limits: Option<Vec<NamedLimit>>,
 }
 
 impl Change {
@@ -33,11 +36,21 @@ impl Change {
         self.metadata.as_ref().map_or(Ok(()), attributes::metadata)?;
         self.policy_overrides.iter().flatten().try_for_each(attributes::policy)?;
         self.permissions.as_deref().map_or(Ok(()), attributes::permissions)?;
+        self.rate_limits.as_deref().map_or(Ok(()), attributes::rate_limits)?;
         self.allowed_cidrs.as_deref().map_or(Ok(()), attributes::cidrs)
     }
 
     pub(super) fn apply(self, key: &mut Key) {
-        let Self { name, scopes, metadata, rate_limit, allowed_cidrs, policy_overrides, permissions } = self;
+        let Self {
+            name,
+            scopes,
+            metadata,
+            rate_limit,
+            allowed_cidrs,
+            policy_overrides,
+            permissions,
+            rate_limits,
+        } = self;
         set(&mut key.name, name);
         set(&mut key.scopes, scopes);
         set(&mut key.metadata, metadata);
@@ -48,6 +61,9 @@ impl Change {
         }
         if let Some(permissions) = permissions {
             key.extras = attributes::with_list(&key.extras, PERMISSIONS, &permissions);
+        }
+        if let Some(limits) = rate_limits {
+            key.extras = attributes::with_list(&key.extras, RATE_LIMITS, &limits);
         }
     }
 }

@@ -7,6 +7,7 @@
 mod adopt;
 mod attributes;
 mod change;
+mod counting;
 mod derive;
 mod holder;
 mod house;
@@ -35,6 +36,7 @@ use uuid::Uuid;
 
 pub use attributes::{Attributes, EXTRAS_BYTES_MAX, METADATA_BYTES_MAX, policy_overrides, policy_text};
 pub use change::Change;
+pub use counting::{LimitTold, LimitUse};
 pub use derive::{Derivation, Derived, TokenForm};
 pub use house::TokenSeeds;
 pub use import::{IMPORTS_MAX, Import, ImportFault, ImportFaultKind};
@@ -90,7 +92,7 @@ struct Inner {
     reads: reads::Reads,
     uses: uses::Uses,
     denials: tokens::Denials,
-    limits: verify::KeyLimits,
+    limits: counting::KeyLimits,
 }
 
 impl std::fmt::Debug for KeyStory {
@@ -129,7 +131,7 @@ impl KeyStory {
             reads,
             uses: uses::Uses::default(),
             denials: tokens::Denials::default(),
-            limits: verify::KeyLimits::default(),
+            limits: counting::KeyLimits::default(),
             parts,
         }))
     }

@@ -89,6 +89,7 @@ fn inherited(old: &Key, rotate: &Rotate) -> Attributes {
         request_id: None,
         policy_overrides: None,
         permissions: Vec::new(),
+        rate_limits: Vec::new(),
         extras: key.extras,
         credits: key.credits,
     }

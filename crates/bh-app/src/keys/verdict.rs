@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::limit::RateVerdict;
 
+use super::counting::LimitTold;
 use super::rows::Row;
 use super::tokens::TokenSubject;
 
@@ -82,11 +83,26 @@ pub struct Verdict {
     pub cache: CacheUse,
     /// What its rate limit said, when there is one and it holds.
     pub rate: Option<RateVerdict>,
+    /// What each of the named limits said that hold for this use.
+    pub limits: Vec<LimitTold>,
+    /// The key that a token was counted on.
+    pub(super) parent: Option<Arc<Row>>,
 }
 
 impl Verdict {
     pub(super) fn no(denied: Denied, cache: CacheUse) -> Self {
-        Self { subject: None, denied: Some(denied), cache, rate: None }
+        Self { denied: Some(denied), ..Self::undecided(cache) }
+    }
+
+    pub(super) fn undecided(cache: CacheUse) -> Self {
+        Self { subject: None, denied: None, cache, rate: None, limits: Vec::new(), parent: None }
+    }
+
+    /// How long to wait until the limits that refused would not any more, in nanoseconds; 0 when none did.
+    #[must_use]
+    pub fn retry_after_ns(&self) -> u64 {
+        let named = self.limits.iter().map(|told| told.verdict.retry_after_ns);
+        named.chain(self.rate.map(|rate| rate.retry_after_ns)).max().unwrap_or(0)
     }
 
     /// Whether the credential is good.

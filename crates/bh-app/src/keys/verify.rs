@@ -10,25 +10,21 @@ use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::permission::PermissionQuery;
 use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
 use bh_domain::keys::verdict::{KeyStatus, VerificationError};
-use bh_domain::limit::{RateLimit, RateVerdict};
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
-use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use super::KeyStory;
+use super::counting::LimitUse;
 use super::house::House;
-use super::rows::{Known, Reading, Row, RowKey, RowRef};
+use super::rows::{Known, Reading, Row};
 use super::tokens::TokenSubject;
 use super::verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
 use crate::metrics::{CredentialType, Verified};
-use crate::rates::RateCell;
 use crate::snapshot::Tenant;
 
 /// The most credentials of one batch.
 pub const BATCH_VERIFY_MAX: usize = 100;
-/// Keys whose rate is counted; those that are used least go first, and start anew.
-const COUNTED_MAX: usize = 262_144;
 
 /// A question about a credential.
 #[derive(Clone, Copy, Debug)]
@@ -54,25 +50,15 @@ pub struct Question<'a> {
 pub struct Needs<'a> {
     /// Permissions. Those of a token are its key's, as they are now, as far as its caveats leave them.
     pub permissions: Option<&'a PermissionQuery>,
+    /// Room in named limits of the key, which is taken. A key that has no limit of a name is not limited by it.
+    pub limits: &'a [LimitUse],
 }
 
-/// Counts of keys that have a rate limit.
-pub(super) struct KeyLimits(Cache<RowKey, Arc<RateCell>>);
-
-impl Default for KeyLimits {
-    fn default() -> Self {
-        Self(Cache::new(COUNTED_MAX))
-    }
-}
-
-impl KeyLimits {
-    pub(super) fn cell(&self, nid: Nid, key_id: &KeyId) -> Arc<RateCell> {
-        if let Some(cell) = self.0.get(&RowRef(nid, key_id.as_str())) {
-            return cell;
-        }
-        let place = RowKey(nid, key_id.clone());
-        let new = || Ok::<_, std::convert::Infallible>(Arc::new(RateCell::new(nid, key_id.as_str())));
-        self.0.get_or_insert_with(&place, new).unwrap_or_else(|never| match never {})
+impl Needs<'_> {
+    /// Whether there is anything that a token's key has to be asked for.
+    fn any(&self) -> bool {
+        let Self { permissions, limits } = self;
+        permissions.is_some() || !limits.is_empty()
     }
 }
 
@@ -115,7 +101,7 @@ impl KeyStory {
         if !question.counted {
             return verdict;
         }
-        let verdict = self.counted(tenant, verdict);
+        let verdict = self.counted(tenant, verdict, question.needs);
         let cache_hit = match verdict.cache {
             CacheUse::Hit => Some(true),
             CacheUse::Miss => Some(false),
@@ -159,25 +145,28 @@ impl KeyStory {
         (type_of(&route), verdict)
     }
 
-    /// Whether a good token has what else is needed. Only where something is, its key is looked at.
+    /// Whether a good token has what else is needed. Only where something is, its key is looked at, and counts.
     async fn judged_with_key(
         &self,
         tenant: &Tenant,
         token: TokenSubject,
         question: &Question<'_>,
     ) -> Verdict {
+        if !question.needs.any() {
+            return good(Subject::Token(Arc::new(token)), CacheUse::Skip);
+        }
+        let row = match self.parent_of(tenant, &token).await {
+            Ok(row) => row,
+            Err(denied) => return Verdict::no(denied, CacheUse::Skip),
+        };
         if let Some(query) = question.needs.permissions {
-            let allowed = match self.parent_of(tenant, &token).await {
-                Ok(row) => has_permissions(&row, |extras| {
-                    token.narrowed.admits_permissions(query, &extras.permissions)
-                }),
-                Err(denied) => Err(denied),
-            };
-            if let Err(denied) = allowed {
+            let granted = |extras: &Extras| token.narrowed.admits_permissions(query, &extras.permissions);
+            if let Err(denied) = has_permissions(&row, granted) {
                 return Verdict::no(denied, CacheUse::Skip);
             }
         }
-        good(Subject::Token(Arc::new(token)), CacheUse::Skip)
+        let verdict = good(Subject::Token(Arc::new(token)), CacheUse::Skip);
+        Verdict { parent: Some(row), ..verdict }
     }
 
     async fn judged_key(
@@ -264,26 +253,6 @@ impl KeyStory {
         };
         texts.iter().filter_map(|id| KeyId::parse(id).ok()).collect()
     }
-
-    /// Counts a use of a good key, which its rate limit may refuse.
-    fn counted(&self, tenant: &Tenant, mut verdict: Verdict) -> Verdict {
-        let Some(Subject::Key(row)) = &verdict.subject else { return verdict };
-        let now = self.0.parts.clock.now();
-        if row.used_first(now) {
-            self.0.uses.note(tenant.nid, row.key.kind, &row.key.key_id, now);
-        }
-        let limit = row.key.rate_limit.filter(|_| tenant.keys.rate_limit_enabled);
-        let Some(limit) = limit.and_then(|limit| RateLimit::new(limit.quota, limit.window_s)) else {
-            return verdict;
-        };
-        let cell = self.0.limits.cell(tenant.nid, &row.key.key_id);
-        let rate: RateVerdict = cell.take(limit, self.0.parts.clock.monotonic_ns());
-        if !rate.allowed {
-            verdict.denied = Some(Denied::because(VerificationError::RateLimited));
-        }
-        verdict.rate = Some(rate);
-        verdict
-    }
 }
 
 fn no(code: VerificationError) -> Verdict {
@@ -291,7 +260,7 @@ fn no(code: VerificationError) -> Verdict {
 }
 
 fn good(subject: Subject, cache: CacheUse) -> Verdict {
-    Verdict { subject: Some(subject), denied: None, cache, rate: None }
+    Verdict { subject: Some(subject), ..Verdict::undecided(cache) }
 }
 
 /// Whether a key's text was made here, lately enough.

@@ -18,6 +18,7 @@ use super::ticket::{Lost, Ticket};
 use super::{Parts, elapsed_ms};
 use crate::budgets::settle_all;
 use crate::ports::{ContentRow, SpendDelta};
+use crate::rates;
 use crate::recorder::{Entry, Receipt};
 use crate::snapshot::{Durability, UpstreamAuth, UsedKey};
 
@@ -157,6 +158,7 @@ impl Closer {
         let metrics = &self.0.metrics;
         metrics.call(&ticket.caller.tenant.id, &outcome.choice.provider.id, outcome.ending.status());
         ticket.caller.tenant.meter.used(&tokens, cost);
+        rates::charge(&ticket.caller, &tokens, cost, self.0.clock.monotonic_ns());
 
         let mut draft = self.draft(ticket, invocation_type(ticket));
         let provider = &outcome.choice.provider;
@@ -238,6 +240,7 @@ impl Closer {
         draft.execution.pricing_basis = basis.as_str().into();
         draft.execution.pricing_known = basis.known();
         ticket.caller.tenant.meter.used(&tokens, cost);
+        rates::charge(&ticket.caller, &tokens, cost, self.0.clock.monotonic_ns());
         spend(ticket, tally, &tokens, cost)
     }
 

@@ -12,7 +12,7 @@ use bh_domain::tenant::Nid;
 
 use super::{Caller, CallerSource, Capped, Caps, Limited, Tenant};
 use crate::budgets::{BudgetKeeper, ZoneClock};
-use crate::rates::RateCells;
+use crate::rates::{NamedCount, RateCells};
 
 /// Most callers have budgets for the day and the month: their own, and their tenant's.
 const BUDGETS_MOST: usize = 4;
@@ -117,6 +117,8 @@ pub struct UsedKey {
     pub id: KeyId,
     /// The key's own rate limit, which counts beside the caller's.
     pub rate: Option<Limited>,
+    /// The key's named limits.
+    pub named: Arc<[NamedCount]>,
     /// The token that was shown in its place.
     pub token: Option<Arc<Narrowed>>,
 }

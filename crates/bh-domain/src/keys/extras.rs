@@ -1,10 +1,11 @@
-//! What a key has beyond Talos's members: what permissions it has been granted.
+//! What a key has beyond Talos's members: what permissions it has been granted, and its named limits.
 //!
 //! Kept as one JSON object in its row, beside the key's own policy ([`super::overrides`]).
 
 use serde::{Deserialize, Serialize};
 
 use super::key::JsonObject;
+use super::named::NamedLimit;
 use super::permission::Permission;
 
 /// The most permissions of one key.
@@ -12,6 +13,8 @@ pub const PERMISSIONS_MAX: usize = 100;
 
 /// The member under which permissions are kept.
 pub const PERMISSIONS: &str = "permissions";
+/// The member under which named limits are kept.
+pub const RATE_LIMITS: &str = "rate_limits";
 
 /// A key's extras, read. A key without any has the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -19,6 +22,8 @@ pub const PERMISSIONS: &str = "permissions";
 pub struct Extras {
     /// What it may do, in the permission language.
     pub permissions: Vec<Permission>,
+    /// How often and how much it may be used, beside its one rate limit.
+    pub rate_limits: Vec<NamedLimit>,
 }
 
 impl Extras {

@@ -20,11 +20,13 @@ pub enum MaskPath {
     PolicyOverrides,
     /// `permissions`
     Permissions,
+    /// `rate_limits`
+    RateLimits,
 }
 
 impl MaskPath {
     /// Every path.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Name,
         Self::Scopes,
         Self::Metadata,
@@ -32,6 +34,7 @@ impl MaskPath {
         Self::IpRestriction,
         Self::PolicyOverrides,
         Self::Permissions,
+        Self::RateLimits,
     ];
 
     /// The path as it is written.
@@ -45,6 +48,7 @@ impl MaskPath {
             Self::IpRestriction => "ip_restriction",
             Self::PolicyOverrides => "policy_overrides",
             Self::Permissions => "permissions",
+            Self::RateLimits => "rate_limits",
         }
     }
 
@@ -55,6 +59,7 @@ impl MaskPath {
             Self::RateLimitPolicy => "rateLimitPolicy",
             Self::IpRestriction => "ipRestriction",
             Self::PolicyOverrides => "policyOverrides",
+            Self::RateLimits => "rateLimits",
         }
     }
 
@@ -162,7 +167,7 @@ mod tests {
             ("name,scopes", &[Name, Scopes]),
             (" scopes , name,name ", &[Name, Scopes]),
             (
-                "name,scopes,metadata,rate_limit_policy,ip_restriction,policy_overrides,permissions",
+                "name,scopes,metadata,rate_limit_policy,ip_restriction,policy_overrides,permissions,rateLimits",
                 &MaskPath::ALL,
             ),
             ("rateLimitPolicy,ipRestriction,metadata", &[Metadata, RateLimitPolicy, IpRestriction]),
@@ -195,8 +200,7 @@ mod tests {
         assert_eq!(UpdateMask::parse(&"x".repeat(70)), unknown(&"x".repeat(64), 1));
         assert_eq!(UpdateMask::parse(&"name,".repeat(300)), Err(MaskError::TooLong));
         let said = UpdateMask::parse("name,ttl").unwrap_err().to_string();
-        let paths =
-            "name, scopes, metadata, rate_limit_policy, ip_restriction, policy_overrides, permissions";
+        let paths = "name, scopes, metadata, rate_limit_policy, ip_restriction, policy_overrides, permissions, rate_limits";
         assert_eq!(said, format!("update_mask: `ttl` (path 2) cannot be updated; the paths are {paths}"));
     }
 }

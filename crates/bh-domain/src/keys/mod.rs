@@ -8,6 +8,7 @@ pub mod imported;
 pub mod key;
 pub mod lifetime;
 pub mod mask;
+pub mod named;
 pub mod overrides;
 pub mod permission;
 pub mod route;

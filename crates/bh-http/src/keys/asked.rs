@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
-use bh_app::keys::{Freshness, Needs, Question};
+use bh_app::keys::{Freshness, LimitUse, Needs, Question};
 use bh_domain::keys::permission::PermissionQuery;
 use bh_domain::refusal::Refusal;
 use serde::Deserialize;
 
+use super::named::{LimitUseIn, uses};
 use super::wire::invalid;
+use crate::object::Object;
 
 /// One question, as it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -18,6 +20,9 @@ pub(super) struct VerifyIn {
     expected_audiences: Option<Vec<String>>,
     /// An addition to Talos: a query in the permission language.
     permissions: Option<String>,
+    /// Likewise: named limits, and what is taken from each.
+    #[serde(alias = "rateLimits")]
+    rate_limits: Option<Vec<Object<LimitUseIn>>>,
 }
 
 /// One question, understood.
@@ -26,6 +31,7 @@ pub(super) struct Asked {
     credential: String,
     audiences: Vec<String>,
     permissions: Option<PermissionQuery>,
+    limits: Vec<LimitUse>,
 }
 
 impl VerifyIn {
@@ -37,6 +43,7 @@ impl VerifyIn {
             credential: self.credential.unwrap_or_default(),
             audiences: self.expected_audiences.unwrap_or_default(),
             permissions: permissions.map_err(|error| invalid(&format!("{place}permissions"), error))?,
+            limits: uses(self.rate_limits.unwrap_or_default(), place)?,
         })
     }
 }
@@ -50,7 +57,7 @@ impl Asked {
             address: Some(address),
             any_address: false,
             counted: true,
-            needs: Needs { permissions: self.permissions.as_ref() },
+            needs: Needs { permissions: self.permissions.as_ref(), limits: &self.limits },
         }
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::asked::{Asked, VerifyIn};
+use super::named::NamedOut;
 use super::wire::{self, RateOut, invalid};
 use crate::ask::Ask;
 use crate::object::Object;
@@ -66,6 +67,9 @@ struct SubjectOut<'a> {
     /// An addition to Talos: what the key has been granted.
     #[serde(skip_serializing_if = "<[Permission]>::is_empty")]
     permissions: &'a [Permission],
+    /// Likewise: what the named limits said that hold for this use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rate_limits: Vec<NamedOut<'a>>,
 }
 
 /// `apiKeys:verify`: 200 for every verdict.
@@ -148,6 +152,7 @@ fn subject_out<'a>(
     let object = |text: &str| {
         serde_json::from_str(text).map_err(|error| respond::internal("read a stored object", &error))
     };
+    let rate_limits = verdict.limits.iter().map(|told| NamedOut::told(told, now)).collect();
     Ok(match subject {
         Subject::Key(row) => SubjectOut {
             status: KeyStatus::Active.as_str(),
@@ -162,6 +167,7 @@ fn subject_out<'a>(
             rate_limit_remaining: verdict.rate.map(|rate| rate.remaining.to_string()),
             rate_limit_reset_time: verdict.rate.map(|rate| reset(rate.reset_after_ns)),
             audiences: &[],
+            rate_limits,
             permissions: row.extras.as_ref().map_or(&[], |extras| &extras.permissions),
         },
         Subject::Token(token) => {
@@ -181,6 +187,7 @@ fn subject_out<'a>(
                 rate_limit_reset_time: None,
                 audiences: token.narrowed.audiences(),
                 permissions: &[],
+                rate_limits,
             }
         }
     })
@@ -188,6 +195,14 @@ fn subject_out<'a>(
 
 /// Headers of a verdict (dossier §2.7).
 fn limit_headers(headers: &mut HeaderMap, verdict: &Verdict) {
+    let refused = verdict.denied.as_ref().is_some_and(|denied| denied.code == VerificationError::RateLimited);
+    let wait_ns = verdict.retry_after_ns();
+    if refused && wait_ns > 0 {
+        insert(headers, "retry-after", &wait_ns.div_ceil(1_000_000_000).to_string());
+    }
+    if !verdict.limits.is_empty() {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     let Some(Subject::Key(row)) = &verdict.subject else { return };
     if let Some(limit) = row.key.rate_limit {
         let policy = format!("\"default\";q={};w={}", limit.quota, limit.window_s);
@@ -195,11 +210,6 @@ fn limit_headers(headers: &mut HeaderMap, verdict: &Verdict) {
     }
     if let Some(rate) = &verdict.rate {
         insert(headers, "ratelimit", &format!("\"default\";r={}", rate.remaining));
-        let denied = verdict.denied.as_ref().map(|denied| denied.code);
-        if denied == Some(VerificationError::RateLimited) {
-            let seconds = rate.retry_after_ns.div_ceil(1_000_000_000).max(1);
-            insert(headers, "retry-after", &seconds.to_string());
-        }
     }
     let restricted = !row.key.allowed_cidrs.is_empty();
     if restricted || verdict.rate.is_some() {

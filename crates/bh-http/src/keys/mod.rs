@@ -3,6 +3,7 @@
 mod asked;
 mod checks;
 mod headers;
+mod named;
 mod wire;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use bh_domain::keys::extras::Extras;
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::mask::{MaskPath, UpdateMask};
+use bh_domain::keys::named::NamedLimit;
 use bh_domain::keys::permission::Permission;
 use bh_domain::keys::verdict::{RevocationReason, Visibility};
 use bh_domain::refusal::{Code, Refusal};
@@ -18,6 +19,7 @@ use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::named::{self, NamedIn};
 use crate::object::Object;
 
 const REQUESTS: &str = "requests";
@@ -39,6 +41,8 @@ pub(super) struct KeyIn {
     #[serde(alias = "policyOverrides")]
     pub(super) policy_overrides: Option<Box<RawValue>>,
     pub(super) permissions: Option<Vec<String>>,
+    #[serde(alias = "rateLimits")]
+    pub(super) rate_limits: Option<Vec<Object<NamedIn>>>,
     pub(super) visibility: Option<String>,
     #[serde(alias = "requestId")]
     pub(super) request_id: Option<String>,
@@ -121,6 +125,7 @@ impl KeyIn {
             request_id: self.request_id.filter(|id| !id.is_empty()),
             policy_overrides: object("policy_overrides", self.policy_overrides.as_deref())?,
             permissions: self.permissions.unwrap_or_default(),
+            rate_limits: named::limits(self.rate_limits.unwrap_or_default())?,
             extras: JsonObject::default(),
             credits: None,
         })
@@ -143,6 +148,7 @@ impl KeyIn {
             allowed_cidrs: masked(MaskPath::IpRestriction).then(|| change.allowed_cidrs.unwrap_or_default()),
             policy_overrides: masked(MaskPath::PolicyOverrides).then(|| change.policy_overrides.flatten()),
             permissions: masked(MaskPath::Permissions).then(|| change.permissions.unwrap_or_default()),
+            rate_limits: masked(MaskPath::RateLimits).then(|| change.rate_limits.unwrap_or_default()),
         })
     }
 
@@ -156,6 +162,7 @@ impl KeyIn {
             allowed_cidrs: self.ip_restriction.map(|Object(ip)| ip.allowed_cidrs.unwrap_or_default()),
             policy_overrides: object("policy_overrides", self.policy_overrides.as_deref())?.map(Some),
             permissions: self.permissions,
+            rate_limits: self.rate_limits.map(named::limits).transpose()?,
         })
     }
 }
@@ -175,6 +182,7 @@ impl Populated for Change {
             allowed_cidrs: self.allowed_cidrs.filter(|cidrs| !cidrs.is_empty()),
             policy_overrides: self.policy_overrides.filter(Option::is_some),
             permissions: self.permissions.filter(|permissions| !permissions.is_empty()),
+            rate_limits: self.rate_limits.filter(|limits| !limits.is_empty()),
         }
     }
 }
@@ -254,6 +262,9 @@ pub(super) struct KeyOut<'a> {
     /// Likewise: what it has been granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     permissions: Vec<Permission>,
+    /// Likewise: its named limits.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "named::told")]
+    rate_limits: Vec<NamedLimit>,
     visibility: &'static str,
     revocation_reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -302,6 +313,7 @@ impl<'a> KeyOut<'a> {
                 .then_some(IpOut { allowed_cidrs: &key.allowed_cidrs }),
             policy_overrides: policy_text(&key.extras),
             permissions: extras.permissions,
+            rate_limits: extras.rate_limits,
             visibility: key.visibility.as_str(),
             revocation_reason: revocation.map_or(RevocationReason::Unspecified, |told| told.reason).as_str(),
             revocation_description: revocation.and_then(|told| told.description.as_deref()),
