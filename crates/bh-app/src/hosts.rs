@@ -30,11 +30,7 @@ impl Host {
     #[must_use]
     pub fn resolve(snapshot: &Snapshot, uri: &Uri, version: Version, headers: &HeaderMap) -> Self {
         let Some(hosts) = &snapshot.hosts else { return Self::Any };
-        let named = match own(uri, version, headers) {
-            Ok(own) if snapshot.trust_forwarded_host => forwarded(headers).map(|name| name.or(own)),
-            own => own,
-        };
-        match named {
+        match named(uri, version, headers, snapshot.trust_forwarded_host) {
             Ok(name) => {
                 name.and_then(|name| hosts.find(name)).map_or(Self::Unknown, |t| Self::Of(Arc::clone(t)))
             }
@@ -69,6 +65,22 @@ pub fn confirm_host(host: Option<&Arc<Tenant>>, caller: &Caller) -> Result<(), R
     }
     let message = "This host is another tenant's than the key belongs to; call the key's own tenant's host";
     Err(Refusal::new(Code::CrossTenantAccessDenied, message))
+}
+
+/// The host that a request names, as it is written there. `X-Forwarded-Host` wins where it is trusted.
+///
+/// # Errors
+/// [`Host::Malformed`] or [`Host::Unknown`], when nobody can tell which host is meant.
+pub fn named<'r>(
+    uri: &'r Uri,
+    version: Version,
+    headers: &'r HeaderMap,
+    trust_forwarded: bool,
+) -> Result<Option<&'r [u8]>, Host> {
+    match own(uri, version, headers) {
+        Ok(own) if trust_forwarded => forwarded(headers).map(|name| name.or(own)),
+        own => own,
+    }
 }
 
 /// The host that the request itself names.

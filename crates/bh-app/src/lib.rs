@@ -3,6 +3,7 @@
 pub mod budgets;
 pub mod content;
 pub mod costs;
+pub mod edge;
 pub mod evidence;
 pub mod hosts;
 pub mod identity;

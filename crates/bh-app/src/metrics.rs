@@ -1,5 +1,6 @@
 //! Counters and gauges of the gateway, in the Prometheus text format. Tenant labels yes (capped), key labels never.
 
+mod edge;
 mod keys;
 
 use std::collections::HashSet;
@@ -18,6 +19,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+pub use edge::EdgeMetrics;
 pub use keys::{CredentialType, KeyMetrics, Verified};
 
 /// Beyond this many tenants, further ones are counted under [`OTHER_TENANTS`], so that a scrape stays small.

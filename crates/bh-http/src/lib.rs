@@ -2,6 +2,7 @@
 
 mod ask;
 mod costs;
+mod edge;
 mod evidence;
 mod health;
 mod keys;
@@ -15,6 +16,7 @@ mod status;
 mod surface;
 
 pub use ask::Doors;
+pub use edge::{Edge, EdgeHosts, EdgeInside};
 pub use matrix::{Family, Handler, MATRIX, Router, Row, metrics_router, router};
-pub use serve::{Drained, ListenerLimits, serve};
+pub use serve::{Answers, Drained, ListenerLimits, serve};
 pub use surface::Surface;

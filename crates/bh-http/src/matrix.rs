@@ -21,6 +21,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::ask::{Ask, Doors, without_nul};
 use crate::respond::{self, Dialect, REQUEST_ID};
+use crate::serve::Answers;
 use crate::surface::Surface;
 use crate::{costs, evidence, health, keys, llm, secrets, status};
 
@@ -238,18 +239,6 @@ impl Router {
         Self(Arc::new(Routes { doors, rows }))
     }
 
-    /// Answers one request. Whatever goes wrong is an answer too.
-    pub(crate) async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
-        let head = request.method() == Method::HEAD;
-        let headers = keys::ApiHeaders::of(&request);
-        let mut response = self.row_answer(request, peer).await;
-        if let Some(headers) = headers {
-            headers.write(response.headers_mut());
-        }
-        // Over HTTP/1 hyper leaves the body out by itself, over HTTP/2 it does not.
-        if head { without_body(response) } else { response }
-    }
-
     async fn row_answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
         let Routes { doors, rows } = &*self.0;
         let snapshot = doors.live.load_full();
@@ -276,6 +265,19 @@ impl Router {
                 control(Arc::clone(doors), row, path, request, arrival).await
             }
         }
+    }
+}
+
+impl Answers for Router {
+    async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
+        let head = request.method() == Method::HEAD;
+        let headers = keys::ApiHeaders::of(&request);
+        let mut response = self.row_answer(request, peer).await;
+        if let Some(headers) = headers {
+            headers.write(response.headers_mut());
+        }
+        // Over HTTP/1 hyper leaves the body out by itself, over HTTP/2 it does not.
+        if head { without_body(response) } else { response }
     }
 }
 

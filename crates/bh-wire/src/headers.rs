@@ -134,6 +134,19 @@ pub fn response_headers(provider: &HeaderMap) -> HeaderMap {
     forwarded
 }
 
+/// The headers that go on beyond this connection, as they are: for a proxy that only passes messages on.
+#[must_use]
+pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let named = connection_names(headers);
+    let mut kept = HeaderMap::with_capacity(headers.len() + 4);
+    for (name, value) in headers {
+        if !HOP_BY_HOP.contains(&name.as_str()) && !named.iter().any(|listed| listed == name.as_str()) {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
 fn is_request_allowed(name: &str) -> bool {
     REQUEST_ALLOWED.contains(&name) || starts_with_any(name, REQUEST_ALLOWED_PREFIXES)
 }
@@ -164,6 +177,21 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         map
+    }
+
+    #[test]
+    fn a_proxy_passes_on_what_does_not_belong_to_the_connection() {
+        let headers = map(&[
+            ("connection", "close, X-Mine"),
+            ("x-mine", "1"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("cookie", "a=1"),
+            ("cookie", "b=2"),
+            ("authorization", "Bearer kept"),
+        ]);
+        let kept = map(&[("cookie", "a=1"), ("cookie", "b=2"), ("authorization", "Bearer kept")]);
+        assert_eq!(end_to_end(&headers), kept);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod cli;
 mod compile;
 mod data_dir;
 mod demo;
+mod edge;
 mod jobs;
 mod load;
 mod pages;

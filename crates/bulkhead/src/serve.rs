@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bh_config::Loaded;
+use bh_config::schema::Server;
 use bh_http::{Drained, ListenerLimits, Router, Surface, metrics_router, router};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -73,7 +74,7 @@ pub(crate) async fn start(
     let address = listener
         .local_addr()
         .map_err(|cause| ServeFault::Listen { address: server.listen.to_string(), cause })?;
-    let limits = limits(&loaded);
+    let limits = limits(server);
     let prepare =
         |source| Reload::prepare(source, &loaded, gateway.reloader.clone(), Arc::clone(&gateway.doors));
     let reload = source.map(prepare).transpose().map_err(ServeFault::Signals)?;
@@ -82,7 +83,7 @@ pub(crate) async fn start(
     let (stop, stopping) = watch::channel(false);
     let doors = Arc::clone(&gateway.doors);
     let router = router(doors, mode != Mode::Configured, metrics_listener.is_none(), surface);
-    announce(&address);
+    announce("listening on", &address);
     let run = Run { gateway, router, listener, metrics_listener, limits, reload, stopping };
     let finished = tokio::spawn(run.until_stopped());
     Ok(Serving { address, stop, finished })
@@ -107,20 +108,19 @@ pub(crate) async fn serve(
     serving.end().await
 }
 
-async fn bind(address: &str) -> Result<TcpListener, ServeFault> {
+pub(crate) async fn bind(address: &str) -> Result<TcpListener, ServeFault> {
     TcpListener::bind(address)
         .await
         .map_err(|cause| ServeFault::Listen { address: address.to_owned(), cause })
 }
 
 /// One line that tools can wait for.
-fn announce(address: &SocketAddr) {
+pub(crate) fn announce(what: &str, address: &SocketAddr) {
     // Nobody reads stderr: then nobody waits for the line either.
-    let _unread = writeln!(std::io::stderr(), "listening on http://{address}");
+    let _unread = writeln!(std::io::stderr(), "{what} http://{address}");
 }
 
-fn limits(loaded: &Loaded) -> ListenerLimits {
-    let server = &loaded.config.server;
+pub(crate) fn limits(server: &Server) -> ListenerLimits {
     ListenerLimits {
         connections_max: server.max_connections as usize,
         header_bytes_max: server.header_bytes_max as usize,

@@ -21,7 +21,7 @@ use crate::ask::Ask;
 use crate::object::Object;
 use crate::respond;
 
-const CACHE_USE: HeaderName = HeaderName::from_static("ory-talos-cache");
+pub(crate) const CACHE_USE: HeaderName = HeaderName::from_static("ory-talos-cache");
 const JWKS_MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 const CREDENTIAL_BYTES_MAX: usize = bh_domain::keys::route::CREDENTIAL_BYTES_MAX;
 
@@ -113,6 +113,11 @@ pub(crate) async fn batch_verify(mut ask: Ask) -> Result<Response, Refusal> {
     let results: Vec<_> =
         verdicts.iter().map(|verdict| told(&asker, verdict, now)).collect::<Result<_, _>>()?;
     respond::json(&json!({ "results": results }))
+}
+
+/// Whether the asker wants no answer that was kept.
+pub(crate) fn is_bypass(headers: &HeaderMap) -> bool {
+    freshness(headers) != Freshness::Cached
 }
 
 fn freshness(headers: &HeaderMap) -> Freshness {

@@ -31,7 +31,12 @@ impl ApiHeaders {
     /// What the answer to this request carries; `None` where other doors answer.
     pub(crate) fn of(request: &Request<Body>) -> Option<Self> {
         let path = request.uri().path();
-        ROUTES.iter().any(|route| path.starts_with(route)).then(|| Self { request_id: request_id(request) })
+        ROUTES.iter().any(|route| path.starts_with(route)).then(|| Self::for_request(request.headers()))
+    }
+
+    /// The same, whatever the route.
+    pub(crate) fn for_request(headers: &HeaderMap) -> Self {
+        Self { request_id: request_id(headers) }
     }
 
     /// Writes them.
@@ -44,8 +49,8 @@ impl ApiHeaders {
 }
 
 /// The caller's own id, so that its log and ours can be laid side by side; a fresh one where it is none to repeat.
-fn request_id(request: &Request<Body>) -> HeaderValue {
-    let mut given = request.headers().get_all(REQUEST_ID).iter();
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let mut given = headers.get_all(REQUEST_ID).iter();
     let own = given.next().filter(|id| (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.to_str().is_ok());
     if let (Some(own), None) = (own, given.next()) {
         return own.clone();

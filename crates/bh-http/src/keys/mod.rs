@@ -27,7 +27,7 @@ use crate::object::Object;
 use crate::respond;
 use wire::{KeyIn, KeyOut, invalid, lifetime};
 
-pub(crate) use checks::{batch_verify, derive, jwks, self_revoke, verify};
+pub(crate) use checks::{CACHE_USE, batch_verify, derive, is_bypass, jwks, self_revoke, verify};
 pub(crate) use headers::ApiHeaders;
 
 /// Who administers keys where nobody has to prove anything: a loopback listener without admin keys (seed 003).

@@ -25,8 +25,7 @@ use super::socket::{Opening, Socket};
 use super::stall::StallTimer;
 use super::tasks::Tasks;
 use super::unread::Unread;
-use super::{ListenerLimits, stopped};
-use crate::matrix::Router;
+use super::{Answers, ListenerLimits, stopped};
 
 const HTTP2_STREAMS_MAX: u32 = 256;
 /// How often a silent HTTP/2 peer is asked whether it still lives.
@@ -43,21 +42,16 @@ const HTTP1_BUFFER_BYTES_MIN: usize = 8_192;
 
 /// What the connections of one listener share.
 #[derive(Clone)]
-pub(super) struct Acceptor {
-    router: Router,
+pub(super) struct Acceptor<R> {
+    router: R,
     limits: ListenerLimits,
     http1: http1::Builder,
     http2: http2::Builder<StreamExecutor>,
     stop: watch::Receiver<bool>,
 }
 
-impl Acceptor {
-    pub(super) fn new(
-        router: Router,
-        limits: ListenerLimits,
-        tasks: Tasks,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
+impl<R: Answers> Acceptor<R> {
+    pub(super) fn new(router: R, limits: ListenerLimits, tasks: Tasks, stop: watch::Receiver<bool>) -> Self {
         let mut http1 = http1::Builder::new();
         // Heads and idleness are timed here: one timer per connection instead of one per request.
         http1
@@ -83,7 +77,7 @@ impl Acceptor {
         stream: TcpStream,
         peer: SocketAddr,
         place: Option<OwnedSemaphorePermit>,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    ) -> impl Future<Output = ()> + Send + use<R> {
         let acceptor = self.clone();
         // The future of a connection lives as long as it does. A future that awaits one that it was given keeps room
         // for it twice, so it is made where it is awaited.

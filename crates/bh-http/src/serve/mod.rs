@@ -8,13 +8,16 @@ mod stall;
 mod tasks;
 mod unread;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::response::Response;
+use http::Request;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::matrix::Router;
 use connection::Acceptor;
 use tasks::Tasks;
 
@@ -53,11 +56,17 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// How long calls that are cut off may take to settle. They only have to reach their next await.
 const CUT_MAX: Duration = Duration::from_secs(5);
 
+/// What answers the requests of a listener.
+pub trait Answers: Clone + Send + Sync + 'static {
+    /// Answers one request of a peer. Whatever goes wrong is an answer too.
+    fn answer(&self, request: Request<Body>, peer: IpAddr) -> impl Future<Output = Response> + Send;
+}
+
 /// Serves `router` until `stop` turns true, then lets what runs finish, up to the drain limit, and cuts off the rest.
 /// `on_cut` is called right before that, so that those calls can say what ended them.
-pub async fn serve(
+pub async fn serve<R: Answers>(
     listener: TcpListener,
-    router: Router,
+    router: R,
     limits: ListenerLimits,
     mut stop: watch::Receiver<bool>,
     on_cut: impl FnOnce(),

@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::compile::Mode;
 use crate::load::ConfigSource;
-use crate::{demo, quickstart, serve};
+use crate::{demo, edge, quickstart, serve};
 
 /// One self-hosted gateway through which a company offers LLMs, MCP tools and API keys to many customers.
 #[derive(Debug, Parser)]
@@ -73,8 +73,17 @@ impl Plane {
     }
 }
 
+#[derive(Debug, Subcommand)]
+enum ServePlace {
+    /// Answer verifications near those who ask: a proxy of a key server elsewhere that keeps its verdicts for a while.
+    Edge(edge::EdgeArgs),
+}
+
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct ServeArgs {
+    #[command(subcommand)]
+    place: Option<ServePlace>,
     /// One plane of the API-key server alone: `admin` for the administration of keys, `public` for what their holders
     /// may do. Both publish the key set. Without it, everything.
     #[arg(value_enum)]
@@ -104,6 +113,10 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Version => print::line(&format!("bulkhead {}", env!("CARGO_PKG_VERSION"))),
+        Command::Serve(ServeArgs { place: Some(ServePlace::Edge(args)), .. }) => {
+            start_log(&edge::log());
+            on_runtime(async move { Ok(Box::pin(edge::serve(args)).await?) })
+        }
         Command::Serve(args) => serve_command(cli.config, &args),
         Command::Demo(args) => on_runtime(demo::run(args)),
         Command::Validate(args) => config::validate(&ConfigSource::new(cli.config), &args),

@@ -57,15 +57,15 @@ self revoke a token 400 INVALID_ARGUMENT DERIVED_TOKEN_NOT_REVOCABLE
 ";
 
 /// Whom a client speaks for.
-struct Tenant {
-    host: &'static str,
-    key: &'static str,
-    prefix: &'static str,
-    nid: &'static str,
-    issuer: &'static str,
+pub(crate) struct Tenant {
+    pub(crate) host: &'static str,
+    pub(crate) key: &'static str,
+    pub(crate) prefix: &'static str,
+    pub(crate) nid: &'static str,
+    pub(crate) issuer: &'static str,
 }
 
-fn run(gateway: &Gateway, tenant: &Tenant, language: &str) {
+pub(crate) fn run(gateway: &Gateway, tenant: &Tenant, language: &str) {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let env = [
         ("GATEWAY", gateway.url()),
