@@ -17,7 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::compile::Mode;
 use crate::load::ConfigSource;
-use crate::{demo, edge, quickstart, serve};
+use crate::{demo, edge, pages, quickstart, serve};
 
 /// One self-hosted gateway through which a company offers LLMs, MCP tools and API keys to many customers.
 #[derive(Debug, Parser)]
@@ -117,7 +117,10 @@ pub(crate) fn run() -> ExitCode {
             start_log(&edge::log());
             on_runtime(async move { Ok(Box::pin(edge::serve(args)).await?) })
         }
-        Command::Serve(args) => serve_command(cli.config, &args),
+        Command::Serve(args) => {
+            pages::give_back_soon();
+            serve_command(cli.config, &args)
+        }
         Command::Demo(args) => on_runtime(demo::run(args)),
         Command::Validate(args) => config::validate(&ConfigSource::new(cli.config), &args),
         Command::Config(command) => config::run(&ConfigSource::new(cli.config), command),
