@@ -6,7 +6,7 @@ use std::time::Duration;
 use bh_app::budgets::BudgetKeeper;
 use bh_app::evidence::retention::Retention;
 use bh_app::keys::KeyStory;
-use bh_app::ports::{Clock, Holder, Store};
+use bh_app::ports::{Clock, Holder, Store, StoreFault};
 use bh_app::recorder::{Checkpointer, Recorder};
 use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
 use tokio::sync::watch;
@@ -112,10 +112,13 @@ impl Jobs {
         }
     }
 
-    pub(crate) async fn checkpoint(&self) {
-        if let Err(fault) = self.checkpointer.round().await {
-            tracing::warn!(error = &fault as &dyn std::error::Error, "checkpoints were not kept");
-        }
+    async fn checkpoint(&self) {
+        told(self.checkpointer.round().await);
+    }
+
+    /// Signs what has not been signed yet, before the process ends.
+    pub(crate) async fn checkpoint_all(&self) {
+        told(self.checkpointer.sign_all().await);
     }
 
     /// Housekeeping from the start on, every hour; sooner while another process has it.
@@ -179,6 +182,12 @@ impl Jobs {
         if let Err(fault) = retention.run().await {
             tracing::warn!(error = &fault as &dyn std::error::Error, "retention did not finish its round");
         }
+    }
+}
+
+fn told(checkpoints: Result<usize, StoreFault>) {
+    if let Err(fault) = checkpoints {
+        tracing::warn!(error = &fault as &dyn std::error::Error, "checkpoints were not kept");
     }
 }
 

@@ -1,6 +1,6 @@
 //! From queued entries to a sealed batch.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bh_domain::budget::Owner;
@@ -23,12 +23,21 @@ pub(super) struct Sealer {
     heads: HashMap<Nid, ChainHead>,
     /// As they will be once the batch under way is durable.
     next: HashMap<Nid, ChainHead>,
+    /// Have grown since they were last signed.
     dirty: HashSet<Nid>,
+    /// The same, in the order in which they began to wait for it.
+    unsigned: VecDeque<Nid>,
 }
 
 impl Sealer {
     pub(super) fn new(key: HmacKey) -> Self {
-        Self { key, heads: HashMap::new(), next: HashMap::new(), dirty: HashSet::new() }
+        Self {
+            key,
+            heads: HashMap::new(),
+            next: HashMap::new(),
+            dirty: HashSet::new(),
+            unsigned: VecDeque::new(),
+        }
     }
 
     /// Reads the heads this batch needs and memory does not hold.
@@ -114,7 +123,9 @@ impl Sealer {
     /// The batch is durable.
     pub(super) fn commit(&mut self) {
         for (nid, head) in self.next.drain() {
-            self.dirty.insert(nid);
+            if self.dirty.insert(nid) {
+                self.unsigned.push_back(nid);
+            }
             self.heads.insert(nid, head);
         }
     }
@@ -126,12 +137,15 @@ impl Sealer {
         }
     }
 
-    pub(super) fn take_dirty(&mut self) -> Vec<(Nid, u64, [u8; 32])> {
-        let heads = &self.heads;
-        self.dirty
-            .drain()
-            .filter_map(|nid| heads.get(&nid).map(|head| (nid, head.seq, head.frontier.root())))
-            .collect()
+    /// At most `count` heads that have grown, those that wait longest first.
+    pub(super) fn take_dirty(&mut self, count: usize) -> Vec<(Nid, u64, [u8; 32])> {
+        let count = count.min(self.unsigned.len());
+        let taken: Vec<Nid> = self.unsigned.drain(..count).collect();
+        for nid in &taken {
+            self.dirty.remove(nid);
+        }
+        let head = |nid: Nid| self.heads.get(&nid).map(|head| (nid, head.seq, head.frontier.root()));
+        taken.into_iter().filter_map(head).collect()
     }
 }
 

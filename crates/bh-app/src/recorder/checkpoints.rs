@@ -8,6 +8,12 @@ use bh_domain::tenant::Nid;
 use super::queue::Recorder;
 use crate::ports::{Checkpoint, Clock, EvidenceStore, StoreFault};
 
+/// Trees that one round signs. When thousands of tenants call each second, signing all of them each second would be a
+/// third of the process's work; so each waits its turn, for some seconds.
+pub(super) const ROUND_TREES_MAX: usize = 1_024;
+/// Trees that are signed without a pause, and kept in one transaction: calls and records wait no longer than for these.
+const TOGETHER_MAX: usize = 64;
+
 /// Signs and keeps checkpoints.
 #[derive(Clone)]
 pub struct Checkpointer {
@@ -49,18 +55,37 @@ impl Checkpointer {
         Checkpoint { nid, size, note, at }
     }
 
-    /// Signs every tree that has grown since the last round.
+    /// Signs trees that have grown since they were last signed: at most [`ROUND_TREES_MAX`], those that wait longest
+    /// first.
     ///
     /// # Errors
     /// When the store does not take the checkpoints; the next growth of each tree brings a newer one.
     pub async fn round(&self) -> Result<usize, StoreFault> {
-        let grown = self.recorder.take_dirty_heads().await;
-        if grown.is_empty() {
-            return Ok(0);
+        self.sign_grown(ROUND_TREES_MAX).await
+    }
+
+    /// Signs every tree that has grown since it was last signed, for the end of the process.
+    ///
+    /// # Errors
+    /// As [`Self::round`].
+    pub async fn sign_all(&self) -> Result<usize, StoreFault> {
+        self.sign_grown(usize::MAX).await
+    }
+
+    async fn sign_grown(&self, most: usize) -> Result<usize, StoreFault> {
+        let mut count = 0;
+        while count < most {
+            let grown = self.recorder.take_dirty_heads(TOGETHER_MAX.min(most - count)).await;
+            if grown.is_empty() {
+                break;
+            }
+            let signed: Vec<_> =
+                grown.into_iter().map(|(nid, size, root)| self.sign(nid, size, root)).collect();
+            count += signed.len();
+            self.store.put_checkpoints(signed).await?;
+            // Whoever became ready while this signed goes first.
+            tokio::task::yield_now().await;
         }
-        let signed: Vec<_> = grown.into_iter().map(|(nid, size, root)| self.sign(nid, size, root)).collect();
-        let count = signed.len();
-        self.store.put_checkpoints(signed).await?;
         Ok(count)
     }
 }

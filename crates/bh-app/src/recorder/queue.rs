@@ -235,9 +235,9 @@ impl Recorder {
         tokio::time::timeout(limit, done).await.is_ok()
     }
 
-    /// The chain heads as last committed by this process, for checkpoints.
-    pub(super) async fn take_dirty_heads(&self) -> Vec<(Nid, u64, [u8; 32])> {
-        self.0.sealer.lock().await.take_dirty()
+    /// At most `count` chain heads as last committed by this process, for checkpoints; those that wait longest first.
+    pub(super) async fn take_dirty_heads(&self, count: usize) -> Vec<(Nid, u64, [u8; 32])> {
+        self.0.sealer.lock().await.take_dirty(count)
     }
 
     /// Lets a batch fill up: by time while nobody waits for it, else for as long as what is ready to run brings more.
