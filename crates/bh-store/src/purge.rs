@@ -43,17 +43,18 @@ pub(crate) async fn purge(
     Ok(Some(Purge { nid, removed, first_seq: picked.first_seq, last_seq: picked.last_seq }))
 }
 
-/// Removes leases of windows that are over, and dead processes with all that they leave. A process that was taken for
+/// Removes windows that are over with their leases, and dead processes with all that they leave. A process that was taken for
 /// dead may come back and ask for a change again, which is why its rows are kept for as long as `seen` says.
 pub(crate) async fn forget_dead(db: &Db, day: &str, seen: Timestamp) -> Result<u64, sqlx::Error> {
     let month = day.get(..MONTH_CHARS).unwrap_or_default();
     let dead = || -> Vec<Value> { vec![Nid::SYSTEM.into(), seen.into()] };
     let mut tx = db.write().await?;
     let leases = tx.execute(statements::FORGET_LEASES, vec![day.into(), month.into()]).await?;
+    let windows = tx.execute(statements::FORGET_WINDOWS, vec![day.into(), month.into()]).await?;
     let changes = tx.execute(statements::FORGET_CHANGES_OF_DEAD, dead()).await?;
     let processes = tx.execute(statements::FORGET_DEAD, dead()).await?;
     tx.commit().await?;
-    Ok(leases + changes + processes)
+    Ok(leases + windows + changes + processes)
 }
 
 async fn pick(

@@ -198,6 +198,9 @@ statements! {
     /// Removes leases in days before `$1` and months before `$2`. A session has no end.
     FORGET_LEASES = "DELETE FROM budget_leases WHERE window_label <> 'session' \
         AND ((length(window_label) = 10 AND window_label < $1) OR (length(window_label) = 7 AND window_label < $2))";
+    /// Removes windows of days before `$1` and months before `$2`. A session has no end.
+    FORGET_WINDOWS = "DELETE FROM budget_windows WHERE window_label <> 'session' \
+        AND ((length(window_label) = 10 AND window_label < $1) OR (length(window_label) = 7 AND window_label < $2))";
     /// Removes the changes of processes that are dead and were last seen before `$2`.
     FORGET_CHANGES_OF_DEAD = "DELETE FROM budget_changes WHERE nid = $1 AND holder IN (SELECT holder FROM holders \
         WHERE nid = $1 AND dead = 1 AND seen_ms > 0 AND seen_ms < $2)";

@@ -33,9 +33,9 @@ pub trait TenantStore: Send + Sync + 'static {
     /// false while another process has it. Taken again it is kept for longer; until [`Timestamp`] 0, it is let go.
     fn claim(&self, job: &'static str, holder: Holder, now: Timestamp, until: Timestamp)
     -> StoreResult<bool>;
-    /// Removes what nothing reads any more: leases in days before `day` (`2026-11-21`) and in months before its month,
-    /// changes of dead processes that were last seen before `seen`, and those processes that have no lease left.
-    /// Returns the number of rows.
+    /// Removes what nothing reads any more: budget windows, and leases in them, of days before `day` (`2026-11-21`) and
+    /// of months before its month, changes of dead processes that were last seen before `seen`, and those processes that
+    /// have no lease left. Returns the number of rows.
     fn forget_dead(&self, day: String, seen: Timestamp) -> StoreResult<u64>;
     /// Whether the database answers and its schema is the expected one.
     fn ping(&self) -> StoreResult<()>;

@@ -59,7 +59,7 @@ on_both_stores! {
         assert!(claim(&fixture.store, p, 200, 260).await, "let go");
     }
 
-    async fn of_dead_processes_only_what_still_counts_is_kept(kind) {
+    async fn of_dead_processes_and_past_windows_only_what_still_counts_is_kept(kind) {
         let fixture = Fixture::new(kind).await;
         let store = &fixture.store;
         for (process, seen) in [(1, 10), (2, 10), (3, 2_000), (4, 10)] {
@@ -76,8 +76,10 @@ on_both_stores! {
         store.give_back(holder(4), vec![change]).await.unwrap();
         assert_eq!(store.bury(holder(4), None).await.unwrap(), 3);
 
-        let (leases, changes, processes) = (4, 6, 1);
-        assert_eq!(store.forget_dead(DAY.to_owned(), SEEN_BEFORE).await.unwrap(), leases + changes + processes);
+        let (windows, leases, changes, processes) = (2, 4, 6, 1);
+        let forgotten = store.forget_dead(DAY.to_owned(), SEEN_BEFORE).await.unwrap();
+        assert_eq!(forgotten, windows + leases + changes + processes);
+        assert_eq!(fixture.count("SELECT COUNT(*) FROM budget_windows").await, 3, "those that are not over");
         for (budget, (window, over)) in budgets.into_iter().zip(WINDOWS) {
             let kept = if over { NanoUsd::ZERO } else { NanoUsd(10) };
             assert_eq!(fixture.unsettled(budget).await, kept, "{window}");
