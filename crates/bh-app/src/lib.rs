@@ -1,5 +1,6 @@
 //! The use cases of Bulkhead, and the ports they need. No SQL, no sockets, no routes.
 
+pub mod audit;
 pub mod budgets;
 pub mod content;
 pub mod costs;

@@ -96,6 +96,8 @@ pub struct Metrics {
     pub evidence_dropped: Counter,
     /// Records that could never be written, and have a plain one in their place.
     pub evidence_replaced: Counter,
+    /// Audit events that found no room to wait to be written.
+    pub audit_dropped: Counter,
     /// 1 while evidence can be written.
     pub evidence_healthy: Gauge,
     /// Configuration loads that succeeded.
@@ -131,6 +133,7 @@ impl Metrics {
             evidence_failures: Counter::default(),
             evidence_dropped: Counter::default(),
             evidence_replaced: Counter::default(),
+            audit_dropped: Counter::default(),
             evidence_healthy: Gauge::default(),
             config_loads: Counter::default(),
             config_rejections: Counter::default(),
@@ -172,6 +175,11 @@ impl Metrics {
             "evidence_replaced",
             "Evidence records that the store refused and a plain one stands in for",
             self.evidence_replaced.clone(),
+        );
+        r.register(
+            "audit_events_dropped",
+            "Audit events that found no room to wait to be written",
+            self.audit_dropped.clone(),
         );
         r.register("evidence_healthy", "1 while evidence can be written", self.evidence_healthy.clone());
         r.register("config_loads", "Configuration loads that succeeded", self.config_loads.clone());

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, draws a random number, opens a file or awaits: time, chance and bytes are passed in.
 
 pub mod allowance;
+pub mod audit;
 pub mod budget;
 pub mod duration;
 pub mod evidence;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
+use bh_app::audit::AuditReads;
 use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
 use bh_app::hosts::Host;
@@ -35,6 +36,8 @@ pub struct Doors {
     pub llm: LlmStory,
     /// API keys.
     pub keys: KeyStory,
+    /// Who did what, read back.
+    pub audit: AuditReads,
     /// Evidence, read back.
     pub evidence: EvidenceReads,
     /// What was spent and what is left.

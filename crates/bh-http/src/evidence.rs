@@ -21,7 +21,7 @@ use crate::ask::Ask;
 use crate::respond;
 use params::no_record;
 pub(crate) use params::{
-    Params, Reader, attachment, file_name, in_order, instant, limit, read_fault, unreadable,
+    Params, Reader, attachment, file_name, file_name_of, in_order, instant, limit, read_fault, unreadable,
 };
 
 const LIST_DEFAULT: u32 = 50;

@@ -3,9 +3,11 @@
 //! `cargo run --release -p bh-store --example verify_rate -- [CALLS]`: one line per kind of credential, on one thread.
 #![allow(clippy::print_stdout, reason = "a measurement is for reading")]
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bh_app::audit::AuditTrail;
 use bh_app::budgets::ZoneClock;
 use bh_app::keys::{
     Asker, Attributes, Derivation, Freshness, Issue, KeyParts, KeyStory, Needs, Question, TokenForm,
@@ -57,6 +59,7 @@ async fn measure(calls: usize) -> Result<(), Failure> {
     });
     let keys = KeyStory::new(KeyParts {
         store: Arc::new(store.clone()),
+        trail: AuditTrail::new(Arc::new(store.clone()), Arc::clone(&clock), Arc::clone(&metrics)),
         clock,
         entropy: Arc::new(SystemEntropy),
         hasher: ImportHasher::new(&[1; 32]),
@@ -91,6 +94,7 @@ async fn credentials(keys: &KeyStory, tenant: &Arc<Tenant>) -> Result<Vec<(&'sta
             scopes: None,
             custom: serde_json::Map::new(),
             audiences: Vec::new(),
+            address: IpAddr::from([127, 0, 0, 1]),
         };
         let derived = keys.derive(&asker, derivation).await.map_err(|refusal| refusal.message)?;
         all.push((name, derived.token.expose_secret().to_owned()));
@@ -105,7 +109,6 @@ async fn time(keys: &KeyStory, tenant: &Tenant, name: &str, credential: &str, ca
         audiences: &[],
         freshness,
         address: None,
-        any_address: false,
         counted: true,
         needs: Needs::default(),
     };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bh_adapters::{HttpUpstream, PublicTokenizers};
+use bh_app::audit::{AuditReads, AuditTrail};
 use bh_app::budgets::BudgetKeeper;
 use bh_app::content::ContentSealer;
 use bh_app::costs::CostReads;
@@ -180,10 +181,11 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let doors = Doors {
         gate,
         llm,
-        keys,
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,
+        audit: AuditReads::new(Arc::new(sql.clone()), keys.clone()),
+        keys,
         evidence: EvidenceReads::new(Arc::new(sql.clone()), checkpointer, signing_key),
         store,
         started_ns: clock.monotonic_ns(),
@@ -225,6 +227,7 @@ pub(crate) fn key_story(
         entropy: Arc::new(SystemEntropy),
         hasher: ImportHasher::new(&secrets.derive("imported keys")),
         seeds: TokenSeeds::new(&secrets.derive("token signing keys")),
+        trail: AuditTrail::new(Arc::new(sql.clone()), Arc::clone(clock), Arc::clone(metrics)),
         metrics: Arc::clone(metrics),
     })
 }

@@ -18,6 +18,8 @@ const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 /// How often the last uses of keys are written, unless the configuration says otherwise, and how often at most.
 pub(crate) const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const KEY_USES_EVERY_MIN: Duration = Duration::from_millis(100);
+/// How often audit events that belong to no change are written.
+const AUDIT_EVERY: Duration = Duration::from_secs(1);
 /// How long a start waits for the news of keys; without them every credential is read from the store.
 const KEY_NEWS_WITHIN: Duration = Duration::from_secs(5);
 /// What one process of an installation does for all of them.
@@ -56,6 +58,11 @@ impl Jobs {
         let (jobs, recorder) = (self.clone(), self.recorder.clone());
         tasks.spawn(async move { recorder.run().await });
         let (reads, changes, uses) = (self.keys.clone(), self.keys.clone(), self.keys.clone());
+        let trail = self.keys.trail();
+        tasks.spawn(every(AUDIT_EVERY, stop.clone(), move || {
+            let trail = trail.clone();
+            async move { trail.flush().await }
+        }));
         tasks.spawn(async move { reads.run_reads().await });
         tasks.spawn(async move { changes.follow_changes().await });
         tasks.spawn(every(self.key_uses_every, stop.clone(), move || {

@@ -22,6 +22,7 @@ use crate::hosts::Host;
 use crate::keys::{
     Denied, Freshness, KeyStory, Needs, Question, Row, Subject, TokenSubject, policy_overrides,
 };
+use crate::metrics::CredentialType;
 use crate::rates;
 use crate::snapshot::{Accounts, Caller, CallerSource, Capped, NewCaller, Snapshot, Tenant, UsedKey};
 
@@ -207,7 +208,6 @@ impl Gate {
             audiences: &[],
             freshness: Freshness::Cached,
             address: Some(knock.address),
-            any_address: false,
             // The door counts: what it refuses before a provider is asked is on the record.
             counted: false,
             needs: Needs::default(),
@@ -221,7 +221,9 @@ impl Gate {
                 self.caller_of(snapshot, tenant, &row)
             }
             (Some(Subject::Token(token)), None) => {
-                let row = self.parent(tenant, knock, &token).await.map_err(refused)?;
+                let row = self.parent(tenant, knock, &token).await;
+                let row =
+                    row.inspect_err(|denied| self.failed(tenant, knock, &token, denied)).map_err(refused)?;
                 admits_token(door, knock, &token, &row)?;
                 self.keys.note_use(tenant, &row);
                 self.caller_of_token(&self.caller_of(snapshot, tenant, &row), &token)?
@@ -244,6 +246,13 @@ impl Gate {
             return Ok(row);
         }
         Err(Denied::because(VerificationError::IpNotAllowed))
+    }
+
+    /// A token whose key is over is on the audit trail, as one that proves nothing is.
+    fn failed(&self, tenant: &Tenant, knock: &Knock<'_>, token: &TokenSubject, denied: &Denied) {
+        let of = if token.macaroon { CredentialType::DerivedMacaroon } else { CredentialType::DerivedJwt };
+        let key_id = token.narrowed.claims().key_id.as_deref();
+        self.keys.failed(tenant.nid, of, denied.code, key_id, Some(knock.address));
     }
 
     /// The caller that a key is: named by its actor, with the default policy under its own. Made once for a row and a

@@ -1,5 +1,7 @@
 //! Short-lived tokens made from a key.
 
+use std::net::IpAddr;
+
 use bh_domain::keys::key::Key;
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::token::{ClaimedNid, Claims, CustomClaims, SignError, TOKEN_TYPE, mint_macaroon};
@@ -7,12 +9,13 @@ use bh_domain::keys::verdict::{VerificationError, Visibility};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::{SECOND_MS, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::house::House;
+use super::trail::Action;
 use super::verdict::{Denied, Freshness, Subject};
 use super::verify::{Needs, Question};
-use super::{Asker, KeyStory, internal, invalid};
+use super::{Asker, KeyStory, internal, invalid, store_fault};
 
 const AUDIENCES_MAX: usize = 64;
 const AUDIENCE_CHARS_MAX: usize = 255;
@@ -25,6 +28,15 @@ pub enum TokenForm {
     Jwt,
     /// Chained: its holder can narrow it.
     Macaroon,
+}
+
+impl TokenForm {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::Macaroon => "macaroon",
+        }
+    }
 }
 
 /// A request for a token.
@@ -42,6 +54,8 @@ pub struct Derivation {
     pub custom: Map<String, Value>,
     /// Whom it is for.
     pub audiences: Vec<String>,
+    /// Where the request comes from: a key that may not be used there derives nothing there.
+    pub address: IpAddr,
 }
 
 /// A new token.
@@ -92,6 +106,7 @@ impl KeyStory {
             custom: CustomClaims::part(wanted.custom).accepted,
         };
         let token = signed(&house, wanted.form, &claims)?;
+        self.told_of(asker, &key, wanted.form, &claims).await?;
         self.0.parts.metrics.keys.minted.inc();
         Ok(Derived {
             token,
@@ -102,6 +117,25 @@ impl KeyStory {
         })
     }
 
+    /// No token leaves without its event.
+    async fn told_of(
+        &self,
+        asker: &Asker,
+        key: &Key,
+        form: TokenForm,
+        claims: &Claims,
+    ) -> Result<(), Refusal> {
+        let detail = json!({
+            "jti": claims.id,
+            "form": form.as_str(),
+            "scopes": claims.scopes,
+            "expire_time": Timestamp(claims.expires_at_s.saturating_mul(SECOND_MS)).rfc3339(),
+        });
+        let event = self.plain_event(asker, Action::TokenDerived, key.key_id.as_str(), &detail);
+        let written = self.0.parts.trail.append(asker.tenant.nid, event).await;
+        written.map_err(|fault| store_fault(&fault))
+    }
+
     /// The key behind the credential, read from the store: a token outlives what memory may still say.
     async fn parent(&self, asker: &Asker, wanted: &Derivation) -> Result<Key, Refusal> {
         let credential = wanted.credential.expose_secret();
@@ -109,8 +143,7 @@ impl KeyStory {
             credential,
             audiences: &[],
             freshness: Freshness::NoCache,
-            address: None,
-            any_address: true,
+            address: Some(wanted.address),
             counted: false,
             needs: Needs::default(),
         };

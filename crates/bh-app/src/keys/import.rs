@@ -1,6 +1,6 @@
 //! Keys that come from elsewhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use bh_domain::keys::imported::HashVersion;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
@@ -9,6 +9,7 @@ use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Value, json};
 
 use super::house::House;
 use super::issue::{expiry, new_key, quota_exceeded};
@@ -76,6 +77,20 @@ impl KeyStory {
     /// `invalid_request`; `conflict` for a text that is here already or has the form of an issued key;
     /// `failed_precondition` for one that has the form of a token; `quota_exceeded`; `evidence_unavailable`.
     pub async fn import(&self, asker: &Asker, import: Import) -> Result<Key, Refusal> {
+        let imported = self.imported(asker, import).await;
+        if let Err(refusal) = &imported {
+            self.import_failed(asker, &json!({ "code": refusal.code.as_str() }));
+        }
+        imported
+    }
+
+    /// A key that was not taken over is on the trail, without anything of its text.
+    fn import_failed(&self, asker: &Asker, detail: &Value) {
+        let event = self.plain_event(asker, Action::ImportFailed, "", detail);
+        self.0.parts.trail.note(asker.tenant.nid, event);
+    }
+
+    async fn imported(&self, asker: &Asker, import: Import) -> Result<Key, Refusal> {
         let house = self.0.houses.of(&asker.tenant)?;
         let now = self.0.parts.clock.now();
         let raw = import.raw.clone();
@@ -151,7 +166,15 @@ impl KeyStory {
         let lost = || Err(ImportFault { kind: ImportFaultKind::Internal, message: "no answer".to_owned() });
         let answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_or_else(lost)).collect();
         let failed = answers.iter().filter_map(|answer| answer.as_ref().err());
-        self.0.parts.metrics.keys.batch(answers.len(), failed.map(|fault| fault.kind.as_str()));
+        let failed: Vec<&'static str> = failed.map(|fault| fault.kind.as_str()).collect();
+        if !failed.is_empty() {
+            let codes: BTreeSet<_> = failed.iter().collect();
+            self.import_failed(
+                asker,
+                &json!({ "keys": answers.len(), "failed": failed.len(), "codes": codes }),
+            );
+        }
+        self.0.parts.metrics.keys.batch(answers.len(), failed);
         Ok(answers)
     }
 

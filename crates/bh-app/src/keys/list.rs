@@ -1,10 +1,12 @@
 //! Lists of keys.
 
 use bh_domain::keys::filter::ListFilter;
-use bh_domain::keys::key::{Key, KeyKind};
+use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::refusal::Refusal;
+use bh_domain::time::Timestamp;
 
-use super::{Asker, KeyStory, invalid, page, store_fault};
+use super::page::PageList;
+use super::{Asker, KeyStory, invalid, store_fault};
 use crate::ports::KeyFilter;
 
 /// Keys on a page that asks for no size.
@@ -19,6 +21,20 @@ pub struct KeyPage {
     pub keys: Vec<Key>,
     /// Where the next page starts; `None` on the last one.
     pub next: Option<String>,
+}
+
+/// The size of a page: one below 1 is the default, one above the largest is the largest.
+pub(crate) fn page_size(asked: i64) -> u32 {
+    match u32::try_from(asked).unwrap_or(if asked > 0 { PAGE_SIZE_MAX } else { 0 }) {
+        0 => PAGE_SIZE_DEFAULT,
+        size => size.min(PAGE_SIZE_MAX),
+    }
+}
+
+/// A place in a list of keys, as its tokens say it.
+fn place(text: &str) -> Option<(Timestamp, KeyId)> {
+    let (created, key_id) = text.split_once(':')?;
+    Some((Timestamp(created.parse().ok()?), KeyId::parse(key_id).ok()?))
 }
 
 impl KeyStory {
@@ -36,22 +52,14 @@ impl KeyStory {
         filter: &str,
     ) -> Result<KeyPage, Refusal> {
         let parsed = ListFilter::parse(filter).map_err(|error| invalid("filter", error))?;
-        let house = self.0.houses.of(&asker.tenant)?;
         let now = self.0.parts.clock.now();
-        let list = page::List { nid: asker.tenant.nid, kind, filter };
-        let after = match token {
-            "" => None,
-            token => Some(list.open(&house, token, now).ok_or_else(|| {
-                invalid(
-                    "page_token",
-                    "not a token of this tenant, this list and this filter: start with none",
-                )
-            })?),
+        let name = match kind {
+            KeyKind::Issued => "issued",
+            KeyKind::Imported => "imported",
         };
-        let size = match u32::try_from(size).unwrap_or(if size > 0 { PAGE_SIZE_MAX } else { 0 }) {
-            0 => PAGE_SIZE_DEFAULT,
-            size => size.min(PAGE_SIZE_MAX),
-        };
+        let list = PageList { nid: asker.tenant.nid, name, filter };
+        let after = self.open_place(&asker.tenant, &list, token, place)?;
+        let size = page_size(size);
         let filter = KeyFilter { actor_id: parsed.actor_id, status: parsed.status, now };
         // One more than asked for tells whether there is another page.
         let found = self.0.parts.store.list(asker.scope(), kind, filter, after, size + 1).await;
@@ -59,7 +67,8 @@ impl KeyStory {
         let more = keys.len() > size as usize;
         keys.truncate(size as usize);
         let last = keys.last().filter(|_| more);
-        let next = last.map(|last| list.seal(&house, last)).transpose()?;
+        let last = last.map(|last| format!("{}:{}", last.created.0, last.key_id));
+        let next = last.map(|last| self.seal_place(&asker.tenant, &list, &last)).transpose()?;
         Ok(KeyPage { keys, next })
     }
 }

@@ -41,7 +41,9 @@ pub use derive::{Derivation, Derived, TokenForm};
 pub use house::TokenSeeds;
 pub use import::{IMPORTS_MAX, Import, ImportFault, ImportFaultKind};
 pub use issue::{Issue, IssuedKey};
+pub(crate) use list::page_size;
 pub use list::{KeyPage, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
+pub(crate) use page::PageList;
 pub use revoke::{Revoke, SelfRevoke};
 pub use rotate::{Rotate, RotatedKey};
 pub use rows::Row;
@@ -49,6 +51,7 @@ pub use tokens::TokenSubject;
 pub use verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
 pub use verify::{BATCH_VERIFY_MAX, Needs, Question};
 
+use crate::audit::AuditTrail;
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Denial, Entropy, KeyChange, KeyStore, StoreFault};
 use crate::snapshot::Tenant;
@@ -71,6 +74,8 @@ pub struct KeyParts {
     pub hasher: ImportHasher,
     /// Signing keys of tenants that have none configured.
     pub seeds: TokenSeeds,
+    /// What changes nothing and is audited all the same.
+    pub trail: AuditTrail,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }
@@ -177,6 +182,12 @@ impl KeyStory {
             tokio::time::sleep(CATCH_UP_RETRY).await;
         }
         self.0.rows.hear();
+    }
+
+    /// What is told of the audit trail beside changes; somebody must see to it that it is written.
+    #[must_use]
+    pub fn trail(&self) -> AuditTrail {
+        self.0.parts.trail.clone()
     }
 
     /// Waits until changes are heard and memory can be believed, at most so long. To be done before the first request:

@@ -1,10 +1,16 @@
 //! What the audit log says of a change.
 
+use std::net::IpAddr;
+
 use bh_domain::hash::sha256;
 use bh_domain::keys::key::{JsonObject, Key, KeyId};
-use serde_json::json;
+use bh_domain::keys::verdict::VerificationError;
+use bh_domain::tenant::Nid;
+use serde_json::{Value, json};
 
 use super::{Asker, KeyStory};
+use crate::audit::Failure;
+use crate::metrics::CredentialType;
 use crate::ports::AuditEvent;
 
 /// A change, as the audit log names it.
@@ -19,6 +25,8 @@ pub(super) enum Action {
     Enabled,
     Disabled,
     TokensDenied,
+    TokenDerived,
+    ImportFailed,
 }
 
 impl Action {
@@ -33,6 +41,8 @@ impl Action {
             Self::Enabled => "key.enabled",
             Self::Disabled => "key.disabled",
             Self::TokensDenied => "key.tokens_denied",
+            Self::TokenDerived => "key.token_derived",
+            Self::ImportFailed => "key.import_failed",
         }
     }
 }
@@ -57,6 +67,41 @@ impl KeyStory {
             before_digest: before.map(row_digest),
             after_digest: after.map(row_digest),
             detail: JsonObject::default(),
+        }
+    }
+
+    /// An event of something that changes no row.
+    pub(super) fn plain_event(
+        &self,
+        asker: &Asker,
+        action: Action,
+        object: &str,
+        detail: &Value,
+    ) -> AuditEvent {
+        AuditEvent {
+            id: uuid::Uuid::now_v7(),
+            at: self.0.parts.clock.now(),
+            action: action.as_str().to_owned(),
+            object: object.to_owned(),
+            actor: asker.actor.clone(),
+            role: asker.role.to_owned(),
+            before_digest: None,
+            after_digest: None,
+            detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
+        }
+    }
+
+    /// Tells the trail of a credential that was not good. A store that did not answer says nothing about it.
+    pub(crate) fn failed(
+        &self,
+        nid: Nid,
+        of: CredentialType,
+        code: VerificationError,
+        key_id: Option<&str>,
+        address: Option<IpAddr>,
+    ) {
+        if code != VerificationError::Internal {
+            self.0.parts.trail.failed(Failure { nid, code, of, key_id, address });
         }
     }
 }

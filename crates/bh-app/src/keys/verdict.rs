@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bh_domain::keys::key::KeyId;
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::limit::RateVerdict;
 
@@ -87,6 +88,8 @@ pub struct Verdict {
     pub limits: Vec<LimitTold>,
     /// The key that a token was counted on.
     pub(super) parent: Option<Arc<Row>>,
+    /// The key that a credential which is not good names, where that is known: for the audit trail, never for clients.
+    pub(super) suspect: Option<KeyId>,
 }
 
 impl Verdict {
@@ -95,7 +98,29 @@ impl Verdict {
     }
 
     pub(super) fn undecided(cache: CacheUse) -> Self {
-        Self { subject: None, denied: None, cache, rate: None, limits: Vec::new(), parent: None }
+        Self {
+            subject: None,
+            denied: None,
+            cache,
+            rate: None,
+            limits: Vec::new(),
+            parent: None,
+            suspect: None,
+        }
+    }
+
+    /// The same, of a credential that names this key.
+    pub(super) fn naming(self, key_id: Option<KeyId>) -> Self {
+        Self { suspect: key_id, ..self }
+    }
+
+    /// The key that the credential names, as far as that is known.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        match &self.subject {
+            Some(Subject::Key(row)) => Some(row.key.key_id.as_str()),
+            Some(Subject::Token(token)) => token.narrowed.claims().key_id.as_deref(),
+            None => self.suspect.as_ref().map(KeyId::as_str),
+        }
     }
 
     /// How long to wait until the limits that refused would not any more, in nanoseconds; 0 when none did.

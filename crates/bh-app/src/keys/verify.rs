@@ -37,8 +37,6 @@ pub struct Question<'a> {
     pub freshness: Freshness,
     /// Where it comes from; `None` when nobody knows, which no restricted key passes.
     pub address: Option<IpAddr>,
-    /// Whether address ranges do not matter: for what happens far from where the key is used.
-    pub any_address: bool,
     /// Whether this is a use, which counts against the key's rate and is remembered.
     pub counted: bool,
     /// What else it has to have.
@@ -98,10 +96,13 @@ impl KeyStory {
             Ok(house) => self.judged(tenant, &house, &question).await,
             Err(_) => (CredentialType::Unknown, no(VerificationError::Internal)),
         };
+        let verdict = if question.counted { self.counted(tenant, verdict, question.needs) } else { verdict };
+        if let Some(denied) = &verdict.denied {
+            self.failed(tenant.nid, of, denied.code, verdict.key_id(), question.address);
+        }
         if !question.counted {
             return verdict;
         }
-        let verdict = self.counted(tenant, verdict, question.needs);
         let cache_hit = match verdict.cache {
             CacheUse::Hit => Some(true),
             CacheUse::Miss => Some(false),
@@ -128,8 +129,8 @@ impl KeyStory {
         let verdict = match route {
             Route::Jwt | Route::Macaroon => {
                 let judged = self.verify_token(nid, house, credential, now);
-                match judged.and_then(|token| admitted_token(token, question)) {
-                    Ok(token) => self.judged_with_key(tenant, token, question).await,
+                match judged {
+                    Ok(token) => self.judged_token(tenant, token, question).await,
                     Err(denied) => Verdict::no(denied, CacheUse::Skip),
                 }
             }
@@ -145,24 +146,27 @@ impl KeyStory {
         (type_of(&route), verdict)
     }
 
-    /// Whether a good token has what else is needed. Only where something is, its key is looked at, and counts.
-    async fn judged_with_key(
-        &self,
-        tenant: &Tenant,
-        token: TokenSubject,
-        question: &Question<'_>,
-    ) -> Verdict {
+    /// Whether a genuine token may be used now, from there, for that. Only where something is needed that only its key
+    /// has, that is looked at, and counts.
+    async fn judged_token(&self, tenant: &Tenant, token: TokenSubject, question: &Question<'_>) -> Verdict {
+        let no = |token: &TokenSubject, denied| {
+            let key_id = token.narrowed.claims().key_id.as_deref().and_then(|id| KeyId::parse(id).ok());
+            Verdict::no(denied, CacheUse::Skip).naming(key_id)
+        };
+        if let Err(code) = admitted_token(&token, question) {
+            return no(&token, Denied::because(code));
+        }
         if !question.needs.any() {
             return good(Subject::Token(Arc::new(token)), CacheUse::Skip);
         }
         let row = match self.parent_of(tenant, &token).await {
             Ok(row) => row,
-            Err(denied) => return Verdict::no(denied, CacheUse::Skip),
+            Err(denied) => return no(&token, denied),
         };
         if let Some(query) = question.needs.permissions {
             let granted = |extras: &Extras| token.narrowed.admits_permissions(query, &extras.permissions);
             if let Err(denied) = has_permissions(&row, granted) {
-                return Verdict::no(denied, CacheUse::Skip);
+                return no(&token, denied);
             }
         }
         let verdict = good(Subject::Token(Arc::new(token)), CacheUse::Skip);
@@ -185,7 +189,7 @@ impl KeyStory {
         };
         match admitted_key(&row, house, shown, question, now) {
             Ok(()) => good(Subject::Key(row), cache),
-            Err(denied) => Verdict::no(denied, cache),
+            Err(denied) => Verdict::no(denied, cache).naming(Some(row.key.key_id.clone())),
         }
     }
 
@@ -305,8 +309,7 @@ fn admitted_key(
         KeyStatus::Expired => return Err(Denied::because(VerificationError::Expired)),
     }
     let from_there = |address: IpAddr| row.networks.iter().any(|network| network.contains(address));
-    let restricted = !question.any_address && !key.allowed_cidrs.is_empty();
-    if restricted && !question.address.is_some_and(from_there) {
+    if !key.allowed_cidrs.is_empty() && !question.address.is_some_and(from_there) {
         return Err(Denied::because(VerificationError::IpNotAllowed));
     }
     // A key names no audience, so it is good only where none is asked for.
@@ -326,12 +329,12 @@ fn has_permissions(row: &Row, granted: impl FnOnce(&Extras) -> bool) -> Result<(
     Err(Denied::because(VerificationError::InsufficientPermissions))
 }
 
-fn admitted_token(token: TokenSubject, question: &Question<'_>) -> Result<TokenSubject, Denied> {
-    if !question.any_address && !token.narrowed.admits_address(question.address) {
-        return Err(Denied::because(VerificationError::IpNotAllowed));
+fn admitted_token(token: &TokenSubject, question: &Question<'_>) -> Result<(), VerificationError> {
+    if !token.narrowed.admits_address(question.address) {
+        return Err(VerificationError::IpNotAllowed);
     }
     if !token.narrowed.admits_audience(question.audiences) {
-        return Err(Denied::because(VerificationError::AudienceMismatch));
+        return Err(VerificationError::AudienceMismatch);
     }
-    Ok(token)
+    Ok(())
 }

@@ -34,7 +34,9 @@ impl CredentialType {
     const ALL: [Self; 5] =
         [Self::Issued, Self::Imported, Self::DerivedJwt, Self::DerivedMacaroon, Self::Unknown];
 
-    fn as_str(self) -> &'static str {
+    /// The label's value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Issued => "issued",
             Self::Imported => "imported",

@@ -1,16 +1,15 @@
-//! Keys, denied tokens and the audit trail as the stories see them.
+//! Keys and denied tokens as the stories see them.
 //!
 //! Every change writes its rows, the tenant's number of live keys and one audit event in one transaction. Whoever changes
 //! a key reads it, decides, and asks the store to replace it where its revision is still the one that was read.
 
-use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind};
+use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::verdict::KeyStatus;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 use tokio::sync::broadcast;
-use uuid::Uuid;
 
-use super::StoreResult;
+use super::{AuditEvent, StoreResult};
 
 /// The most keys that one call inserts.
 pub const INSERT_MANY_MAX: usize = 1_000;
@@ -64,29 +63,6 @@ pub struct Denial {
     pub subject: String,
     /// Denied before this instant.
     pub until: Timestamp,
-}
-
-/// Who did what to which object. Digests are of the object's row before and after.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuditEvent {
-    /// A UUID of version 7: events are listed in its order.
-    pub id: Uuid,
-    /// When.
-    pub at: Timestamp,
-    /// What was done, as a stable word: `key.revoked`.
-    pub action: String,
-    /// To what.
-    pub object: String,
-    /// By whom.
-    pub actor: String,
-    /// In which role.
-    pub role: String,
-    /// SHA-256 of what was there before.
-    pub before_digest: Option<[u8; 32]>,
-    /// SHA-256 of what is there now.
-    pub after_digest: Option<[u8; 32]>,
-    /// What else there is to say; never a secret.
-    pub detail: JsonObject,
 }
 
 /// What of the keys kept in memory may not be true any more.
@@ -216,18 +192,6 @@ pub trait KeyStore: Send + Sync + 'static {
     fn denials_everywhere(&self, scope: Scope, now: Timestamp) -> StoreResult<Vec<Denial>>;
     /// Removes denials that ended before an instant; how many. System jobs only.
     fn forget_denials(&self, scope: Scope, before: Timestamp) -> StoreResult<u64>;
-
-    /// A tenant's audit events, newest first, after the one with this id.
-    fn audit_events(&self, scope: Scope, after: Option<Uuid>, limit: u32) -> StoreResult<Vec<AuditEvent>>;
-    /// All tenants' audit events, oldest first, after the one with this id. Operators and system jobs only. An event
-    /// is seen once its change is durable, which may be after a younger one was: whoever follows the trail asks again
-    /// from a little before the last one seen.
-    fn audit_events_everywhere(
-        &self,
-        scope: Scope,
-        after: Option<Uuid>,
-        limit: u32,
-    ) -> StoreResult<Vec<(Nid, AuditEvent)>>;
 
     /// Changes from now on, and [`KeyChange::Everything`] whenever listening starts. On PostgreSQL a change made by any
     /// process arrives; when the connection is lost [`KeyChange::Deaf`] says so. To be called on the runtime.

@@ -1,17 +1,17 @@
 //! What the stories need from outside, as traits. bh-store and bh-adapters implement them; bh-http never sees them.
 
+mod audit;
 mod evidence;
 mod keys;
 mod money;
 mod outside;
 
+pub use audit::{AuditEvent, AuditStore, EVENT_ID_SKEW_MS, TrailOrder};
 pub use evidence::{
     Appended, Batch, Checkpoint, Columns, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow,
     Position, Purge, RecordRow, StoredHead, StoredRecord,
 };
-pub use keys::{
-    AuditEvent, Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore, KeyUse,
-};
+pub use keys::{Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore, KeyUse};
 pub use money::{
     BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta,
     SpendQuery,

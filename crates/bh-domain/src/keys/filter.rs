@@ -64,7 +64,7 @@ impl ListFilter {
     }
 }
 
-fn equals(cursor: &mut Cursor<'_>) -> Result<(), SyntaxError> {
+pub(crate) fn equals(cursor: &mut Cursor<'_>) -> Result<(), SyntaxError> {
     cursor.skip_spaces();
     if !cursor.eat("=") {
         return Err(cursor.error("expected `=`"));
@@ -73,7 +73,7 @@ fn equals(cursor: &mut Cursor<'_>) -> Result<(), SyntaxError> {
     Ok(())
 }
 
-fn quoted(cursor: &mut Cursor<'_>) -> Result<String, SyntaxError> {
+pub(crate) fn quoted(cursor: &mut Cursor<'_>) -> Result<String, SyntaxError> {
     let start = cursor.place();
     if !cursor.eat("\"") {
         return Err(cursor.error("expected a text in double quotes"));

@@ -13,19 +13,19 @@ pub struct SyntaxError {
 }
 
 /// A place in a text.
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     text: &'a str,
     /// In bytes, always between two characters.
     place: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         Self { text, place: 0 }
     }
 
     /// Where it is, for [`Cursor::error_at`].
-    pub(super) fn place(&self) -> usize {
+    pub(crate) fn place(&self) -> usize {
         self.place
     }
 
@@ -33,19 +33,19 @@ impl<'a> Cursor<'a> {
         &self.text[self.place..]
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.rest().is_empty()
     }
 
     /// Takes the next character.
-    pub(super) fn next(&mut self) -> Option<char> {
+    pub(crate) fn next(&mut self) -> Option<char> {
         let next = self.rest().chars().next()?;
         self.place += next.len_utf8();
         Some(next)
     }
 
     /// Takes `text` if it comes next.
-    pub(super) fn eat(&mut self, text: &str) -> bool {
+    pub(crate) fn eat(&mut self, text: &str) -> bool {
         let eaten = self.rest().starts_with(text);
         if eaten {
             self.place += text.len();
@@ -54,30 +54,30 @@ impl<'a> Cursor<'a> {
     }
 
     /// The characters that come next and belong; perhaps none.
-    pub(super) fn peek_while(&self, belongs: impl Fn(char) -> bool) -> &'a str {
+    pub(crate) fn peek_while(&self, belongs: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         &rest[..rest.find(|c| !belongs(c)).unwrap_or(rest.len())]
     }
 
     /// Takes the characters that belong; perhaps none.
-    pub(super) fn take_while(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
+    pub(crate) fn take_while(&mut self, belongs: impl Fn(char) -> bool) -> &'a str {
         let taken = self.peek_while(belongs);
         self.place += taken.len();
         taken
     }
 
     /// Takes spaces and says whether there was one. Line ends and tabs are no spaces.
-    pub(super) fn skip_spaces(&mut self) -> bool {
+    pub(crate) fn skip_spaces(&mut self) -> bool {
         !self.take_while(|c| c == ' ').is_empty()
     }
 
     /// An error here.
-    pub(super) fn error(&self, problem: impl Into<Cow<'static, str>>) -> SyntaxError {
+    pub(crate) fn error(&self, problem: impl Into<Cow<'static, str>>) -> SyntaxError {
         self.error_at(self.place, problem)
     }
 
     /// An error at a place the cursor has been.
-    pub(super) fn error_at(&self, place: usize, problem: impl Into<Cow<'static, str>>) -> SyntaxError {
+    pub(crate) fn error_at(&self, place: usize, problem: impl Into<Cow<'static, str>>) -> SyntaxError {
         let before = self.text.get(..place).map_or(0, |before| before.chars().count());
         SyntaxError { at: before + 1, problem: problem.into() }
     }

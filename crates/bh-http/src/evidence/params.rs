@@ -186,6 +186,11 @@ pub(crate) fn file_name(what: &str, reach: &Reach, now: Timestamp, extension: &s
         Reach::Everywhere => "all",
         Reach::Nobody { .. } => "none",
     };
+    file_name_of(what, whose, now, extension)
+}
+
+/// The same, for what is named otherwise.
+pub(crate) fn file_name_of(what: &str, whose: &str, now: Timestamp, extension: &str) -> String {
     let instant = now.rfc3339();
     let seconds = instant.split_once('.').map_or(instant.as_str(), |(seconds, _)| seconds);
     let stamp: String = seconds.chars().filter(|c| !matches!(c, '-' | ':')).collect();

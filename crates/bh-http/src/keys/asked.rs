@@ -55,7 +55,6 @@ impl Asked {
             audiences: &self.audiences,
             freshness,
             address: Some(address),
-            any_address: false,
             counted: true,
             needs: Needs { permissions: self.permissions.as_ref(), limits: &self.limits },
         }

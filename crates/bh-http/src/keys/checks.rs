@@ -242,7 +242,7 @@ struct DeriveIn {
 
 /// `apiKeys:derive`: a short-lived token.
 pub(crate) async fn derive(mut ask: Ask) -> Result<Response, Refusal> {
-    let asker = ask.changer()?;
+    let (asker, address) = (ask.changer()?, ask.client_ip());
     let body: DeriveIn = ask.json().await?;
     let credential = body.credential.unwrap_or_default();
     if credential.is_empty() {
@@ -258,6 +258,7 @@ pub(crate) async fn derive(mut ask: Ask) -> Result<Response, Refusal> {
         scopes: body.scopes,
         custom: body.custom_claims.unwrap_or_default(),
         audiences: body.audiences.unwrap_or_default(),
+        address,
     };
     let derived = ask.doors.keys.derive(&asker, derivation).await?;
     let mut token = json!({

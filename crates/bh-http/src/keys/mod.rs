@@ -1,6 +1,7 @@
 //! The API-key server's routes (Talos dossier §2.2): translate, ask the story, translate back.
 
 mod asked;
+mod audit;
 mod checks;
 mod headers;
 mod named;
@@ -27,6 +28,7 @@ use crate::object::Object;
 use crate::respond;
 use wire::{KeyIn, KeyOut, invalid, lifetime};
 
+pub(crate) use audit::{export as audit_export, list as audit_list};
 pub(crate) use checks::{CACHE_USE, batch_verify, derive, is_bypass, jwks, self_revoke, verify};
 pub(crate) use headers::ApiHeaders;
 

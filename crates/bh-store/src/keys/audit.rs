@@ -1,18 +1,65 @@
 //! The audit trail of keys, and denied tokens.
 
-use bh_app::ports::{AuditEvent, Denial};
+use std::sync::Arc;
+
+use bh_app::ports::{AuditEvent, AuditStore, Denial, EVENT_ID_SKEW_MS, StoreResult, TrailOrder};
+use bh_domain::audit::{Actions, TrailFilter};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::Outcome;
 use super::row::object;
 use super::statements::beside;
 use crate::db::{Db, Row, Tx, Value, malformed, uuid_text};
+use crate::{SqlStore, reaches};
 
 /// Sort before and after every UUID's text, in any collation.
 const BEFORE_ALL: &str = "";
 const AFTER_ALL: &str = "g";
+
+impl AuditStore for SqlStore {
+    fn audit_events(
+        &self,
+        scope: Scope,
+        filter: TrailFilter,
+        order: TrailOrder,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> StoreResult<Vec<AuditEvent>> {
+        self.run("read the audit trail", move |db| async move {
+            let Some(nid) = scope.nid() else { return Ok(Vec::new()) };
+            of_tenant(&db, nid, &filter, order, after, limit).await
+        })
+    }
+
+    fn audit_events_everywhere(
+        &self,
+        scope: Scope,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> StoreResult<Vec<(Nid, AuditEvent)>> {
+        self.run("read all audit trails", move |db| async move {
+            if scope.nid().is_some() {
+                return Ok(Vec::new());
+            }
+            everywhere(&db, &scope, after, limit).await
+        })
+    }
+
+    fn append_audit_events(&self, scope: Scope, events: Vec<(Nid, AuditEvent)>) -> StoreResult<()> {
+        self.run("append to the audit trail", move |db| async move {
+            if !events.iter().all(|(nid, _)| reaches(&scope, *nid)) {
+                let wanted = "events are appended in the scope of their tenant".to_owned();
+                return Err(sqlx::Error::InvalidArgument(wanted));
+            }
+            let rows = events.iter().flat_map(|(nid, event)| values(*nid, event)).collect();
+            let mut tx = db.write().await?;
+            tx.execute_rows(&beside::APPEND_EVENTS, rows).await?;
+            tx.commit().await
+        })
+    }
+}
 
 /// Adds events to a transaction.
 pub(super) async fn add<'e>(
@@ -39,15 +86,56 @@ fn values(nid: Nid, event: &AuditEvent) -> [Value; 10] {
     ]
 }
 
-/// A tenant's events, newest first.
-pub(super) async fn newest(db: &Db, nid: Nid, after: Option<Uuid>, limit: u32) -> Outcome<Vec<AuditEvent>> {
-    let after = after.map_or_else(|| AFTER_ALL.into(), |id| uuid_text(id).into());
-    let args = vec![nid.into(), after, limit.into()];
-    db.fetch(&Scope::tenant(nid), beside::EVENTS_NEWEST, args).await?.iter().map(event).collect()
+/// A tenant's events that pass a filter, after one of them.
+async fn of_tenant(
+    db: &Db,
+    nid: Nid,
+    filter: &TrailFilter,
+    order: TrailOrder,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Outcome<Vec<AuditEvent>> {
+    let mut low = filter.from.map_or_else(|| BEFORE_ALL.into(), |from| near(from, -EVENT_ID_SKEW_MS));
+    let mut high = filter.to.map_or_else(|| AFTER_ALL.into(), |to| near(to, EVENT_ID_SKEW_MS));
+    let after = after.map(uuid_text);
+    let sql = match order {
+        TrailOrder::NewestFirst => {
+            high = after.into_iter().fold(high, Ord::min);
+            beside::EVENTS_NEWEST
+        }
+        TrailOrder::OldestFirst => {
+            low = after.into_iter().fold(low, Ord::max);
+            beside::EVENTS_OLDEST
+        }
+    };
+    let (one, family) = match &filter.actions {
+        None => ("", ""),
+        Some(Actions::One(action)) => (action.as_str(), ""),
+        Some(Actions::Family(family)) => ("", family.as_str()),
+    };
+    let args = vec![
+        nid.into(),
+        low.into(),
+        high.into(),
+        filter.from.unwrap_or(Timestamp(i64::MIN)).into(),
+        filter.to.unwrap_or(Timestamp(i64::MAX)).into(),
+        one.into(),
+        family.into(),
+        filter.actor.as_deref().unwrap_or_default().into(),
+        filter.object.as_deref().unwrap_or_default().into(),
+        limit.into(),
+    ];
+    db.fetch(&Scope::tenant(nid), sql, args).await?.iter().map(event).collect()
+}
+
+/// The id that would be the first of an instant some time away.
+fn near(at: Timestamp, away_ms: i64) -> Arc<str> {
+    let ms = u64::try_from(at.plus_ms(away_ms).0).unwrap_or(0);
+    uuid_text(Builder::from_unix_timestamp_millis(ms, &[0; 10]).into_uuid())
 }
 
 /// All tenants' events, oldest first.
-pub(super) async fn everywhere(
+async fn everywhere(
     db: &Db,
     scope: &Scope,
     after: Option<Uuid>,

@@ -1,4 +1,4 @@
-//! [`KeyStore`] on SQL.
+//! [`KeyStore`] and the audit trail on SQL.
 
 mod audit;
 mod change;
@@ -17,7 +17,6 @@ use bh_app::ports::{
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
-use uuid::Uuid;
 
 pub(crate) use self::feed::Feed;
 use self::statements::beside;
@@ -171,27 +170,6 @@ impl KeyStore for SqlStore {
             let removed = tx.execute(beside::FORGET_DENIALS, vec![before.into()]).await?;
             tx.commit().await?;
             Ok(removed)
-        })
-    }
-
-    fn audit_events(&self, scope: Scope, after: Option<Uuid>, limit: u32) -> StoreResult<Vec<AuditEvent>> {
-        self.run("read the audit trail", move |db| async move {
-            let Some(nid) = scope.nid() else { return Ok(Vec::new()) };
-            audit::newest(&db, nid, after, limit).await
-        })
-    }
-
-    fn audit_events_everywhere(
-        &self,
-        scope: Scope,
-        after: Option<Uuid>,
-        limit: u32,
-    ) -> StoreResult<Vec<(Nid, AuditEvent)>> {
-        self.run("read all audit trails", move |db| async move {
-            if scope.nid().is_some() {
-                return Ok(Vec::new());
-            }
-            audit::everywhere(&db, &scope, after, limit).await
         })
     }
 

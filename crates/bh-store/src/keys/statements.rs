@@ -26,6 +26,22 @@ macro_rules! event {
     };
 }
 
+/// Tenant `$1`'s events between ids `$2` and `$3` and from instant `$4` until before `$5`, at most `$10`: of the action
+/// `$6`, of the family of actions `$7`, by actor `$8`, to object `$9`, each for any where it is empty.
+macro_rules! trail {
+    ($order:literal) => {
+        concat!(
+            "SELECT ",
+            event!(),
+            " FROM audit_events WHERE nid = $1 AND id > $2 AND id < $3 AND at_ms >= $4 AND at_ms < $5 \
+             AND ($6 = '' OR action = $6) AND ($7 = '' OR substr(action, 1, length($7)) = $7) \
+             AND ($8 = '' OR actor = $8) AND ($9 = '' OR object = $9) ORDER BY id ",
+            $order,
+            " LIMIT $10"
+        )
+    };
+}
+
 /// A list of tenant `$1`'s keys, newest first: `$2`/`$3` before this place, `$4` limit.
 macro_rules! list {
     ($table:literal, $more:literal, $which:literal) => {
@@ -231,10 +247,10 @@ pub(crate) mod beside {
         /// Removes denials that ended before an instant.
         FORGET_DENIALS = "DELETE FROM token_denials WHERE until_ms < $1";
 
-        /// A tenant's events before event `$2`, newest first.
-        EVENTS_NEWEST = concat!(
-            "SELECT ", event!(), " FROM audit_events WHERE nid = $1 AND id < $2 ORDER BY id DESC LIMIT $3"
-        );
+        /// A tenant's events, newest first: see `trail!`.
+        EVENTS_NEWEST = trail!("DESC");
+        /// A tenant's events, oldest first: see `trail!`.
+        EVENTS_OLDEST = trail!("ASC");
         /// All tenants' events after event `$1`, oldest first.
         EVENTS_EVERYWHERE =
             concat!("SELECT ", event!(), " FROM audit_events WHERE id > $1 ORDER BY id, nid LIMIT $2");
@@ -243,5 +259,8 @@ pub(crate) mod beside {
     bulk_statements! {
         /// Events.
         ADD_EVENTS = bulk!(Insert, concat!("INSERT INTO audit_events (", event!(), ")"), 10, "");
+        /// Events that are not there yet.
+        APPEND_EVENTS =
+            bulk!(Insert, concat!("INSERT INTO audit_events (", event!(), ")"), 10, " ON CONFLICT DO NOTHING");
     }
 }

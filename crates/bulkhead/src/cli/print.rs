@@ -15,6 +15,11 @@ pub(crate) fn raw(text: &str) -> Result<(), Failure> {
     tolerant(write!(io::stdout(), "{text}"))
 }
 
+/// Prints what may be no text.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    tolerant(io::stdout().write_all(bytes))
+}
+
 /// Prints a value as indented JSON.
 pub(crate) fn json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
     line(&serde_json::to_string_pretty(value)?)

@@ -4,7 +4,8 @@ use bh_testkit::{Gateway, on_both_stores};
 use serde_json::json;
 
 use crate::auth::BULKHEAD;
-use crate::verify_setup::{Api, PATIENCE, reload, verdict};
+use crate::keys_setup::assert_error;
+use crate::verify_setup::{Api, DERIVE, PATIENCE, reload, verdict};
 
 const RAW: &str = "sk_live_0123456789abcdef";
 
@@ -17,12 +18,24 @@ on_both_stores! {
         let ranges = json!({"ip_restriction": {"allowed_cidrs": ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7/32"]}});
         let key = api.issue(&ranges).await.secret;
         api.import(RAW, ranges).await;
-        // Deriving is not a use: it happens far from where the key is used.
+        // Tokens are derived where the key may be used, and nowhere else.
+        let derived = async |credential: &str, form: &str, from: &str| {
+            let body = json!({"credential": credential, "algorithm": format!("TOKEN_ALGORITHM_{form}")});
+            api.call("POST", DERIVE).json(&body).header("x-forwarded-for", from).send().await
+        };
+        for (credential, form) in [(key.as_str(), "JWT"), (RAW, "MACAROON")] {
+            let refused = derived(credential, form, "203.0.114.9").await;
+            assert_error(&refused, 403, "PERMISSION_DENIED", "IP_NOT_ALLOWED");
+        }
+        let token = async |credential: &str, form: &str| {
+            let told = derived(credential, form, "203.0.113.9").await.json();
+            told["token"]["token"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned()
+        };
         let credentials = [
             ("issued", key.clone()),
             ("imported", RAW.to_owned()),
-            ("JWT", api.derive(&key, "JWT", json!({})).await),
-            ("macaroon", api.derive(RAW, "MACAROON", json!({})).await),
+            ("JWT", token(&key, "JWT").await),
+            ("macaroon", token(RAW, "MACAROON").await),
         ];
         let (good, bad) = ("valid", "IP_NOT_ALLOWED");
         for (forwarded, wanted) in [

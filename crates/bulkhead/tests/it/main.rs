@@ -25,6 +25,7 @@ mod http2;
 mod isolation;
 mod keys_addresses;
 mod keys_admin;
+mod keys_audit;
 mod keys_cache;
 mod keys_clients;
 mod keys_crash;

@@ -8,7 +8,8 @@ mod trail;
 
 use std::time::Duration;
 
-use bh_app::ports::{AuditEvent, Inserted, KeyStore as _};
+use bh_app::ports::{AuditEvent, AuditStore as _, Inserted, KeyStore as _, TrailOrder};
+use bh_domain::audit::TrailFilter;
 use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind, KeyRateLimit, Revocation};
 use bh_domain::keys::verdict::{KeyStatus, RevocationReason, Visibility};
 use bh_domain::tenant::{Nid, Scope};
@@ -152,7 +153,8 @@ impl Fixture {
     }
 
     async fn events(&self) -> usize {
-        self.store.audit_events(tenant(), None, 10_000).await.unwrap().len()
+        let (any, newest) = (TrailFilter::default(), TrailOrder::NewestFirst);
+        self.store.audit_events(tenant(), any, newest, None, 10_000).await.unwrap().len()
     }
 
     /// What somebody does to the database by hand.

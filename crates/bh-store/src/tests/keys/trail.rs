@@ -1,10 +1,11 @@
 //! Denied tokens, and who did what.
 
-use bh_app::ports::{Denial, KeyStore as _};
+use bh_app::ports::{AuditEvent, AuditStore as _, Denial, KeyStore as _, TrailOrder};
+use bh_domain::audit::{Actions, TrailFilter};
 use bh_domain::tenant::Scope;
 use bh_domain::time::Timestamp;
 use bh_testkit::on_both_stores;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use super::super::fixture::{Fixture, nid, system};
 use super::{event, issued, other_tenant, tenant};
@@ -47,7 +48,8 @@ on_both_stores! {
             fixture.store.insert(scope, key, None, event(number)).await.unwrap();
         }
         let page = async |scope, after: Option<u128>| {
-            fixture.store.audit_events(scope, after.map(Uuid::from_u128), 2).await.unwrap()
+            let (any, newest) = (TrailFilter::default(), TrailOrder::NewestFirst);
+            fixture.store.audit_events(scope, any, newest, after.map(Uuid::from_u128), 2).await.unwrap()
         };
         assert_eq!(page(tenant(), None).await, [event(5), event(4)]);
         assert_eq!(page(tenant(), Some(4)).await, [event(2), event(1)]);
@@ -62,5 +64,48 @@ on_both_stores! {
         assert_eq!(everywhere(system(), None).await, [(nid(1), event(1)), (nid(1), event(2))]);
         assert_eq!(everywhere(system(), Some(2)).await, [(nid(2), event(3)), (nid(1), event(4))]);
         assert_eq!(everywhere(tenant(), None).await, []);
+    }
+
+    async fn the_trail_is_filtered_and_read_either_way(kind) {
+        let fixture = Fixture::new(kind).await;
+        let made = |minute: i64, action: &str, actor: &str| {
+            let at = Timestamp(1_800_000_000_000 + minute * 60_000);
+            let id = Builder::from_unix_timestamp_millis(at.0.cast_unsigned(), &[7; 10]).into_uuid();
+            AuditEvent { id, at, action: action.to_owned(), actor: actor.to_owned(), ..event(1) }
+        };
+        let events: Vec<AuditEvent> = (0..6)
+            .map(|minute| match minute % 3 {
+                0 => made(minute, "key.revoked", "ops"),
+                1 => made(minute, "key.issued", "ops"),
+                _ => made(minute, "keys", "bot"),
+            })
+            .collect();
+        let rows: Vec<_> = events.iter().map(|event| (nid(1), event.clone())).collect();
+        // Writing them once more changes nothing.
+        for _ in 0..2 {
+            fixture.store.append_audit_events(system(), rows.clone()).await.unwrap();
+        }
+        assert!(fixture.store.append_audit_events(other_tenant(), rows).await.is_err());
+        let found = async |filter: TrailFilter, order, after: Option<usize>, limit| {
+            let after = after.map(|index| events[index].id);
+            let page = fixture.store.audit_events(tenant(), filter, order, after, limit).await.unwrap();
+            page.iter().map(|found| events.iter().position(|event| event == found).unwrap()).collect::<Vec<_>>()
+        };
+        let (any, newest, oldest) = (TrailFilter::default, TrailOrder::NewestFirst, TrailOrder::OldestFirst);
+        assert_eq!(found(any(), newest, None, 9).await, [5, 4, 3, 2, 1, 0]);
+        assert_eq!(found(any(), oldest, Some(1), 3).await, [2, 3, 4]);
+        assert_eq!(found(any(), newest, Some(1), 3).await, [0]);
+        let family = TrailFilter { actions: Some(Actions::Family("key.".to_owned())), ..any() };
+        assert_eq!(found(family.clone(), oldest, None, 9).await, [0, 1, 3, 4], "`keys` is no `key.*`");
+        assert_eq!(found(family, oldest, Some(1), 1).await, [3]);
+        let one = TrailFilter { actions: Some(Actions::One("key.revoked".to_owned())), ..any() };
+        assert_eq!(found(one, newest, None, 9).await, [3, 0]);
+        let actor = TrailFilter { actor: Some("bot".to_owned()), ..any() };
+        assert_eq!(found(actor, newest, None, 9).await, [5, 2]);
+        let object = TrailFilter { object: Some("key 2".to_owned()), ..any() };
+        assert_eq!(found(object, newest, None, 9).await, [0_usize; 0]);
+        let span = TrailFilter { from: Some(events[1].at), to: Some(events[4].at), ..any() };
+        assert_eq!(found(span.clone(), newest, None, 9).await, [3, 2, 1]);
+        assert_eq!(found(span, oldest, Some(2), 9).await, [3]);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bh_adapters::HttpUpstream;
-use bh_app::ports::{Attempt, ProviderRequest, Upstream as _};
+use bh_app::ports::{Attempt, ProviderBody, ProviderRequest, Upstream as _};
 use bh_config::schema::AdminRole;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::Value;
 
 use super::ServerArgs;
-use crate::cli::Failure;
+use crate::cli::{Failure, print};
 use crate::load::ConfigSource;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,8 +73,36 @@ impl Api {
         self.call(Method::DELETE, path, None).await
     }
 
+    /// Prints an answer of any length as it comes.
+    pub(super) async fn download(&self, path: &str) -> Result<(), Failure> {
+        let mut body = self.answered(Method::GET, path, None).await?;
+        while let Some(frame) = tokio::time::timeout(ANSWER_TIMEOUT, body.frame()).await? {
+            let frame = frame.map_err(|error| Failure::new(format!("the answer broke off: {error}")))?;
+            if let Ok(data) = frame.into_data() {
+                print::bytes(&data)?;
+            }
+        }
+        Ok(())
+    }
+
     /// One call. An answer without a body is `null`.
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let body = self.answered(method, path, body).await?;
+        let bytes = collected(body).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes)
+            .map_err(|_| Failure::new(format!("{} does not answer as a key server does", self.base)))
+    }
+
+    /// The body of a good answer; what a server refuses is a failure, in its words.
+    async fn answered(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<ProviderBody, Failure> {
         let uri: Uri = format!("{}{path}", self.base).parse()?;
         let body = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
@@ -89,19 +117,17 @@ impl Api {
             let why = crate::serve::chain(fault.cause.as_ref());
             Failure::new(format!("no answer from {}: {why}", self.base))
         })?;
-        let status = answer.status;
-        let read = Limited::new(answer.body, ANSWER_BYTES_MAX).collect();
-        let read = tokio::time::timeout(ANSWER_TIMEOUT, read).await?;
-        let bytes = read.map_err(|error| Failure::new(format!("the answer broke off: {error}")))?.to_bytes();
-        if !status.is_success() {
-            return Err(refusal(status.as_u16(), &bytes));
+        if !answer.status.is_success() {
+            return Err(refusal(answer.status.as_u16(), &collected(answer.body).await?));
         }
-        if bytes.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&bytes)
-            .map_err(|_| Failure::new(format!("{} does not answer as a key server does", self.base)))
+        Ok(answer.body)
     }
+}
+
+async fn collected(body: ProviderBody) -> Result<Bytes, Failure> {
+    let read = Limited::new(body, ANSWER_BYTES_MAX).collect();
+    let read = tokio::time::timeout(ANSWER_TIMEOUT, read).await?;
+    Ok(read.map_err(|error| Failure::new(format!("the answer broke off: {error}")))?.to_bytes())
 }
 
 /// Where the configured server listens, and a key that may administer it.

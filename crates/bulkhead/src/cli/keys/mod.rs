@@ -3,6 +3,7 @@
 //! A secret is printed on standard output, once, and nowhere else.
 
 mod args;
+mod audit;
 mod bulk;
 mod client;
 mod run;
@@ -19,6 +20,7 @@ use args::{
     DeriveArgs, IdArgs, ImportArgs, ImportFileArgs, IssueArgs, ListArgs, RevokeArgs, RotateArgs, UpdateArgs,
     VerifyArgs,
 };
+use audit::AuditArgs;
 use talos::ImportTalosArgs;
 
 #[derive(Debug, Args)]
@@ -54,18 +56,32 @@ impl ServerArgs {
     fn as_json(&self) -> bool {
         self.json || matches!(self.format, Some(Format::Json))
     }
+
+    fn format(&self) -> Result<Format, Failure> {
+        match (self.json, self.format) {
+            (true, None | Some(Format::Json)) => Ok(Format::Json),
+            (true, Some(_)) => Err(Failure::new("--json and another --format: give one of them")),
+            (false, format) => Ok(format.unwrap_or(Format::Text)),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     Text,
     Json,
+    /// One object on each line; of `keys audit` alone.
+    Ndjson,
+    /// A table for spreadsheets; of `keys audit` alone.
+    Csv,
 }
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
     #[command(flatten)]
     Call(KeyCommand),
+    /// Who did what with keys, and which credentials were not good.
+    Audit(AuditArgs),
     /// Take over the keys of a Talos database; shows what it would do unless `--apply` is given.
     ImportTalos(ImportTalosArgs),
     /// The commands above, for keys that were issued here.
@@ -170,7 +186,15 @@ impl ImportedCommand {
 /// Runs `bulkhead keys …`.
 pub(super) async fn run(source: ConfigSource, args: KeysArgs) -> Result<(), Failure> {
     let as_json = args.server.as_json();
+    let format = args.server.format()?;
+    if let KeysCommand::Audit(wanted) = &args.command {
+        return audit::show(&client::Api::new(&source, &args.server)?, wanted, format).await;
+    }
+    if matches!(format, Format::Ndjson | Format::Csv) {
+        return Err(Failure::new("--format ndjson and --format csv are of `keys audit` alone"));
+    }
     let command = match args.command {
+        KeysCommand::Audit(_) => return Ok(()),
         KeysCommand::Call(command) => command,
         KeysCommand::Issued(command) => command.command(),
         KeysCommand::Imported(command) => command.command(),

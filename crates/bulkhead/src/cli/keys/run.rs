@@ -54,7 +54,7 @@ fn path_of(key_id: &str) -> String {
     format!("{collection}/{}", escaped(key_id))
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     utf8_percent_encode(text, ESCAPED).to_string()
 }
 

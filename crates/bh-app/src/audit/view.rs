@@ -1,0 +1,71 @@
+//! Events as they are told, in lists and exports alike.
+
+use bh_domain::evidence::hex;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::ports::AuditEvent;
+
+/// Columns of an export, in order.
+pub(super) const COLUMNS: [&str; 9] = [
+    "event_id",
+    "create_time",
+    "action",
+    "object",
+    "actor",
+    "role",
+    "before_digest",
+    "after_digest",
+    "detail",
+];
+
+/// An event as it is told.
+#[derive(Debug, Serialize)]
+pub struct EventView {
+    event_id: String,
+    create_time: String,
+    action: String,
+    object: String,
+    actor: String,
+    role: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_digest: Option<String>,
+    detail: Box<RawValue>,
+}
+
+impl EventView {
+    /// What is told of an event.
+    #[must_use]
+    pub fn of(event: AuditEvent) -> Self {
+        let hex = |digest: [u8; 32]| hex::encode(&digest);
+        Self {
+            event_id: event.id.hyphenated().to_string(),
+            create_time: event.at.rfc3339(),
+            action: event.action,
+            object: event.object,
+            actor: event.actor,
+            role: event.role,
+            before_digest: event.before_digest.map(hex),
+            after_digest: event.after_digest.map(hex),
+            // A stored object is JSON: it was when it was read.
+            detail: RawValue::from_string(event.detail.as_str().to_owned()).unwrap_or_default(),
+        }
+    }
+
+    /// The values of [`COLUMNS`].
+    pub(super) fn cells(&self) -> [&str; COLUMNS.len()] {
+        [
+            &self.event_id,
+            &self.create_time,
+            &self.action,
+            &self.object,
+            &self.actor,
+            &self.role,
+            self.before_digest.as_deref().unwrap_or_default(),
+            self.after_digest.as_deref().unwrap_or_default(),
+            self.detail.get(),
+        ]
+    }
+}

@@ -1,0 +1,145 @@
+//! Which events of the audit trail are wanted: a filter in the grammar of the lists of keys (Talos dossier §2.5).
+
+use crate::keys::filter::{equals, quoted};
+use crate::keys::syntax::{Cursor, SyntaxError};
+use crate::time::Timestamp;
+
+/// The longest filter, in bytes.
+pub const FILTER_BYTES_MAX: usize = 2_048;
+
+/// What ends the name of a family of actions: `key.*`.
+const FAMILY: &str = ".*";
+
+/// Which actions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actions {
+    /// This one: `key.revoked`.
+    One(String),
+    /// All that begin so, the dot included: `key.`.
+    Family(String),
+}
+
+/// Which events; what is `None` does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrailFilter {
+    /// What was done.
+    pub actions: Option<Actions>,
+    /// By whom.
+    pub actor: Option<String>,
+    /// To what.
+    pub object: Option<String>,
+    /// From this instant on.
+    pub from: Option<Timestamp>,
+    /// Before this instant.
+    pub to: Option<Timestamp>,
+}
+
+impl TrailFilter {
+    /// Reads a filter: `action`, `actor`, `object`, `from` and `to`, each at most once, as `name="text"` joined by
+    /// ` AND `. An action may end in `.*`; an instant is RFC 3339 or a date. Nothing but spaces filters nothing.
+    ///
+    /// # Errors
+    /// [`SyntaxError`] says what was expected, and where.
+    pub fn parse(text: &str) -> Result<Self, SyntaxError> {
+        let mut cursor = Cursor::new(text);
+        if text.len() > FILTER_BYTES_MAX {
+            return Err(cursor.error(format!("the filter is longer than {FILTER_BYTES_MAX} bytes")));
+        }
+        let mut filter = Self::default();
+        cursor.skip_spaces();
+        if cursor.is_at_end() {
+            return Ok(filter);
+        }
+        loop {
+            filter.clause(&mut cursor)?;
+            let spaced = cursor.skip_spaces();
+            if cursor.is_at_end() {
+                return Ok(filter);
+            }
+            if !(spaced && cursor.eat("AND") && cursor.skip_spaces()) {
+                return Err(cursor.error("expected ` AND ` and another clause, or the end"));
+            }
+        }
+    }
+
+    fn clause(&mut self, cursor: &mut Cursor<'_>) -> Result<(), SyntaxError> {
+        let start = cursor.place();
+        let field = cursor.take_while(|c| c.is_ascii_alphanumeric() || c == '_');
+        let there = match field {
+            "action" => self.actions.is_some(),
+            "actor" => self.actor.is_some(),
+            "object" => self.object.is_some(),
+            "from" => self.from.is_some(),
+            "to" => self.to.is_some(),
+            _ => {
+                return Err(cursor.error_at(start, "expected `action`, `actor`, `object`, `from` or `to`"));
+            }
+        };
+        if there {
+            return Err(cursor.error_at(start, format!("`{field}` stands there twice")));
+        }
+        equals(cursor)?;
+        let place = cursor.place();
+        let value = quoted(cursor)?;
+        if value.is_empty() {
+            return Err(cursor.error_at(place, "the text is empty: leave the clause out for any"));
+        }
+        let instant =
+            |value: &str| Timestamp::parse(value).map_err(|error| cursor.error_at(place, error.to_string()));
+        match field {
+            "action" => self.actions = Some(Actions::of(value)),
+            "actor" => self.actor = Some(value),
+            "object" => self.object = Some(value),
+            "from" => self.from = Some(instant(&value)?),
+            _ => self.to = Some(instant(&value)?),
+        }
+        Ok(())
+    }
+}
+
+impl Actions {
+    fn of(text: String) -> Self {
+        match text.strip_suffix(FAMILY) {
+            Some(family) => Self::Family(format!("{family}.")),
+            None => Self::One(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clauses_stand_in_any_order_and_each_at_most_once() {
+        assert_eq!(TrailFilter::parse("  "), Ok(TrailFilter::default()));
+        let filter = r#"to="2026-11-02" AND object="k\"1" AND action="key.*" AND from="2026-11-01T00:00:00Z" AND actor="ops""#;
+        let read = TrailFilter {
+            actions: Some(Actions::Family("key.".to_owned())),
+            actor: Some("ops".to_owned()),
+            object: Some("k\"1".to_owned()),
+            from: Timestamp::parse("2026-11-01").ok(),
+            to: Timestamp::parse("2026-11-02").ok(),
+        };
+        assert_eq!(TrailFilter::parse(filter), Ok(read));
+        let one = TrailFilter::parse(r#"action = "key.revoked""#).unwrap();
+        assert_eq!(one.actions, Some(Actions::One("key.revoked".to_owned())));
+    }
+
+    #[test]
+    fn what_is_no_filter_is_told_with_its_place() {
+        for (filter, told) in [
+            (r#"actor="a" OR actor="b""#, "expected ` AND ` and another clause, or the end at character 11"),
+            (r#"actor="a" AND actor="b""#, "`actor` stands there twice at character 15"),
+            (r#"name="a""#, "expected `action`, `actor`, `object`, `from` or `to` at character 1"),
+            (r"actor=a", "expected a text in double quotes at character 7"),
+            (r#"actor="""#, "the text is empty: leave the clause out for any at character 7"),
+        ] {
+            assert_eq!(TrailFilter::parse(filter).unwrap_err().to_string(), told, "{filter}");
+        }
+        assert!(
+            TrailFilter::parse(r#"from="yesterday""#).unwrap_err().to_string().ends_with("at character 6")
+        );
+        assert!(TrailFilter::parse(&" ".repeat(FILTER_BYTES_MAX + 1)).is_err());
+    }
+}
