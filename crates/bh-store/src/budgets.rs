@@ -13,14 +13,14 @@ use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
 use crate::db::{Db, Row, Tx, Value};
-use crate::ledger::{CALLER_PREFIX, Ledger, WindowKey, sums};
-use crate::{SqlStore, reaches, statements};
+use crate::ledger::{CALLER_PREFIX, Ledger, WindowKey, sums, window_key};
+use crate::{SqlStore, leases, reaches, statements};
 
 type Outcome<T> = Result<T, sqlx::Error>;
 
 impl BudgetStore for SqlStore {
     fn lease(&self, holder: Holder, requests: Vec<LeaseRequest>) -> StoreResult<Vec<Grant>> {
-        self.run("lease budgets", move |db| async move { lease(&db, holder, requests).await })
+        self.run("lease budgets", move |db| async move { leases::lease(&db, holder, requests).await })
     }
 
     fn give_back(&self, holder: Holder, unspent: Vec<Change>) -> StoreResult<()> {
@@ -127,7 +127,7 @@ impl BudgetStore for SqlStore {
             let mut tx = db.write().await?;
             let mut keys = Vec::new();
             for row in tx.fetch(statements::LEASES_OF_HOLDER, vec![holder.into()]).await? {
-                keys.push(WindowKey { nid: row.nid(0)?, budget: row.text(1)?, window: row.text(2)? });
+                keys.push(window_key(&row)?);
             }
             keys.sort_unstable();
             for key in keys {
@@ -142,57 +142,14 @@ impl BudgetStore for SqlStore {
     }
 }
 
-/// Decides all requests in one transaction, and answers in the order asked.
-async fn lease(db: &Db, holder: Holder, requests: Vec<LeaseRequest>) -> Outcome<Vec<Grant>> {
-    let mut order: Vec<(WindowKey, usize)> =
-        requests.iter().enumerate().map(|(place, request)| (key(request.budget.clone()), place)).collect();
-    order.sort_unstable();
-    let mut grants = vec![Grant { granted: NanoUsd::ZERO, left: NanoUsd::ZERO }; requests.len()];
-    let mut tx = db.write().await?;
-    tx.execute(statements::KNOW_HOLDER, vec![Nid::SYSTEM.into(), holder.into()]).await?;
-    for (key, place) in order {
-        if let (Some(request), Some(grant)) = (requests.get(place), grants.get_mut(place)) {
-            *grant = lease_one(&mut tx, holder, &key, request).await?;
-        }
-    }
-    tx.commit().await?;
-    Ok(grants)
-}
-
-async fn lease_one(tx: &mut Tx, holder: Holder, key: &WindowKey, request: &LeaseRequest) -> Outcome<Grant> {
-    let mut committed = lock(tx, key).await?;
-    let change = vec![Nid::SYSTEM.into(), holder.into(), request.id.into()];
-    if let Some(made) = tx.fetch(statements::CHANGE, change).await?.first() {
-        return Ok(Grant { granted: made.nano(0)?, left: (request.cap - committed).max(NanoUsd::ZERO) });
-    }
-    if request.first {
-        committed = reconcile(tx, holder, key, committed).await?;
-    }
-    let take = share(request, committed);
-    if take == NanoUsd::ZERO {
-        return Ok(Grant { granted: take, left: (request.cap - committed).max(NanoUsd::ZERO) });
-    }
-    let mut args = key.args();
-    args.extend([take.into(), request.cap.into()]);
-    // The row is locked, so this always fits; the database says so itself rather than believe our arithmetic.
-    if tx.execute(statements::TAKE, args).await? != 1 {
-        return Ok(Grant { granted: NanoUsd::ZERO, left: NanoUsd::ZERO });
-    }
-    add_lease(tx, key, holder, take).await?;
-    is_new(tx, holder, request.id, take).await?;
-    Ok(Grant { granted: take, left: request.cap - committed - take })
-}
-
-/// How much of the wish fits under the cap: nothing, or at least what is needed.
-fn share(request: &LeaseRequest, committed: NanoUsd) -> NanoUsd {
-    let room = request.cap - committed;
-    let take = request.wanted.max(request.needed).min(room);
-    if take < request.needed { NanoUsd::ZERO } else { take.max(NanoUsd::ZERO) }
-}
-
 /// Brings `committed` up to what was settled while nobody leased, and this process's lease up to its own part.
-async fn reconcile(tx: &mut Tx, holder: Holder, key: &WindowKey, committed: NanoUsd) -> Outcome<NanoUsd> {
-    let ledger = Ledger::read(tx, key).await?;
+pub(crate) async fn reconcile(
+    tx: &mut Tx,
+    holder: Holder,
+    key: &WindowKey,
+    ledger: &Ledger,
+    committed: NanoUsd,
+) -> Outcome<NanoUsd> {
     let used = ledger.settled() + ledger.outstanding();
     if used > committed {
         set_committed(tx, key, used).await?;
@@ -270,7 +227,7 @@ fn owner_key(caller: Option<String>) -> Option<String> {
     caller.map(|name| Owner::Caller(name).key())
 }
 
-fn key(budget: BudgetWindow) -> WindowKey {
+pub(crate) fn key(budget: BudgetWindow) -> WindowKey {
     WindowKey { nid: budget.nid, budget: budget.owner.key(), window: budget.window }
 }
 

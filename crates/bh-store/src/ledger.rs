@@ -52,7 +52,7 @@ struct Lease {
 }
 
 /// All that is known of one budget in one window, in one consistent state.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Ledger {
     leases: Vec<Lease>,
     settled: HashMap<Holder, NanoUsd>,
@@ -74,6 +74,31 @@ impl Ledger {
             leases: leases.iter().map(lease).collect::<Result<_, _>>()?,
             settled: settled.iter().map(settled_by).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The same of many, by a few statements. What nothing is known of is left out.
+    pub(crate) async fn read_all(
+        tx: &mut Tx,
+        keys: &[&WindowKey],
+    ) -> Result<HashMap<WindowKey, Self>, sqlx::Error> {
+        let mut ledgers: HashMap<WindowKey, Self> = HashMap::new();
+        let windows = keys.iter().flat_map(|key| with(key, [Nid::SYSTEM.into()])).collect();
+        for row in tx.fetch_rows(&statements::LEASES_OF_WINDOWS, windows).await? {
+            let lease = Lease { holder: row.holder(3)?, granted: row.nano(4)?, dead: row.int(5)? != 0 };
+            ledgers.entry(window_key(&row)?).or_default().leases.push(lease);
+        }
+        let (whole, owners): (Vec<&&WindowKey>, _) = keys.iter().partition(|key| key.budget == tenant_key());
+        let days = |keys: Vec<&&WindowKey>| -> Vec<Value> {
+            let days = |key: &WindowKey| <[String; 2]>::from(key.days()).map(Value::from);
+            keys.into_iter().flat_map(|key| with(key, days(key))).collect()
+        };
+        let mut settled = tx.fetch_rows(&statements::SETTLED_OF_TENANTS, days(whole)).await?;
+        settled.extend(tx.fetch_rows(&statements::SETTLED_OF_OWNERS, days(owners)).await?);
+        for row in settled {
+            let ledger = ledgers.entry(window_key(&row)?).or_default();
+            ledger.settled.insert(row.holder(3)?, row.nano(4)?);
+        }
+        Ok(ledgers)
     }
 
     /// Settled by everybody.
@@ -107,6 +132,18 @@ impl Ledger {
         };
         Figures { settled: self.settled(), leased: outstanding(false), unsettled: outstanding(true) }
     }
+}
+
+/// A window, and what a statement takes beside it.
+fn with<const N: usize>(key: &WindowKey, more: [Value; N]) -> Vec<Value> {
+    let mut args = key.args();
+    args.extend(more);
+    args
+}
+
+/// The window that a row begins with.
+pub(crate) fn window_key(row: &Row) -> Result<WindowKey, sqlx::Error> {
+    Ok(WindowKey { nid: row.nid(0)?, budget: row.text(1)?, window: row.text(2)? })
 }
 
 fn lease(row: &Row) -> Result<Lease, sqlx::Error> {

@@ -11,6 +11,7 @@ mod budgets;
 mod db;
 mod evidence;
 mod keys;
+mod leases;
 mod ledger;
 mod migrate;
 mod open;

@@ -154,15 +154,10 @@ statements! {
     /// Sets what is committed in a locked window.
     SET_COMMITTED = "UPDATE budget_windows SET committed_nano = $4 \
         WHERE nid = $1 AND budget = $2 AND window_label = $3";
-    /// Commits `$4` more, unless that passes the cap `$5`.
-    TAKE = "UPDATE budget_windows SET committed_nano = committed_nano + $4 \
-        WHERE nid = $1 AND budget = $2 AND window_label = $3 AND committed_nano + $4 <= $5";
     /// Adds to what a process was granted.
     ADD_LEASE = "INSERT INTO budget_leases (nid, budget, window_label, holder, granted_nano) \
         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (nid, budget, window_label, holder) \
         DO UPDATE SET granted_nano = budget_leases.granted_nano + excluded.granted_nano";
-    /// What a change that was made before has granted: `$2` its process, `$3` its id.
-    CHANGE = "SELECT granted_nano FROM budget_changes WHERE nid = $1 AND holder = $2 AND id = $3";
     /// A change is made, once.
     ADD_CHANGE = "INSERT INTO budget_changes (nid, holder, id, granted_nano) VALUES ($1, $2, $3, $4) \
         ON CONFLICT (nid, holder, id) DO NOTHING";
@@ -269,6 +264,68 @@ bulk_statements! {
         4,
         " ON CONFLICT (nid, size) DO NOTHING"
     );
+    /// Makes budgets' windows that are not there, locks their rows until the transaction's end, and reads them.
+    LOCK_WINDOWS = bulk!(
+        Insert,
+        "INSERT INTO budget_windows (nid, budget, window_label, committed_nano)",
+        4,
+        " ON CONFLICT (nid, budget, window_label) DO UPDATE SET committed_nano = budget_windows.committed_nano \
+         RETURNING nid, budget, window_label, committed_nano"
+    );
+    /// Commits more in windows, each unless that passes its cap: window, amount, cap.
+    TAKE = bulk!(
+        List,
+        "UPDATE budget_windows SET committed_nano = committed_nano + v.column4 FROM (VALUES ",
+        5,
+        ") AS v WHERE nid = v.column1 AND budget = v.column2 AND window_label = v.column3 \
+         AND committed_nano + v.column4 <= v.column5"
+    );
+    /// Leases of windows, and whether their processes are dead: window, system.
+    LEASES_OF_WINDOWS = bulk!(
+        List,
+        "SELECT v.column1, v.column2, v.column3, l.holder, l.granted_nano, COALESCE(h.dead, 0) FROM (VALUES ",
+        4,
+        ") AS v JOIN budget_leases AS l ON l.nid = v.column1 AND l.budget = v.column2 AND l.window_label = v.column3 \
+         LEFT JOIN holders AS h ON h.nid = v.column4 AND h.holder = l.holder"
+    );
+    /// What each process settled for owners: window, first and last day of it.
+    SETTLED_OF_OWNERS = bulk!(
+        List,
+        "SELECT v.column1, v.column2, v.column3, s.holder, CAST(SUM(s.cost_nano) AS BIGINT) FROM (VALUES ",
+        5,
+        ") AS v JOIN spend AS s ON s.nid = v.column1 AND s.owner = v.column2 \
+         AND s.window_label >= v.column4 AND s.window_label <= v.column5 \
+         GROUP BY v.column1, v.column2, v.column3, s.holder"
+    );
+    /// What each process settled for all callers of tenants: window, first and last day of it.
+    SETTLED_OF_TENANTS = bulk!(
+        List,
+        "SELECT v.column1, v.column2, v.column3, s.holder, CAST(SUM(s.cost_nano) AS BIGINT) FROM (VALUES ",
+        5,
+        concat!(
+            ") AS v JOIN spend AS s ON s.nid = v.column1 \
+             AND s.window_label >= v.column4 AND s.window_label <= v.column5 AND ",
+            callers!(),
+            " GROUP BY v.column1, v.column2, v.column3, s.holder"
+        )
+    );
+    /// Adds to what a process was granted.
+    ADD_LEASES = bulk!(
+        Insert,
+        "INSERT INTO budget_leases (nid, budget, window_label, holder, granted_nano)",
+        5,
+        " ON CONFLICT (nid, budget, window_label, holder) \
+         DO UPDATE SET granted_nano = budget_leases.granted_nano + excluded.granted_nano"
+    );
+    /// What changes that were made before have granted: system, process, id.
+    CHANGES = bulk!(
+        List,
+        "SELECT c.id, c.granted_nano FROM (VALUES ",
+        3,
+        ") AS v JOIN budget_changes AS c ON c.nid = v.column1 AND c.holder = v.column2 AND c.id = v.column3"
+    );
+    /// Changes are made, once each.
+    ADD_CHANGES = bulk!(Insert, "INSERT INTO budget_changes (nid, holder, id, granted_nano)", 4, "");
     /// Adds to this process's counters.
     ADD_SPEND = bulk!(
         Insert,

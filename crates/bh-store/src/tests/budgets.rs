@@ -111,6 +111,42 @@ on_both_stores! {
         assert_eq!(fixture.figures(budget()).await, figures(0, 105, 0));
     }
 
+    async fn requests_decided_together_are_decided_as_they_would_be_one_after_the_other(kind) {
+        let (together, alone) = (Fixture::new(kind).await, Fixture::new(kind).await);
+        let (asking, other) = (holder(1), holder(2));
+        let owners = [(Owner::Tenant, DAY), (Owner::Tenant, MONTH), (caller("a"), DAY), (caller("b"), MONTH)];
+        let session = (Owner::Session { caller: "a".to_owned(), id: "s".to_owned() }, SESSION_WINDOW);
+        let budgets = owners.into_iter().chain([session]).map(|(owner, of)| window(owner, of));
+        let budgets: Vec<BudgetWindow> = budgets.collect();
+        let again = wish(budgets[2].clone(), 2_000, 5, 50);
+        let mut requests = vec![again.clone()];
+        for budget in &budgets {
+            requests.push(LeaseRequest { first: true, ..wish(budget.clone(), 2_000, 10, 100) });
+        }
+        // A window that comes up again, and one that cannot hold what is asked of it.
+        requests.push(wish(budgets[3].clone(), 2_000, 10, 1_800));
+        requests.push(wish(budgets[0].clone(), 2_000, 1_990, 1_990));
+        for fixture in [&together, &alone] {
+            for (process, owner, day, cost) in
+                [(asking, "a", DAY, 30), (other, "a", DAY, 40), (other, "b", "2026-11-02", 50), (other, "b", DAY, 7)]
+            {
+                fixture.settle(process, vec![spent(nid(1), caller(owner), day, cost)]).await;
+            }
+            fixture.lease(other, wish(budgets[2].clone(), 2_000, 1, 300)).await;
+            assert_eq!(fixture.lease(asking, again.clone()).await.granted, NanoUsd(50));
+        }
+        let mut expected = Vec::new();
+        for request in &requests {
+            expected.push(alone.lease(asking, request.clone()).await);
+        }
+        assert_eq!(together.store.lease(asking, requests).await.unwrap(), expected);
+        let refused = expected.iter().filter(|grant| grant.granted == NanoUsd::ZERO).count();
+        assert_eq!((refused, expected[0].granted), (1, NanoUsd(50)), "{expected:?}");
+        for budget in budgets {
+            assert_eq!(together.figures(budget.clone()).await, alone.figures(budget).await);
+        }
+    }
+
     async fn an_overdraft_counts_against_everybody(kind) {
         let fixture = Fixture::new(kind).await;
         let budget = || window(caller("web"), DAY);

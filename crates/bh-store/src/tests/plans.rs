@@ -31,6 +31,10 @@ fn sample(name: &str, rows: usize) -> Vec<Value> {
     let row = match name {
         "ADVANCE_HEADS" => vec![text, int.clone(), int, bytes.clone(), bytes],
         "TOUCH" => vec![text.clone(), text, int],
+        "TAKE" => vec![text.clone(), text.clone(), text, int.clone(), int],
+        "CHANGES" => vec![text.clone(), text, int],
+        "LEASES_OF_WINDOWS" => vec![text; 4],
+        "SETTLED_OF_OWNERS" | "SETTLED_OF_TENANTS" => vec![text; 5],
         _ => Vec::new(),
     };
     (0..rows).flat_map(|_| row.clone()).collect()
