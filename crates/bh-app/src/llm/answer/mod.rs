@@ -4,6 +4,7 @@
 //! are durable. A client that hangs up drops the body, which ends the provider's call and settles what was used.
 
 mod brake;
+mod opening;
 mod used;
 
 use std::collections::VecDeque;
@@ -11,100 +12,28 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{Context as Hasher, SHA256};
-use bh_domain::limit::RateVerdict;
-use bh_domain::price::ModelPrice;
+use aws_lc_rs::digest::Context as Hasher;
 use bh_domain::refusal::{Code, Refusal};
 use bh_wire::body::TopLevelScanner;
 use bh_wire::errors::ErrorBody;
-use bh_wire::headers::response_headers;
 use bh_wire::stream::{End, StreamWatcher};
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::Answered;
 use super::close::Ending;
+use super::elapsed_ms;
 use super::route::Choice;
-use super::send::Sent;
 use super::ticket::OpenCall;
-use super::{Parts, elapsed_ms};
 use crate::ports::{BoxFuture, ProviderBody};
 use crate::recorder::EvidenceLost;
 use brake::Brake;
+pub(super) use opening::meter;
 
 /// The most of an answer that is kept when answers are stored.
 const STORED_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 type Fault = Box<dyn std::error::Error + Send + Sync>;
-
-/// Turns a provider's answer into the client's.
-///
-/// # Errors
-/// A refusal in place of a plain answer of which nothing has left yet.
-pub(super) async fn meter(
-    parts: &Parts,
-    open: OpenCall,
-    sent: Sent,
-    rate: Option<RateVerdict>,
-) -> Result<Answered, Refusal> {
-    let Sent { choice, response, budgets, strip_usage, waited_ns } = sent;
-    let mut headers = response_headers(&response.headers);
-    let stream = is_event_stream(&response.headers) && response.status.is_success();
-    if stream {
-        headers.remove(CONTENT_LENGTH);
-    }
-    let total_ns = parts.clock.monotonic_ns().saturating_sub(open.ticket().started_ns);
-    let overhead_us = total_ns.saturating_sub(waited_ns) / 1_000;
-    let session_id = open.ticket().session_id.clone();
-    let keep = open.ticket().snapshot.evidence.store_answers;
-    let price = price_of(&open, &choice);
-    let idle = choice.provider.timeouts.idle;
-    let watch = if stream {
-        Watch::Stream(Box::new(StreamWatcher::new(open.ticket().endpoint, strip_usage)))
-    } else {
-        Watch::Plain(Box::default())
-    };
-    let mut body = AnswerBody {
-        inner: response.body,
-        watch,
-        hash: Some(Hasher::new(&SHA256)),
-        kept: keep.then(BytesMut::new),
-        phase: Phase::Flowing,
-        ready: VecDeque::new(),
-        held: Vec::new(),
-        call: Some(open),
-        choice,
-        http_status: response.status.as_u16(),
-        plain_bytes: 0,
-        ttft_ms: None,
-        idle,
-        last: Instant::now(),
-        pause: Box::pin(tokio::time::sleep(idle)),
-        brake: Brake { budgets, price, more: None, exhausted: false },
-    };
-    if body.inner.is_end_stream() {
-        body.settle(body.natural_ending());
-    }
-    let mut answer = Response::new(body.primed().await?);
-    *answer.status_mut() = response.status;
-    *answer.headers_mut() = headers;
-    Ok(Answered { response: answer, rate, overhead_us, session_id })
-}
-
-fn price_of(open: &OpenCall, choice: &Choice) -> ModelPrice {
-    let ticket = open.ticket();
-    let model = choice.model(ticket.requested_model.as_deref()).unwrap_or_default();
-    ticket.snapshot.prices.find(&choice.provider.id, model).0
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        kind.as_bytes().get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
-    })
-}
 
 /// A metered answer body.
 pub struct AnswerBody {
