@@ -33,6 +33,12 @@ pub enum Code {
     IpNotAllowed,
     /// The API key's life is over.
     ApiKeyExpired,
+    /// The API key was revoked.
+    ApiKeyRevoked,
+    /// The token's signature, issuer or time is not good.
+    SignatureInvalid,
+    /// The key that the token was derived from is over.
+    ParentKeyInvalid,
     /// A credential is what the request is about, and there is none.
     CredentialRequired,
     /// Derived tokens end with their key, not by themselves.
@@ -108,6 +114,9 @@ pub const TABLE: &[Row] = &[
     row(Code::Forbidden, "forbidden", 403, false),
     row(Code::IpNotAllowed, "ip_not_allowed", 403, false),
     row(Code::ApiKeyExpired, "api_key_expired", 401, false),
+    row(Code::ApiKeyRevoked, "api_key_revoked", 401, false),
+    row(Code::SignatureInvalid, "signature_invalid", 401, false),
+    row(Code::ParentKeyInvalid, "parent_key_invalid", 401, false),
     row(Code::CredentialRequired, "credential_required", 400, false),
     row(Code::DerivedTokenNotRevocable, "derived_token_not_revocable", 400, false),
     row(Code::QuotaExceeded, "quota_exceeded", 429, false),

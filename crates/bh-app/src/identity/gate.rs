@@ -214,6 +214,7 @@ impl Gate {
         };
         let verdict = self.keys.verify(tenant, question).await;
         let refused = |denied| refusal_of(denied, access);
+        let orphaned = |denied| orphan_refusal(denied, access);
         let caller = match (verdict.subject, verdict.denied) {
             (Some(Subject::Key(row)), None) => {
                 admits_scope(door, &row.key.scopes)?;
@@ -223,7 +224,7 @@ impl Gate {
             (Some(Subject::Token(token)), None) => {
                 let row = self.parent(tenant, knock, &token).await;
                 let row =
-                    row.inspect_err(|denied| self.failed(tenant, knock, &token, denied)).map_err(refused)?;
+                    row.inspect_err(|denied| self.failed(tenant, knock, &token, denied)).map_err(orphaned)?;
                 admits_token(door, knock, &token, &row)?;
                 self.keys.note_use(tenant, &row);
                 self.caller_of_token(&self.caller_of(snapshot, tenant, &row), &token)?
@@ -371,10 +372,24 @@ fn refusal_of(denied: Denied, access: Access) -> Refusal {
         }
         VerificationError::IpNotAllowed => told(Code::IpNotAllowed),
         VerificationError::RateLimited => told(Code::RateLimited),
+        // The key API has names of its own for these (Talos dossier §2.6).
+        VerificationError::Revoked if access == Access::KeyAdmin => told(Code::ApiKeyRevoked),
+        VerificationError::Expired if access == Access::KeyAdmin => told(Code::ApiKeyExpired),
+        VerificationError::SignatureInvalid if access == Access::KeyAdmin => told(Code::SignatureInvalid),
         VerificationError::Revoked
         | VerificationError::Expired
         | VerificationError::SignatureInvalid
         | VerificationError::AudienceMismatch => told(Code::Unauthorized),
         VerificationError::InsufficientPermissions => told(Code::Forbidden),
     }
+}
+
+/// The same, of a token whose key is not good.
+fn orphan_refusal(denied: Denied, access: Access) -> Refusal {
+    let over = matches!(denied.code, VerificationError::Revoked | VerificationError::Expired);
+    if over && access == Access::KeyAdmin {
+        let code = denied.code.as_str();
+        return Refusal::new(Code::ParentKeyInvalid, denied.message).with("verification_error", code);
+    }
+    refusal_of(denied, access)
 }

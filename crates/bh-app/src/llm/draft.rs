@@ -187,6 +187,9 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::Forbidden
         | Code::IpNotAllowed
         | Code::ApiKeyExpired
+        | Code::ApiKeyRevoked
+        | Code::SignatureInvalid
+        | Code::ParentKeyInvalid
         | Code::CredentialRequired
         | Code::DerivedTokenNotRevocable
         | Code::QuotaExceeded

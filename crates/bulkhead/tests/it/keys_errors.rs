@@ -17,18 +17,18 @@ fn assert_internal(answer: &Answer) -> String {
     assert_error(answer, 500, "INTERNAL", "INTERNAL_SERVER_ERROR")
 }
 
-/// A gateway with an admin and a viewer.
+/// A gateway with an admin and a viewer, where rate limits of keys hold.
 async fn guarded(store: Store) -> Gateway {
     let yaml = format!(
-        "admin_keys:\n  - {{name: ops, key: {ADMIN}, role: admin}}\n  - {{name: eyes, key: {VIEWER}, role: viewer}}\n"
+        "rate_limit: {{enabled: true}}\nadmin_keys:\n  - {{name: ops, key: {ADMIN}, role: admin}}\n  - {{name: eyes, key: {VIEWER}, role: viewer}}\n"
     );
     open_gateway(store, &yaml).start().await
 }
 
 on_both_stores! {
-    /// Every id of dossier §2.6 that something here can cause. `invalid_api_key_format`, `unknown_credential`,
-    /// `invalid_token_type`, `signature_invalid`, `parent_key_invalid` and `api_key_revoked` are only said inside Talos,
-    /// `payment_required` by what is free here.
+    /// Every id of dossier §2.6 that something here can cause, but for those of the next test. `invalid_api_key_format`,
+    /// `unknown_credential` and `invalid_token_type` are only said inside Talos: what is no key or token is a key from
+    /// elsewhere that nobody knows. `payment_required` is said by what is free here.
     ///
     /// Proves: TALOS-C19
     async fn every_error_comes_in_the_envelope_that_clients_read(store) {
@@ -132,8 +132,67 @@ on_both_stores! {
         assert_eq!(as_who("GET", &one, VIEWER).send().await.status, 200);
         // What needs no operator.
         assert_eq!(side.get("/v2alpha1/derivedKeys/jwks.json").await.status, 200);
-        assert_eq!(side.post(SELF_REVOKE, &json!({ "credential": secret })).await.status, 200);
+        let wish = json!({"credential": secret, "reason": "REVOCATION_REASON_SUPERSEDED"});
+        assert_eq!(side.post(SELF_REVOKE, &wish).await.status, 200);
         assert_error(&side.call("PUT", ISSUED).bearer(ADMIN).send().await, 405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED");
+    }
+
+    /// Keys and tokens that administer their tenant's keys, and are over: whoever proved to hold one learns what became
+    /// of it.
+    ///
+    /// Proves: TALOS-C19
+    async fn a_key_that_administers_keys_is_told_what_became_of_it(store) {
+        let gateway = guarded(store).await;
+        let side = Side::of(&gateway, "");
+        let as_who = |method: &str, path: &str, key: &str| side.call(method, path).bearer(key);
+        let made = async |mut body: Value| {
+            body["scopes"] = json!(["keys"]);
+            let told = as_who("POST", ISSUED, ADMIN).json(&body).send().await.json();
+            let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{told}")).to_owned();
+            (text(&told["issued_api_key"]["key_id"]), text(&told["secret"]))
+        };
+        let token_of = async |secret: &str| {
+            let body = json!({"credential": secret, "algorithm": "TOKEN_ALGORITHM_JWT"});
+            let told = as_who("POST", DERIVE, ADMIN).json(&body).send().await.json();
+            told["token"]["token"].as_str().unwrap_or_else(|| panic!("{told}")).to_owned()
+        };
+        let (id, revoked) = made(json!({})).await;
+        let (_, short) = made(json!({"ttl": "2s"})).await;
+        let (_, other) = made(json!({})).await;
+        let (orphan, good) = (token_of(&revoked).await, token_of(&other).await);
+        assert_eq!(as_who("GET", ISSUED, &good).send().await.status, 200);
+        let end = json!({"reason": "REVOCATION_REASON_SUPERSEDED"});
+        let revoke = format!("{ISSUED}/{id}:revoke");
+        assert_eq!(as_who("POST", &revoke, ADMIN).json(&end).send().await.status, 204);
+        let (head, signature) = good.rsplit_once('.').unwrap();
+        let torn = format!("{head}.{}", signature.chars().rev().collect::<String>());
+        for (credential, reason) in
+            [(&revoked, "API_KEY_REVOKED"), (&orphan, "PARENT_KEY_INVALID"), (&torn, "SIGNATURE_INVALID")]
+        {
+            let refused = as_who("GET", ISSUED, credential).send().await;
+            assert_error(&refused, 401, "UNAUTHENTICATED", reason);
+        }
+        let deadline = std::time::Instant::now() + crate::verify_setup::PATIENCE;
+        let expired = loop {
+            let answer = as_who("GET", ISSUED, &short).send().await;
+            if answer.status != 200 {
+                break answer;
+            }
+            assert!(std::time::Instant::now() < deadline, "a key of two seconds goes on");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        assert_error(&expired, 401, "UNAUTHENTICATED", "API_KEY_EXPIRED");
+
+        let (_, elsewhere) = made(json!({"ip_restriction": {"allowed_cidrs": ["192.0.2.0/24"]}})).await;
+        let refused = as_who("GET", ISSUED, &elsewhere).send().await;
+        assert_error(&refused, 403, "PERMISSION_DENIED", "IP_NOT_ALLOWED");
+        let derive = as_who("POST", DERIVE, ADMIN).json(&json!({ "credential": elsewhere })).send().await;
+        assert_error(&derive, 403, "PERMISSION_DENIED", "IP_NOT_ALLOWED");
+        let (_, once) = made(json!({"rate_limit_policy": {"quota": "1", "window": "3600s"}})).await;
+        assert_eq!(as_who("GET", ISSUED, &once).send().await.status, 200);
+        let refused = as_who("GET", ISSUED, &once).send().await;
+        assert_error(&refused, 429, "RESOURCE_EXHAUSTED", "TOO_MANY_REQUESTS");
+        assert!(refused.header("retry-after").is_some());
     }
 
     /// Acceptance 7.
