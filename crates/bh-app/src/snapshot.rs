@@ -53,6 +53,8 @@ pub struct Snapshot {
     pub caller_policy: CallerPolicy,
     /// Tenants by slug.
     pub tenants: HashMap<TenantId, Arc<Tenant>>,
+    /// Tenants by network id.
+    pub tenants_by_nid: HashMap<Nid, Arc<Tenant>>,
     /// Tenants by host name; `None` = host names decide nothing.
     pub hosts: Option<HostTable<Arc<Tenant>>>,
     /// Whether `X-Forwarded-Host` wins over the request's own host.
@@ -347,7 +349,7 @@ impl Snapshot {
     /// The tenant with this network id.
     #[must_use]
     pub fn tenant_by_nid(&self, nid: Nid) -> Option<&Arc<Tenant>> {
-        self.tenants.values().find(|tenant| tenant.nid == nid)
+        self.tenants_by_nid.get(&nid)
     }
 
     /// The client's address: the peer's, or behind trusted proxies the nearest hop that is not one of them.

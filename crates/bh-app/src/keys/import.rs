@@ -98,8 +98,8 @@ impl KeyStory {
         let event = self.event(asker, Action::Imported, &key.key_id, None, Some(&key));
         let max = house.settings.api_keys_max;
         // It may be here under another hash than new ones get.
-        if self.known(asker, &raw, &key).await? {
-            return Err(exists());
+        if let Some(known) = self.known(asker, &raw, &key).await? {
+            return if is_replay(&key, &known) { Ok(known) } else { Err(exists()) };
         }
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
         let inserted = inserted.map_err(|fault| store_fault(&fault))?;
@@ -152,9 +152,11 @@ impl KeyStory {
         }
         let known = self.known_of(asker, &wanted).await?;
         let max = house.settings.api_keys_max;
-        let (new, old): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(index, ..)| !known.contains(index));
-        for (index, ..) in old {
-            set(&mut answers, index, Err(ImportFault::of(&exists())));
+        let (new, old): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|(index, ..)| !known.contains_key(index));
+        for (index, _, key, _) in old {
+            let before = known.get(&index).filter(|before| is_replay(&key, before));
+            set(&mut answers, index, before.cloned().ok_or_else(|| ImportFault::of(&exists())));
         }
         let rows = new.iter().map(|(_, _, key, event)| (key.clone(), event.clone())).collect();
         let inserted = self.0.parts.store.insert_many(asker.scope(), rows, max).await;
@@ -227,10 +229,10 @@ impl KeyStory {
         ids.iter().filter_map(|id| KeyId::parse(id).ok()).filter(|id| *id != key.key_id).collect()
     }
 
-    async fn known(&self, asker: &Asker, raw: &SecretString, key: &Key) -> Result<bool, Refusal> {
+    async fn known(&self, asker: &Asker, raw: &SecretString, key: &Key) -> Result<Option<Key>, Refusal> {
         let others = self.other_ids(asker, raw, key);
         let found = self.0.parts.store.keys(asker.scope(), KeyKind::Imported, others).await;
-        Ok(!found.map_err(|fault| store_fault(&fault))?.is_empty())
+        Ok(found.map_err(|fault| store_fault(&fault))?.pop())
     }
 
     /// Which of these texts are here already under another hash, by index.
@@ -238,7 +240,7 @@ impl KeyStory {
         &self,
         asker: &Asker,
         wanted: &[(usize, SecretString, Key, AuditEvent)],
-    ) -> Result<Vec<usize>, Refusal> {
+    ) -> Result<HashMap<usize, Key>, Refusal> {
         let mut index_of: HashMap<KeyId, usize> = HashMap::new();
         for (index, raw, key, _) in wanted {
             index_of.extend(self.other_ids(asker, raw, key).into_iter().map(|id| (id, *index)));
@@ -246,7 +248,8 @@ impl KeyStory {
         let ids = index_of.keys().cloned().collect();
         let found = self.0.parts.store.keys(asker.scope(), KeyKind::Imported, ids).await;
         let found = found.map_err(|fault| store_fault(&fault))?;
-        Ok(found.iter().filter_map(|key| index_of.get(&key.key_id).copied()).collect())
+        let placed = |key: Key| index_of.get(&key.key_id).map(|index| (*index, key));
+        Ok(found.into_iter().filter_map(placed).collect())
     }
 
     /// What was unknown a moment ago is known now, under whichever hash it was looked for.
@@ -281,6 +284,11 @@ const EXISTS: &str = "This key was imported already";
 
 fn exists() -> Refusal {
     Refusal::new(Code::Conflict, EXISTS)
+}
+
+/// Whether a key that is here under another hash was made by the same request.
+fn is_replay(wanted: &Key, known: &Key) -> bool {
+    wanted.request_id.is_some() && wanted.request_id == known.request_id
 }
 
 fn set(answers: &mut [Option<Result<Key, ImportFault>>], index: usize, answer: Result<Key, ImportFault>) {

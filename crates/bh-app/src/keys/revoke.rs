@@ -1,16 +1,18 @@
 //! The end of keys.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bh_domain::keys::key::{Key, KeyId, KeyKind, Revocation};
 use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
-use bh_domain::keys::verdict::{KeyStatus, RevocationReason, Visibility};
+use bh_domain::keys::verdict::{KeyStatus, RevocationReason, VerificationError, Visibility};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::{DAY_MS, Timestamp};
 
 use super::trail::Action;
 use super::{Asker, KeyStory, invalid, store_fault, tokens, unknown_key};
+use crate::metrics::CredentialType;
 
 const DESCRIPTION_CHARS_MAX: usize = 500;
 /// How long an administrator's revocation stays on record at least.
@@ -34,8 +36,10 @@ pub struct Revoke {
 pub struct SelfRevoke {
     /// The key itself: whoever has it may end it.
     pub credential: String,
-    /// Why.
+    /// Why: needed for a key that is good until then.
     pub reason: RevocationReason,
+    /// Where the wish comes from, for the audit trail.
+    pub address: IpAddr,
 }
 
 impl KeyStory {
@@ -118,7 +122,12 @@ impl KeyStory {
             let problem = "REVOCATION_REASON_PRIVILEGE_WITHDRAWN is for administrators";
             return Err(invalid("reason", problem));
         }
-        let key = self.own_key(&asker, &wish.credential).await?;
+        let key = self.own_key(&asker, &wish.credential).await.inspect_err(|refusal| {
+            if refusal.code == Code::NotFound {
+                let (of, code) = (CredentialType::Unknown, VerificationError::NotFound);
+                self.failed(asker.tenant.nid, of, code, None, Some(wish.address));
+            }
+        })?;
         let now = self.0.parts.clock.now();
         match key.status_at(now) {
             KeyStatus::Revoked => return Ok(()),
@@ -130,6 +139,9 @@ impl KeyStory {
         if key.visibility == Visibility::Public {
             let message = "A public key cannot revoke itself: anybody may hold it. Ask an administrator";
             return Err(Refusal::new(Code::Forbidden, message));
+        }
+        if wish.reason == RevocationReason::Unspecified {
+            return Err(invalid("reason", reasons(&[RevocationReason::PrivilegeWithdrawn])));
         }
         asker.actor = key.actor_id.clone().unwrap_or_else(|| key.key_id.to_string());
         asker.role = HOLDER_ROLE;
@@ -189,12 +201,17 @@ fn retained(key: Key, now: Timestamp) -> Key {
     Key { expires: Some(key.expires.map_or(end, |expires| expires.max(end))), ..key }
 }
 
+/// Which reasons there are, but for some.
+fn reasons(without: &[RevocationReason]) -> String {
+    let known = RevocationReason::ALL.iter().skip(1).filter(|reason| !without.contains(reason));
+    let known = known.map(|reason| reason.as_str()).collect::<Vec<_>>().join(", ");
+    format!("is needed: one of {known}")
+}
+
 fn checked(revoke: &Revoke) -> Result<Revocation, Refusal> {
     let Revoke { reason, description, .. } = revoke;
     if *reason == RevocationReason::Unspecified {
-        let known = RevocationReason::ALL.iter().skip(1).map(|reason| reason.as_str());
-        let known = known.collect::<Vec<_>>().join(", ");
-        return Err(invalid("reason", format!("is needed: one of {known}")));
+        return Err(invalid("reason", reasons(&[])));
     }
     let description = description.as_deref().filter(|description| !description.is_empty());
     if let Some(description) = description {

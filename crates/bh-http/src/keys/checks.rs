@@ -307,11 +307,12 @@ struct SelfRevokeIn {
 
 /// `apiKeys:selfRevoke`: whoever holds a key may end it.
 pub(crate) async fn self_revoke(mut ask: Ask) -> Result<Response, Refusal> {
-    let asker = ask.asker()?;
+    let (asker, address) = (ask.asker()?, ask.client_ip());
     let body: SelfRevokeIn = ask.json_of_any_text().await?;
     let wish = SelfRevoke {
         credential: body.credential.unwrap_or_default(),
         reason: wire::reason(body.reason.as_deref())?,
+        address,
     };
     ask.doors.keys.self_revoke(asker, wish).await?;
     respond::json(&json!({}))

@@ -155,6 +155,7 @@ pub(crate) async fn compile(
         hosts: tenants::hosts(config, &rows, &tenants),
         trust_forwarded_host: config.serve.as_ref().is_some_and(|serve| serve.http.trust_forwarded_host),
         degraded,
+        tenants_by_nid: tenants.values().map(|tenant| (tenant.nid, Arc::clone(tenant))).collect(),
         tenants,
     })
 }

@@ -212,6 +212,10 @@ on_both_stores! {
         for credential in [issued.secret.as_str(), "sk_own"] {
             let refused = end(credential, json!("REVOCATION_REASON_PRIVILEGE_WITHDRAWN")).await;
             assert_bad_request(&refused, "is for administrators");
+            for none in [Value::Null, json!(""), json!("REVOCATION_REASON_UNSPECIFIED")] {
+                let refused = end(credential, none).await;
+                assert_bad_request(&refused, "`reason`: is needed: one of REVOCATION_REASON_KEY_COMPROMISE,");
+            }
             assert_eq!(side.fault(credential).await, "");
             for _ in 0..2 {
                 let done = end(credential, json!("REVOCATION_REASON_AFFILIATION_CHANGED")).await;
@@ -260,7 +264,8 @@ on_both_stores! {
         assert!(text.starts_with("pk_v1_"));
         let (_, text) = rotate(&id, &json!({"visibility": "KEY_VISIBILITY_SECRET"})).await;
         assert!(text.starts_with("sk_v1_"));
-        assert_eq!(side.post(SELF_REVOKE, &json!({ "credential": text })).await.status, 200);
+        let wish = json!({"credential": text, "reason": "REVOCATION_REASON_SUPERSEDED"});
+        assert_eq!(side.post(SELF_REVOKE, &wish).await.status, 200);
         assert_bad_request(&side.post(ISSUED, &json!({"visibility": "PUBLIC"})).await, "`visibility`");
     }
 

@@ -31,6 +31,12 @@ on_both_stores! {
         let side = Side::of(&gateway, "");
         assert_eq!(side.import("sk_live_abc123").await["key_id"], V1_ID);
         assert_eq!(side.verdict("sk_live_abc123").await["key_id"], V1_ID);
+        let with_id = |raw: &str, id: &str| {
+            let mut body = import_body(raw);
+            body["request_id"] = json!(id);
+            body
+        };
+        let first = side.post(IMPORTED, &with_id("sk_again", "again")).await.json();
         // New imports get a peppered hash, which nobody can guess at; the old ones go on.
         gateway.try_restart_as(|same| same.config(&tenant(""))).await.unwrap();
         let side = Side::of(&gateway, "");
@@ -39,6 +45,15 @@ on_both_stores! {
         assert_error(&twice, 409, "ALREADY_EXISTS", "CONFLICT");
         let twice = side.post(BATCH_IMPORT, &json!({"requests": [import_body("sk_live_abc123"), import_body("sk_new")]})).await.json();
         assert_eq!((code(&twice["results"][0]), code(&twice["results"][1])), ("ALREADY_EXISTS", ""), "{twice}");
+        // The same request makes the same key, whatever its hash would be by now.
+        let replay = side.post(IMPORTED, &with_id("sk_again", "again")).await;
+        assert_eq!((replay.status, &replay.json()["key_id"]), (201, &first["key_id"]), "{}", replay.text());
+        let requests = [with_id("sk_again", "again"), with_id("sk_again_not", "new")];
+        let batch = side.post(BATCH_IMPORT, &json!({ "requests": requests })).await.json();
+        assert_eq!(batch["results"][0]["imported_api_key"]["key_id"], first["key_id"], "{batch}");
+        assert_eq!(batch["success_count"], 2, "{batch}");
+        let other = side.post(IMPORTED, &with_id("sk_again", "other")).await;
+        assert_error(&other, 409, "ALREADY_EXISTS", "CONFLICT");
         let new = side.import("sk_live_abc124").await["key_id"].as_str().unwrap().to_owned();
         assert!(new.len() == 64 && new.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)), "{new}");
         assert_eq!(side.verdict("sk_live_abc124").await["key_id"], json!(new));

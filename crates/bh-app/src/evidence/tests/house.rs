@@ -261,6 +261,7 @@ pub(crate) fn snapshot() -> Snapshot {
         let digest = hasher.digest(format!("key-{}", caller.name).as_bytes());
         keyring.add_caller(digest, caller);
     }
+    let tenants_by_nid = [&acme, &globex].map(|tenant| (tenant.nid, Arc::clone(tenant))).into();
     let tenants = [acme, globex].into_iter().map(|tenant| (tenant.id.clone(), tenant)).collect();
     Snapshot {
         open_key_admin: false,
@@ -272,6 +273,7 @@ pub(crate) fn snapshot() -> Snapshot {
         keyring,
         caller_policy: CallerPolicy::default(),
         tenants,
+        tenants_by_nid,
         hosts: None,
         trust_forwarded_host: false,
         degraded: BTreeMap::new(),
