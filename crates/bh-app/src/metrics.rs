@@ -1,5 +1,6 @@
 //! Counters and gauges of the gateway, in the Prometheus text format. Tenant labels yes (capped), key labels never.
 
+mod db;
 mod edge;
 mod keys;
 
@@ -19,8 +20,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::ports::Connections;
+use db::DbMetrics;
 pub use edge::EdgeMetrics;
-pub use keys::{CredentialType, KeyMetrics, Verified};
+pub use keys::{CacheOperation, CredentialType, KeyMetrics, Verified};
 
 /// Beyond this many tenants, further ones are counted under [`OTHER_TENANTS`], so that a scrape stays small.
 pub const TENANT_LABELS_MAX: usize = 1_000;
@@ -78,6 +81,7 @@ pub struct Metrics {
     talos: Registry,
     /// API keys.
     pub keys: KeyMetrics,
+    db: DbMetrics,
     known_tenants: Mutex<HashSet<Arc<str>>>,
     calls: Family<CallLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
@@ -117,10 +121,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("bulkhead");
         let mut talos = Registry::with_prefix("talos");
         let keys = KeyMetrics::new(&mut talos, &mut registry);
+        let db = DbMetrics::new(&mut talos);
         let mut metrics = Self {
             registry,
             talos,
             keys,
+            db,
             known_tenants: Mutex::default(),
             calls: Family::default(),
             tokens: Family::default(),
@@ -243,9 +249,10 @@ impl Metrics {
         label
     }
 
-    /// Everything, as OpenMetrics text.
+    /// Everything, as OpenMetrics text, with the store's connections as they are now.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub fn render(&self, connections: Connections) -> String {
+        self.db.set(connections);
         let mut text = String::new();
         let registries = [&self.registry, &self.talos];
         let encoded = registries.into_iter().try_for_each(|registry| encode_registry(&mut text, registry));

@@ -66,7 +66,7 @@ pub(crate) async fn prepared(ask: Ask) -> Result<Response, Refusal> {
 
 /// Prometheus metrics.
 pub(crate) async fn metrics(ask: Ask) -> Result<Response, Refusal> {
-    let mut response = Response::new(Body::from(ask.doors.metrics.render()));
+    let mut response = Response::new(Body::from(ask.doors.metrics.render(ask.doors.store.connections())));
     let kind = http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     Ok(response)

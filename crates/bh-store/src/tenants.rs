@@ -1,6 +1,6 @@
 //! [`TenantStore`] on SQL.
 
-use bh_app::ports::{Holder, StoreResult, TenantRow, TenantStore};
+use bh_app::ports::{Connections, Holder, StoreResult, TenantRow, TenantStore};
 use bh_domain::tenant::{Nid, Scope, TenantId};
 use bh_domain::time::Timestamp;
 
@@ -83,6 +83,10 @@ impl TenantStore for SqlStore {
 
     fn forget_dead(&self, day: String, seen: Timestamp) -> StoreResult<u64> {
         self.run("forget dead processes", move |db| async move { purge::forget_dead(&db, &day, seen).await })
+    }
+
+    fn connections(&self) -> Connections {
+        self.0.connections()
     }
 
     fn ping(&self) -> StoreResult<()> {

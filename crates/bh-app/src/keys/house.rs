@@ -18,6 +18,7 @@ use secrecy::zeroize::Zeroizing;
 
 use super::internal;
 use crate::metrics::Metrics;
+use crate::ports::Clock;
 use crate::snapshot::{KeySettings, Retired, Tenant};
 
 /// Tenants whose material is kept; beyond it all is made anew, which costs some microseconds each.
@@ -141,12 +142,13 @@ impl TokenSeeds {
 pub(super) struct Houses {
     seeds: TokenSeeds,
     metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
     built: RwLock<HashMap<Nid, Arc<House>>>,
 }
 
 impl Houses {
-    pub(super) fn new(seeds: TokenSeeds, metrics: Arc<Metrics>) -> Self {
-        Self { seeds, metrics, built: RwLock::default() }
+    pub(super) fn new(seeds: TokenSeeds, metrics: Arc<Metrics>, clock: Arc<dyn Clock>) -> Self {
+        Self { seeds, metrics, clock, built: RwLock::default() }
     }
 
     /// A tenant's material.
@@ -158,14 +160,18 @@ impl Houses {
         if let Some(house) = self.built.read().get(&tenant.nid).filter(current) {
             return Ok(Arc::clone(house));
         }
+        let begun_ns = self.clock.monotonic_ns();
         let house = House::build(tenant, &self.seeds);
-        self.metrics.keys.loaded(house.is_ok());
+        self.metrics.keys.loaded(house.is_ok(), self.clock.monotonic_ns().saturating_sub(begun_ns));
         let house = Arc::new(house?);
         let mut built = self.built.write();
         if built.len() >= HOUSES_MAX {
             built.clear();
+            self.metrics.keys.signing_keys.set(0);
         }
-        built.insert(tenant.nid, Arc::clone(&house));
+        let count = |house: &House| i64::try_from(house.jwks.keys().len()).unwrap_or(i64::MAX);
+        let before = built.insert(tenant.nid, Arc::clone(&house));
+        self.metrics.keys.signing_keys.inc_by(count(&house) - before.map_or(0, |before| count(&before)));
         Ok(house)
     }
 }

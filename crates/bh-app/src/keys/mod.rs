@@ -128,7 +128,7 @@ impl KeyStory {
     #[must_use]
     pub fn new(parts: KeyParts) -> Self {
         let metrics = Arc::clone(&parts.metrics);
-        let houses = house::Houses::new(parts.seeds.clone(), Arc::clone(&metrics));
+        let houses = house::Houses::new(parts.seeds.clone(), Arc::clone(&metrics), Arc::clone(&parts.clock));
         let reads = reads::Reads::new(Arc::clone(&parts.store), metrics);
         Self(Arc::new(Inner {
             houses,

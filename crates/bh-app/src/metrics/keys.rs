@@ -4,6 +4,7 @@ use bh_domain::keys::verdict::RevocationReason;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
@@ -70,6 +71,29 @@ struct ErrorLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+}
+
+/// What a cache outside the process could not do. Memory always can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheOperation {
+    /// Say what it knows.
+    Read,
+    /// Keep or forget something.
+    Write,
+}
+
+impl CacheOperation {
+    fn label(self) -> OperationLabels {
+        match self {
+            Self::Read => OperationLabels { operation: "read" },
+            Self::Write => OperationLabels { operation: "write" },
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
 }
@@ -117,6 +141,10 @@ pub struct KeyMetrics {
     batch_succeeded: Counter,
     batch_failed: Family<ErrorLabels, Counter>,
     loads: Family<ResultLabels, Counter>,
+    load_seconds: Histogram,
+    /// Signing keys of tenants, in memory.
+    pub signing_keys: Gauge,
+    cache_errors: Family<OperationLabels, Counter>,
 }
 
 impl KeyMetrics {
@@ -137,7 +165,14 @@ impl KeyMetrics {
             batch_succeeded: Counter::default(),
             batch_failed: Family::default(),
             loads: Family::default(),
+            load_seconds: Histogram::new(SECONDS_BUCKETS),
+            signing_keys: Gauge::default(),
+            cache_errors: Family::default(),
         };
+        for operation in [CacheOperation::Read, CacheOperation::Write] {
+            // Shown from the start: none happened is an answer too.
+            metrics.cache_errors.get_or_create(&operation.label()).inc_by(0);
+        }
         metrics.register(talos);
         let help = "Reads of API keys from the store, each for any number of keys";
         bulkhead.register("key_reads", help, metrics.reads.clone());
@@ -164,6 +199,13 @@ impl KeyMetrics {
             "Keys of batches that were not imported, by error",
             self.batch_failed.clone(),
         );
+        r.register(
+            "keyservice_load_duration_seconds",
+            "Time of a load of a tenant's signing keys",
+            self.load_seconds.clone(),
+        );
+        r.register("keyservice_keys_loaded", "Signing keys of tenants in memory", self.signing_keys.clone());
+        r.register("cache_errors", "Failures of the cache, by operation", self.cache_errors.clone());
         r.register("keyservice_load", "Loads of a tenant's signing keys, by result", self.loads.clone());
     }
 
@@ -193,8 +235,15 @@ impl KeyMetrics {
         }
     }
 
-    /// Counts a load of a tenant's signing keys.
-    pub fn loaded(&self, good: bool) {
+    /// Counts a cache that could not be asked or told something.
+    pub fn cache_failed(&self, operation: CacheOperation) {
+        self.cache_errors.get_or_create(&operation.label()).inc();
+    }
+
+    /// Counts a load of a tenant's signing keys, which took so long.
+    pub fn loaded(&self, good: bool, ns: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a Prometheus sample is a float")]
+        self.load_seconds.observe(ns as f64 / 1e9);
         self.loads.get_or_create(&ResultLabels { result: result(good) }).inc();
     }
 
@@ -249,6 +298,7 @@ fn verifications(r: &mut Registry) -> [Verifications; 5] {
 mod tests {
     use super::super::Metrics;
     use super::*;
+    use crate::ports::Connections;
 
     #[test]
     fn every_metric_has_the_name_and_the_labels_that_talos_gives_it() {
@@ -260,11 +310,13 @@ mod tests {
         keys.revoked(RevocationReason::Superseded);
         keys.replaced();
         keys.batch(3, ["CODE"]);
-        keys.loaded(true);
+        keys.loaded(true, 4_000_000);
+        keys.signing_keys.set(2);
+        keys.cache_failed(CacheOperation::Read);
         for (cache_hit, good) in [(Some(true), true), (Some(false), false), (None, true)] {
             keys.verified(Verified { of: CredentialType::DerivedJwt, good, cache_hit, ns: 4_000_000 });
         }
-        let text = metrics.render();
+        let text = metrics.render(Connections::default());
         for line in [
             "talos_keys_created_total 3",
             "talos_keys_rotated_total 1",
@@ -284,6 +336,11 @@ mod tests {
             "talos_batch_import_keys_succeeded_total 2",
             "talos_batch_import_keys_failed_total{error_code=\"CODE\"} 1",
             "talos_keyservice_load_total{result=\"success\"} 1",
+            "talos_keyservice_load_duration_seconds_count 1",
+            "talos_keyservice_keys_loaded 2",
+            "talos_cache_errors_total{operation=\"read\"} 1",
+            "talos_cache_errors_total{operation=\"write\"} 0",
+            "talos_db_open_connections 0",
             "bulkhead_key_reads_total 0",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} in {text}");

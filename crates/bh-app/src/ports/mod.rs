@@ -17,8 +17,8 @@ pub use money::{
     SpendQuery,
 };
 pub use outside::{
-    Attempt, CallerBodyBroken, Clock, Entropy, ProviderBody, ProviderRequest, ProviderResponse, SendFault,
-    SendFaultKind, SystemClock, SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
+    Attempt, CallerBodyBroken, Clock, Connections, Entropy, ProviderBody, ProviderRequest, ProviderResponse,
+    SendFault, SendFaultKind, SystemClock, SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
 };
 
 use std::fmt;

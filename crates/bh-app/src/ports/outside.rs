@@ -39,6 +39,19 @@ pub trait TenantStore: Send + Sync + 'static {
     fn forget_dead(&self, day: String, seen: Timestamp) -> StoreResult<u64>;
     /// Whether the database answers and its schema is the expected one.
     fn ping(&self) -> StoreResult<()>;
+    /// How many connections there are now.
+    fn connections(&self) -> Connections;
+}
+
+/// Connections to the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// All there are.
+    pub open: u32,
+    /// Those of them that wait for something to do.
+    pub idle: u32,
+    /// The most there may be.
+    pub max: u32,
 }
 
 /// The wall clock and a monotonic one.

@@ -7,6 +7,7 @@ mod script;
 mod sqlite;
 mod value;
 
+use bh_app::ports::Connections;
 use bh_domain::tenant::Scope;
 use sqlx::postgres::{PgPool, Postgres};
 use sqlx::query::Query;
@@ -135,6 +136,23 @@ impl Db {
             tx.batch(MIGRATE_LOCK).await?;
         }
         Ok(tx)
+    }
+
+    /// How many connections there are now.
+    pub(crate) fn connections(&self) -> Connections {
+        let idle = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        match self {
+            Self::Sqlite { writer, readers, .. } => Connections {
+                open: writer.size() + readers.size(),
+                idle: idle(writer.num_idle() + readers.num_idle()),
+                max: writer.options().get_max_connections() + readers.options().get_max_connections(),
+            },
+            Self::Postgres(pool) => Connections {
+                open: pool.size(),
+                idle: idle(pool.num_idle()),
+                max: pool.options().get_max_connections(),
+            },
+        }
     }
 
     /// Waits for connections in use, closes all, and lets go of the file.

@@ -183,6 +183,64 @@ on_both_stores! {
         }
     }
 
+    /// Proves: TALOS-C16
+    async fn the_metrics_of_the_key_server_have_the_names_that_talos_gives_them(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let post = async |path: &str, body: Value, status: u16| {
+            let answer = Call::post(gateway.at(path), &body).send().await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.text());
+            if answer.body.is_empty() { Value::Null } else { answer.json() }
+        };
+        let key = post(ISSUED, json!({}), 201).await;
+        let credential = json!({"credential": key["secret"]});
+        for _ in 0..3 {
+            post(VERIFY, credential.clone(), 200).await;
+        }
+        post(VERIFY, json!({"credential": "junk"}), 200).await;
+        post("/v2alpha1/admin/apiKeys:derive", credential, 200).await;
+        let id = key["issued_api_key"]["key_id"].as_str().unwrap();
+        let new = post(&format!("{ISSUED}/{id}:rotate"), json!({}), 201).await;
+        let end = json!({"reason": "REVOCATION_REASON_SUPERSEDED"});
+        let new_id = new["issued_api_key"]["key_id"].as_str().unwrap();
+        post(&format!("{ISSUED}/{new_id}:revoke"), end, 204).await;
+        let good = json!({"raw_key": "sk_1", "name": "n", "actor_id": "a"});
+        let batch = json!({"requests": [good, {}]});
+        post("/v2alpha1/admin/importedApiKeys:batchCreate", batch, 200).await;
+
+        let text = Call::get(gateway.at("/metrics")).send().await.text();
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+            line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {text}"))
+        };
+        for (name, wanted) in [
+            ("talos_keys_created_total", 2.0),
+            ("talos_keys_rotated_total", 1.0),
+            ("talos_tokens_minted_total", 1.0),
+            ("talos_keys_revoked_total{reason=\"rotation\"}", 1.0),
+            ("talos_keys_revoked_total{reason=\"REVOCATION_REASON_SUPERSEDED\"}", 1.0),
+            ("talos_verifications_total{type=\"issued\",result=\"success\"}", 3.0),
+            ("talos_verifications_total{type=\"imported\",result=\"failure\"}", 1.0),
+            ("talos_verification_duration_seconds_count{type=\"imported\",cache_hit=\"miss\"}", 1.0),
+            ("talos_cache_errors_total{operation=\"read\"}", 0.0),
+            ("talos_cache_errors_total{operation=\"write\"}", 0.0),
+            ("talos_batch_import_requests_total", 1.0),
+            ("talos_batch_import_key_count_sum", 2.0),
+            ("talos_batch_import_partial_failures_total", 1.0),
+            ("talos_batch_import_keys_succeeded_total", 1.0),
+            ("talos_batch_import_keys_failed_total{error_code=\"BATCH_CREATE_IMPORTED_API_KEYS_ERROR_INVALID_ARGUMENT\"}", 1.0),
+            ("talos_keyservice_load_total{result=\"success\"}", 1.0),
+            ("talos_keyservice_load_duration_seconds_count", 1.0),
+            ("talos_keyservice_keys_loaded", 1.0),
+        ] {
+            assert!((value(name) - wanted).abs() < f64::EPSILON, "{name} is not {wanted} in {text}");
+        }
+        assert!((value("talos_cache_hits_total") + value("talos_cache_misses_total") - 4.0).abs() < f64::EPSILON);
+        let (open, idle) = (value("talos_db_open_connections"), value("talos_db_idle_connections"));
+        assert!(open >= 1.0 && (idle + value("talos_db_in_use_connections") - open).abs() < f64::EPSILON, "{text}");
+        assert!(value("talos_db_max_open_connections") >= open);
+    }
+
+    /// Proves: TALOS-C16
     async fn probes_answer_on_the_main_and_on_the_metrics_listener(store) {
         let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (main, metrics) = (port(), port());

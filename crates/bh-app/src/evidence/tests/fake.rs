@@ -355,6 +355,10 @@ impl TenantStore for FakeStore {
     fn ping(&self) -> StoreResult<()> {
         self.answer(|_| ())
     }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
+    }
 }
 
 /// The row of a tenant.

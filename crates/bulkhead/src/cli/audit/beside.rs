@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, EvidenceFilter, EvidenceStore,
-    Figures, Grant, Holder, LeaseRequest, Purge, Settled, SpendQuery, StoreResult, StoredHead, StoredRecord,
-    TenantRow, TenantStore,
+    Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, Connections, EvidenceFilter,
+    EvidenceStore, Figures, Grant, Holder, LeaseRequest, Purge, Settled, SpendQuery, StoreResult, StoredHead,
+    StoredRecord, TenantRow, TenantStore,
 };
 use bh_config::Loaded;
 use bh_domain::tenant::{Nid, Scope};
@@ -133,6 +133,10 @@ impl TenantStore for ReadBeside {
 
     fn ping(&self) -> StoreResult<()> {
         self.0.ping()
+    }
+
+    fn connections(&self) -> Connections {
+        self.0.connections()
     }
 }
 
