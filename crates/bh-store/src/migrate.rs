@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -34,6 +34,12 @@ const MIGRATIONS: [Migration; 3] = [
         name: "keys",
         text: include_str!("../migrations/0003_keys.sql"),
         postgres: include_str!("../migrations/0003_keys.postgres.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "key_extras",
+        text: include_str!("../migrations/0004_key_extras.sql"),
+        postgres: "",
     },
 ];
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bh_domain::keys::extras::{PERMISSIONS, PERMISSIONS_MAX, RATE_LIMITS};
+use bh_domain::keys::credits::{CREDITS_MAX, CreditsError, Refill};
+use bh_domain::keys::extras::{CREDITS_REFILL, PERMISSIONS, PERMISSIONS_MAX, RATE_LIMITS};
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
 use bh_domain::keys::named::{self, NamedLimit};
 use bh_domain::keys::overrides::{OVERRIDES_BYTES_MAX, OverridesError, PolicyOverrides};
@@ -57,6 +58,8 @@ pub struct Attributes {
     pub extras: JsonObject,
     /// Uses; `None` for any number.
     pub credits: Option<i64>,
+    /// When its credits are replaced.
+    pub refill: Option<Refill>,
 }
 
 impl Attributes {
@@ -87,10 +90,12 @@ impl Attributes {
         if !self.rate_limits.is_empty() {
             self.extras = with_list(&self.extras, RATE_LIMITS, &self.rate_limits);
         }
-        object("extras", &self.extras, EXTRAS_BYTES_MAX)?;
-        if self.credits.is_some_and(|credits| credits < 0) {
-            return Err(invalid("credits", "a number of uses is not negative"));
+        credits(self.credits, self.refill)?;
+        if let Some(refill) = self.refill {
+            self.extras =
+                with_member(&self.extras, CREDITS_REFILL, serde_json::value::to_raw_value(&refill).ok());
         }
+        object("extras", &self.extras, EXTRAS_BYTES_MAX)?;
         Ok(self)
     }
 }
@@ -169,6 +174,13 @@ pub(super) fn permissions(permissions: &[String]) -> Result<(), Refusal> {
 
 pub(super) fn rate_limits(limits: &[NamedLimit]) -> Result<(), Refusal> {
     named::check(limits).map_err(|error| invalid(RATE_LIMITS, error))
+}
+
+fn credits(credits: Option<i64>, refill: Option<Refill>) -> Result<(), Refusal> {
+    if credits.is_some_and(|credits| !(0..=CREDITS_MAX).contains(&credits)) {
+        return Err(invalid("credits", CreditsError::Remaining));
+    }
+    refill.map_or(Ok(()), Refill::check).map_err(|error| invalid("credits", error))
 }
 
 pub(super) fn metadata(metadata: &JsonObject) -> Result<(), Refusal> {

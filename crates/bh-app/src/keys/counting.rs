@@ -100,8 +100,8 @@ impl KeyStory {
         limits.iter().filter_map(count).collect()
     }
 
-    /// Counts a use of a good key, which its limits may refuse.
-    pub(super) fn counted(&self, tenant: &Tenant, mut verdict: Verdict, needs: Needs<'_>) -> Verdict {
+    /// Counts a use of a good key, which its limits and its credits may refuse: then none of them is touched.
+    pub(super) async fn counted(&self, tenant: &Tenant, mut verdict: Verdict, needs: Needs<'_>) -> Verdict {
         let (row, own) = match (&verdict.subject, &verdict.parent) {
             (Some(Subject::Key(row)), _) => (Arc::clone(row), true),
             (Some(Subject::Token(_)), Some(row)) => (Arc::clone(row), false),
@@ -109,27 +109,55 @@ impl KeyStory {
         };
         self.note_use(tenant, &row);
         let now_ns = self.0.parts.clock.monotonic_ns();
-        let wanted = wanted(self.named_of(tenant, &row), needs);
         let limit = row.key.rate_limit.filter(|_| own && tenant.keys.rate_limit_enabled);
         let limit = limit.and_then(|limit| RateLimit::new(limit.quota, limit.window_s));
-        let cell = limit.map(|limit| (limit, self.0.limits.cell(tenant.nid, &row.key.key_id)));
-        verdict.rate = cell.as_ref().map(|(limit, cell)| cell.take(*limit, now_ns));
-        let own_refused = verdict.rate.is_some_and(|rate| !rate.allowed);
-        let (told, refused) = if own_refused { (ask(&wanted, now_ns), None) } else { take(&wanted, now_ns) };
+        let own_count = limit.map(|limit| (limit, self.0.limits.cell(tenant.nid, &row.key.key_id)));
+        let wanted = wanted(self.named_of(tenant, &row), needs);
+        verdict.rate = own_count.as_ref().map(|(limit, cell)| cell.take(*limit, now_ns));
+        if verdict.rate.is_some_and(|rate| !rate.allowed) {
+            verdict.limits = ask(&wanted, now_ns);
+            verdict.denied = Some(Denied::because(VerificationError::RateLimited));
+            return verdict;
+        }
+        let (told, refused) = take(&wanted, now_ns);
         verdict.limits = told;
-        if let Some(name) = &refused {
-            if let (Some((limit, cell)), Some(rate)) = (cell, &mut verdict.rate) {
-                cell.put_back(limit);
-                rate.remaining = (rate.remaining + 1).min(rate.limit);
-                rate.reset_after_ns = rate.reset_after_ns.saturating_sub(limit.increment_ns());
-            }
+        if let Some(name) = refused {
             let message = format!("the API key's rate limit `{name}` is used up");
             verdict.denied = Some(Denied::saying(VerificationError::RateLimited, message));
+        } else {
+            self.paid(tenant.nid, &row, own, &mut verdict, needs).await;
+            if verdict.denied.is_some() {
+                wanted.iter().for_each(|(count, amount)| count.put_back(*amount));
+                verdict.limits = ask(&wanted, now_ns);
+            }
         }
-        if own_refused {
-            verdict.denied = Some(Denied::because(VerificationError::RateLimited));
+        if let (Some((limit, cell)), Some(rate), true) =
+            (own_count, &mut verdict.rate, verdict.denied.is_some())
+        {
+            cell.put_back(limit);
+            rate.remaining = (rate.remaining + 1).min(rate.limit);
+            rate.reset_after_ns = rate.reset_after_ns.saturating_sub(limit.increment_ns());
         }
         verdict
+    }
+
+    /// Takes the credits of a use, where the key has some.
+    async fn paid(&self, nid: Nid, row: &Arc<Row>, own: bool, verdict: &mut Verdict, needs: Needs<'_>) {
+        let cost = needs.credits.or(own.then_some(1));
+        let Some(cost) = cost.filter(|_| row.key.credits.is_some()) else { return };
+        match self.spend(nid, row, cost).await {
+            Ok(told) => {
+                verdict.credits = told;
+                if told.is_some_and(|told| told.exceeded) {
+                    let message = "the API key's credits are used up";
+                    verdict.denied = Some(Denied::saying(VerificationError::RateLimited, message));
+                }
+            }
+            Err(denied) => {
+                verdict.subject = None;
+                verdict.denied = Some(denied);
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! New keys.
 
+use bh_domain::keys::extras::Extras;
 use bh_domain::keys::format::{self, RANDOM_BYTES};
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::lifetime::Lifetime;
@@ -103,6 +104,8 @@ pub(super) fn new_key(
     now: Timestamp,
     expires: Option<Timestamp>,
 ) -> Key {
+    let refill = Extras::read(&attributes.extras).ok().and_then(|extras| extras.credits_refill);
+    let refills = attributes.credits.and(refill).map(|refill| refill.next(now));
     let Attributes { name, actor_id, scopes, metadata, rate_limit, allowed_cidrs, .. } = attributes;
     Key {
         kind,
@@ -127,6 +130,7 @@ pub(super) fn new_key(
         request_id: attributes.request_id,
         extras: attributes.extras,
         credits: attributes.credits,
+        refills,
         revision: 1,
     }
 }

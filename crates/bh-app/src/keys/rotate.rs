@@ -92,6 +92,7 @@ fn inherited(old: &Key, rotate: &Rotate) -> Attributes {
         rate_limits: Vec::new(),
         extras: key.extras,
         credits: key.credits,
+        refill: None,
     }
 }
 

@@ -7,6 +7,7 @@ use bh_domain::keys::verdict::VerificationError;
 use bh_domain::limit::RateVerdict;
 
 use super::counting::LimitTold;
+use super::credits::CreditsTold;
 use super::rows::Row;
 use super::tokens::TokenSubject;
 
@@ -86,6 +87,8 @@ pub struct Verdict {
     pub rate: Option<RateVerdict>,
     /// What each of the named limits said that hold for this use.
     pub limits: Vec<LimitTold>,
+    /// What is left of its credits, when it has some that were counted.
+    pub credits: Option<CreditsTold>,
     /// The key that a token was counted on.
     pub(super) parent: Option<Arc<Row>>,
     /// The key that a credential which is not good names, where that is known: for the audit trail, never for clients.
@@ -104,6 +107,7 @@ impl Verdict {
             cache,
             rate: None,
             limits: Vec::new(),
+            credits: None,
             parent: None,
             suspect: None,
         }

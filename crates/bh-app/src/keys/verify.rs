@@ -50,13 +50,15 @@ pub struct Needs<'a> {
     pub permissions: Option<&'a PermissionQuery>,
     /// Room in named limits of the key, which is taken. A key that has no limit of a name is not limited by it.
     pub limits: &'a [LimitUse],
+    /// Credits, which are taken; `None` for one of a key that has some, and of a token none. With 0 they are only told.
+    pub credits: Option<u64>,
 }
 
 impl Needs<'_> {
     /// Whether there is anything that a token's key has to be asked for.
     fn any(&self) -> bool {
-        let Self { permissions, limits } = self;
-        permissions.is_some() || !limits.is_empty()
+        let Self { permissions, limits, credits } = self;
+        permissions.is_some() || !limits.is_empty() || credits.is_some()
     }
 }
 
@@ -96,7 +98,8 @@ impl KeyStory {
             Ok(house) => self.judged(tenant, &house, &question).await,
             Err(_) => (CredentialType::Unknown, no(VerificationError::Internal)),
         };
-        let verdict = if question.counted { self.counted(tenant, verdict, question.needs) } else { verdict };
+        let verdict =
+            if question.counted { self.counted(tenant, verdict, question.needs).await } else { verdict };
         if let Some(denied) = &verdict.denied {
             self.failed(tenant.nid, of, denied.code, verdict.key_id(), question.address);
         }

@@ -41,6 +41,24 @@ pub struct KeyFilter {
     pub now: Timestamp,
 }
 
+/// What is due of a key's credits at an instant: a refill that the row waits for is made first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CreditsDue {
+    /// The instant.
+    pub now: Timestamp,
+    /// How many there are after a refill, and when the next one is; `None` for a key without.
+    pub refill: Option<(i64, Timestamp)>,
+}
+
+/// A change of a key's credits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreditsChange {
+    /// So many; `None` for any number.
+    Set(Option<i64>),
+    /// So many more, or, below zero, less; never less than none.
+    Add(i64),
+}
+
 /// A key that was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyUse {
@@ -137,7 +155,7 @@ pub trait KeyStore: Send + Sync + 'static {
         max: Option<u64>,
     ) -> StoreResult<Vec<Inserted>>;
     /// Replaces a key whose revision is still `expected_revision`; the row then has the next one. What others change
-    /// meanwhile stays as it is: `last_used` and `credits`. Who made it and when stays as well: `created`,
+    /// meanwhile stays as it is: `last_used`, `credits` and `refills`. Who made it and when stays as well: `created`,
     /// `request_id`, `token_prefix`, `version` and `secret_digest`.
     fn replace(&self, scope: Scope, key: Key, expected_revision: u64, event: AuditEvent)
     -> StoreResult<bool>;
@@ -165,22 +183,24 @@ pub trait KeyStore: Send + Sync + 'static {
     /// Remembers when keys were last used, each only if that is on a later day than the one remembered. For the job that
     /// collects uses: its scope reaches everywhere, or only its own tenant's uses count.
     fn touch(&self, scope: Scope, uses: Vec<KeyUse>) -> StoreResult<()>;
-    /// Takes credits from a key, never below zero. What is left; `None` when there are fewer than that, when the key
-    /// has any number, or when there is no such key.
+    /// Takes credits from a key, never below zero, in one statement. What is left; `None` when there are fewer than that,
+    /// when the key has any number, or when there is no such key.
     fn spend_credits(
         &self,
         scope: Scope,
         kind: KeyKind,
         key_id: KeyId,
         cost: u64,
+        due: CreditsDue,
     ) -> StoreResult<Option<i64>>;
-    /// Sets a key's credits; `None` for any number. `false` when there is no such key.
+    /// Changes a key's credits. `false` when there is no such key, when it has any number and some are to be added, or
+    /// when it would have more than [`bh_domain::keys::credits::CREDITS_MAX`].
     fn set_credits(
         &self,
         scope: Scope,
         kind: KeyKind,
         key_id: KeyId,
-        credits: Option<i64>,
+        change: (CreditsChange, CreditsDue),
         event: AuditEvent,
     ) -> StoreResult<bool>;
     /// How many live keys of both kinds the tenant has, as counted.

@@ -11,7 +11,10 @@ pub use evidence::{
     Appended, Batch, Checkpoint, Columns, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow,
     Position, Purge, RecordRow, StoredHead, StoredRecord,
 };
-pub use keys::{Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore, KeyUse};
+pub use keys::{
+    CreditsChange, CreditsDue, Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore,
+    KeyUse,
+};
 pub use money::{
     BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta,
     SpendQuery,

@@ -1,9 +1,10 @@
-//! What a key has beyond Talos's members: what permissions it has been granted, and its named limits.
+//! What a key has beyond Talos's members: what permissions it has been granted, its named limits, and when its credits are replaced.
 //!
 //! Kept as one JSON object in its row, beside the key's own policy ([`super::overrides`]).
 
 use serde::{Deserialize, Serialize};
 
+use super::credits::Refill;
 use super::key::JsonObject;
 use super::named::NamedLimit;
 use super::permission::Permission;
@@ -15,6 +16,8 @@ pub const PERMISSIONS_MAX: usize = 100;
 pub const PERMISSIONS: &str = "permissions";
 /// The member under which named limits are kept.
 pub const RATE_LIMITS: &str = "rate_limits";
+/// The member under which it is kept when credits are replaced.
+pub const CREDITS_REFILL: &str = "credits_refill";
 
 /// A key's extras, read. A key without any has the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -24,6 +27,9 @@ pub struct Extras {
     pub permissions: Vec<Permission>,
     /// How often and how much it may be used, beside its one rate limit.
     pub rate_limits: Vec<NamedLimit>,
+    /// When its credits are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credits_refill: Option<Refill>,
 }
 
 impl Extras {

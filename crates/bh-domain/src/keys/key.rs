@@ -167,6 +167,8 @@ pub struct Key {
     pub extras: JsonObject,
     /// Uses left; `None` for any number.
     pub credits: Option<i64>,
+    /// When its credits are replaced next; the row is brought up to date by the first use or change after that.
+    pub refills: Option<Timestamp>,
     /// Counts changes: whoever replaces the row names the revision that was read.
     pub revision: u64,
 }
@@ -236,6 +238,7 @@ mod tests {
             request_id: None,
             extras: JsonObject::default(),
             credits: None,
+            refills: None,
             revision: 1,
         }
     }

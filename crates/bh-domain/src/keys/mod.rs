@@ -1,6 +1,7 @@
 //! API keys: their text, their secrets, and the small languages of the key API. All of it pure.
 
 mod base58;
+pub mod credits;
 pub mod extras;
 pub mod filter;
 pub mod format;

@@ -7,6 +7,7 @@ use bh_domain::keys::permission::PermissionQuery;
 use bh_domain::refusal::Refusal;
 use serde::Deserialize;
 
+use super::credits::CreditsUseIn;
 use super::named::{LimitUseIn, uses};
 use super::wire::invalid;
 use crate::object::Object;
@@ -23,6 +24,8 @@ pub(super) struct VerifyIn {
     /// Likewise: named limits, and what is taken from each.
     #[serde(alias = "rateLimits")]
     rate_limits: Option<Vec<Object<LimitUseIn>>>,
+    /// Likewise: how many credits are taken.
+    credits: Option<Object<CreditsUseIn>>,
 }
 
 /// One question, understood.
@@ -32,6 +35,7 @@ pub(super) struct Asked {
     audiences: Vec<String>,
     permissions: Option<PermissionQuery>,
     limits: Vec<LimitUse>,
+    credits: Option<u64>,
 }
 
 impl VerifyIn {
@@ -44,6 +48,7 @@ impl VerifyIn {
             audiences: self.expected_audiences.unwrap_or_default(),
             permissions: permissions.map_err(|error| invalid(&format!("{place}permissions"), error))?,
             limits: uses(self.rate_limits.unwrap_or_default(), place)?,
+            credits: self.credits.map(|Object(credits)| credits.read(place)).transpose()?,
         })
     }
 }
@@ -56,7 +61,11 @@ impl Asked {
             freshness,
             address: Some(address),
             counted: true,
-            needs: Needs { permissions: self.permissions.as_ref(), limits: &self.limits },
+            needs: Needs {
+                permissions: self.permissions.as_ref(),
+                limits: &self.limits,
+                credits: self.credits,
+            },
         }
     }
 }

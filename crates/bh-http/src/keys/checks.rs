@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::asked::{Asked, VerifyIn};
+use super::credits::CreditsOut;
 use super::named::NamedOut;
 use super::wire::{self, RateOut, invalid};
 use crate::ask::Ask;
@@ -39,6 +40,9 @@ struct VerdictOut<'a> {
     error_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<&'a str>,
+    /// An addition to Talos: that a key used too often has no credits left, which waiting does not mend by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    usage_exceeded: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     subject: Option<SubjectOut<'a>>,
 }
@@ -70,6 +74,9 @@ struct SubjectOut<'a> {
     /// Likewise: what the named limits said that hold for this use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rate_limits: Vec<NamedOut<'a>>,
+    /// Likewise: what is left of its credits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credits: Option<CreditsOut>,
 }
 
 /// `apiKeys:verify`: 200 for every verdict.
@@ -141,6 +148,7 @@ fn told<'a>(asker: &'a Asker, verdict: &'a Verdict, now: Timestamp) -> Result<Ve
     Ok(VerdictOut {
         is_valid: verdict.is_valid(),
         error_code: denied.map(|denied| denied.code.as_str()),
+        usage_exceeded: verdict.credits.is_some_and(|credits| credits.exceeded),
         error_message: denied.map(|denied| denied.message.as_str()),
         subject,
     })
@@ -157,6 +165,8 @@ fn subject_out<'a>(
     let object = |text: &str| {
         serde_json::from_str(text).map_err(|error| respond::internal("read a stored object", &error))
     };
+    let credits = verdict.credits;
+    let credits = credits.map(|told| CreditsOut { remaining: told.remaining.to_string(), refill: None });
     let rate_limits = verdict.limits.iter().map(|told| NamedOut::told(told, now)).collect();
     Ok(match subject {
         Subject::Key(row) => SubjectOut {
@@ -173,6 +183,7 @@ fn subject_out<'a>(
             rate_limit_reset_time: verdict.rate.map(|rate| reset(rate.reset_after_ns)),
             audiences: &[],
             rate_limits,
+            credits,
             permissions: row.extras.as_ref().map_or(&[], |extras| &extras.permissions),
         },
         Subject::Token(token) => {
@@ -193,6 +204,7 @@ fn subject_out<'a>(
                 audiences: token.narrowed.audiences(),
                 permissions: &[],
                 rate_limits,
+                credits,
             }
         }
     })
@@ -205,7 +217,7 @@ fn limit_headers(headers: &mut HeaderMap, verdict: &Verdict) {
     if refused && wait_ns > 0 {
         insert(headers, "retry-after", &wait_ns.div_ceil(1_000_000_000).to_string());
     }
-    if !verdict.limits.is_empty() {
+    if !verdict.limits.is_empty() || verdict.credits.is_some() {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     let Some(Subject::Key(row)) = &verdict.subject else { return };

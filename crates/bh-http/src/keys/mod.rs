@@ -3,6 +3,7 @@
 mod asked;
 mod audit;
 mod checks;
+mod credits;
 mod headers;
 mod named;
 mod wire;
@@ -26,6 +27,7 @@ use serde_json::value::RawValue;
 use crate::ask::Ask;
 use crate::object::Object;
 use crate::respond;
+use credits::UpdateCreditsIn;
 use wire::{KeyIn, KeyOut, invalid, lifetime};
 
 pub(crate) use audit::{export as audit_export, list as audit_list};
@@ -149,6 +151,12 @@ async fn one(mut ask: Ask, kind: KeyKind) -> Result<Response, Refusal> {
         ("POST", Some("rotate")) if kind == KeyKind::Issued => rotate(ask, key_id).await,
         ("POST", Some(verb @ ("enable" | "disable"))) => {
             let key = ask.keys().set_enabled(&ask.changer()?, kind, key_id, verb == "enable").await?;
+            respond::json(&told(&ask, &key)?)
+        }
+        ("POST", Some("updateCredits")) => {
+            let asker = ask.changer()?;
+            let body: UpdateCreditsIn = ask.json().await?;
+            let key = ask.keys().update_credits(&asker, kind, key_id, body.read()?).await?;
             respond::json(&told(&ask, &key)?)
         }
         (_, Some(_)) => Err(Refusal::new(Code::NotFound, "No such route")),

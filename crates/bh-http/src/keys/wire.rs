@@ -19,6 +19,7 @@ use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::credits::{CreditsIn, CreditsOut};
 use super::named::{self, NamedIn};
 use crate::object::Object;
 
@@ -43,6 +44,7 @@ pub(super) struct KeyIn {
     pub(super) permissions: Option<Vec<String>>,
     #[serde(alias = "rateLimits")]
     pub(super) rate_limits: Option<Vec<Object<NamedIn>>>,
+    pub(super) credits: Option<Object<CreditsIn>>,
     pub(super) visibility: Option<String>,
     #[serde(alias = "requestId")]
     pub(super) request_id: Option<String>,
@@ -76,7 +78,7 @@ pub(super) struct IpIn {
 
 /// A 64-bit number, as text or as a number.
 #[derive(Clone, Copy, Debug)]
-struct Int64(i64);
+pub(super) struct Int64(pub(super) i64);
 
 impl<'de> Deserialize<'de> for Int64 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -114,6 +116,8 @@ impl KeyIn {
     }
 
     pub(super) fn attributes(self) -> Result<Attributes, Refusal> {
+        let credits = self.credits.map(|Object(credits)| credits.read()).transpose()?;
+        let (credits, refill) = credits.unwrap_or_default();
         Ok(Attributes {
             name: self.name.unwrap_or_default(),
             actor_id: self.actor_id,
@@ -127,7 +131,8 @@ impl KeyIn {
             permissions: self.permissions.unwrap_or_default(),
             rate_limits: named::limits(self.rate_limits.unwrap_or_default())?,
             extras: JsonObject::default(),
-            credits: None,
+            credits,
+            refill,
         })
     }
 
@@ -265,6 +270,9 @@ pub(super) struct KeyOut<'a> {
     /// Likewise: its named limits.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "named::told")]
     rate_limits: Vec<NamedLimit>,
+    /// Likewise: its credits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credits: Option<CreditsOut>,
     visibility: &'static str,
     revocation_reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -314,6 +322,7 @@ impl<'a> KeyOut<'a> {
             policy_overrides: policy_text(&key.extras),
             permissions: extras.permissions,
             rate_limits: extras.rate_limits,
+            credits: CreditsOut::of(key, extras.credits_refill, now),
             visibility: key.visibility.as_str(),
             revocation_reason: revocation.map_or(RevocationReason::Unspecified, |told| told.reason).as_str(),
             revocation_description: revocation.and_then(|told| told.description.as_deref()),

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use bh_app::ports::{AuditEvent, KeyChange, KeyUse};
+use bh_app::ports::{AuditEvent, CreditsChange, CreditsDue, KeyChange, KeyUse};
+use bh_domain::keys::credits::CREDITS_MAX;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
@@ -46,8 +47,9 @@ pub(super) async fn rotate(
     if !put(&mut tx, nid, &old, expected_revision, i64::from(new.counts())).await? {
         return tx.rollback().await.map(|()| false);
     }
-    if let Some(left) = move_credits(&mut tx, nid, &old).await? {
+    if let Some((left, refills)) = move_credits(&mut tx, nid, &old).await? {
         new.credits = Some(left);
+        new.refills = refills;
     }
     if tx.execute_rows(row::table(new.kind).add, row::values(nid, &new)?).await? != 1 {
         return tx.rollback().await.map(|()| false);
@@ -81,23 +83,42 @@ pub(super) async fn delete(
     Ok(true)
 }
 
-/// Sets a key's credits.
+/// Changes a key's credits.
 pub(super) async fn set_credits(
     db: &Db,
     feed: &Feed,
     nid: Nid,
     (kind, key_id): (KeyKind, KeyId),
-    credits: Option<i64>,
+    (change, due): (CreditsChange, CreditsDue),
     event: &AuditEvent,
 ) -> Outcome<bool> {
     let mut tx = db.write().await?;
-    let args = vec![nid.into(), key_id.as_str().into(), credits.into()];
-    if tx.execute(row::table(kind).set_credits, args).await? != 1 {
+    let table = row::table(kind);
+    let next = due.refill.map(|(_, next)| next);
+    let (statement, args) = match change {
+        CreditsChange::Set(credits) => {
+            let next = next.filter(|_| credits.is_some());
+            (table.set_credits, vec![nid.into(), key_id.as_str().into(), credits.into(), next.into()])
+        }
+        CreditsChange::Add(more) => {
+            let mut args = taking(nid, &key_id, more.into(), due);
+            args.push(CREDITS_MAX.into());
+            (table.add_credits, args)
+        }
+    };
+    if tx.execute(statement, args).await? != 1 {
         return tx.rollback().await.map(|()| false);
     }
     audit::add(&mut tx, nid, [event]).await?;
     feed.commit(tx, KeyChange::Key { nid, key_id }).await?;
     Ok(true)
+}
+
+/// The first arguments of statements that take or add credits.
+pub(super) fn taking(nid: Nid, key_id: &KeyId, amount: Value, due: CreditsDue) -> Vec<Value> {
+    let CreditsDue { now, refill } = due;
+    let (refilled, next) = refill.unzip();
+    vec![nid.into(), key_id.as_str().into(), amount, now.into(), refilled.into(), next.into()]
 }
 
 /// Replaces a row that is still at a revision, and counts what that changes, and `more` keys, as live. A row at a known
@@ -116,14 +137,16 @@ async fn put(tx: &mut Tx, nid: Nid, key: &Key, expected_revision: u64, more: i64
 }
 
 /// Takes the credits that a key has left; `None` when it has any number. To be called when its row is held.
-async fn move_credits(tx: &mut Tx, nid: Nid, old: &Key) -> Outcome<Option<i64>> {
+async fn move_credits(tx: &mut Tx, nid: Nid, old: &Key) -> Outcome<Option<(i64, Option<Timestamp>)>> {
     let table = row::table(old.kind);
     let name = || vec![nid.into(), old.key_id.as_str().into()];
     let rows = tx.fetch(table.credits, name()).await?;
-    let left = rows.first().map_or(Ok(None), |row| row.optional_int(0))?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    let left = row.optional_int(0)?.map(|left| row.optional_time(1).map(|refills| (left, refills)));
+    let left = left.transpose()?;
     if left.is_some() {
         let mut args = name();
-        args.push(0_i64.into());
+        args.extend([0_i64.into(), None::<Timestamp>.into()]);
         tx.execute(table.set_credits, args).await?;
     }
     Ok(left)

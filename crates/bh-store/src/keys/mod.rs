@@ -12,7 +12,8 @@ pub(crate) mod statements;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    AuditEvent, Denial, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore, KeyUse, StoreResult,
+    AuditEvent, CreditsChange, CreditsDue, Denial, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore,
+    KeyUse, StoreResult,
 };
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
@@ -111,10 +112,11 @@ impl KeyStore for SqlStore {
         kind: KeyKind,
         key_id: KeyId,
         cost: u64,
+        due: CreditsDue,
     ) -> StoreResult<Option<i64>> {
         self.change(scope, "spend a key's credits", move |nid, db, _| async move {
             let mut tx = db.write().await?;
-            let args = vec![nid.into(), key_id.as_str().into(), cost.into()];
+            let args = change::taking(nid, &key_id, cost.into(), due);
             let rows = tx.fetch(row::table(kind).spend, args).await?;
             let left = rows.first().map(|row| row.int(0)).transpose()?;
             tx.commit().await?;
@@ -127,11 +129,11 @@ impl KeyStore for SqlStore {
         scope: Scope,
         kind: KeyKind,
         key_id: KeyId,
-        credits: Option<i64>,
+        change: (CreditsChange, CreditsDue),
         event: AuditEvent,
     ) -> StoreResult<bool> {
         self.change(scope, "set a key's credits", move |nid, db, feed| async move {
-            change::set_credits(&db, &feed, nid, (kind, key_id), credits, &event).await
+            change::set_credits(&db, &feed, nid, (kind, key_id), change, &event).await
         })
     }
 

@@ -54,6 +54,7 @@ fn shared(nid: Nid, key: &Key) -> Outcome<Vec<Value>> {
         key.extras.as_str().into(),
         key.credits.into(),
         key.revision.into(),
+        key.refills.into(),
     ])
 }
 
@@ -106,9 +107,10 @@ pub(super) fn key(kind: KeyKind, row: &Row) -> Outcome<Key> {
         extras: object(row, 19)?,
         credits: row.optional_int(20)?,
         revision: row.count(21)?,
-        token_prefix: row.optional_text(22)?,
-        version: u32::try_from(row.int(23)?).map_err(|_| malformed(23, "a version"))?,
-        secret_digest: row.optional_hash(24)?,
+        refills: row.optional_time(22)?,
+        token_prefix: row.optional_text(23)?,
+        version: u32::try_from(row.int(24)?).map_err(|_| malformed(24, "a version"))?,
+        secret_digest: row.optional_hash(25)?,
     })
 }
 

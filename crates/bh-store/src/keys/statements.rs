@@ -7,7 +7,7 @@ macro_rules! shared {
     () => {
         "nid, key_id, name, actor_id, scopes, metadata, status, enabled, visibility, created_ms, updated_ms, \
          expires_ms, last_used_ms, rate_limit_quota, rate_limit_window_s, allowed_cidrs, revocation_reason, \
-         revocation_description, request_id, extras, credits, revision"
+         revocation_description, request_id, extras, credits, revision, refills_ms"
     };
 }
 
@@ -78,9 +78,24 @@ pub(crate) struct Table {
     pub(crate) delete: &'static str,
     pub(crate) touch: &'static Bulk,
     pub(crate) spend: &'static str,
+    pub(crate) add_credits: &'static str,
     pub(crate) set_credits: &'static str,
     pub(crate) lists: Lists,
     pub(crate) lists_of_actor: Lists,
+}
+
+/// The credits of a row at `$4`: when a refill is due, `$5`. NULL for a row without credits.
+macro_rules! refilled {
+    () => {
+        "(CASE WHEN credits IS NOT NULL AND refills_ms <= $4 THEN $5 ELSE credits END)"
+    };
+}
+
+/// When a row's credits are replaced next: `$6` when a refill was due at `$4`.
+macro_rules! next_refill {
+    () => {
+        "CASE WHEN refills_ms <= $4 THEN $6 ELSE refills_ms END"
+    };
 }
 
 /// Declares the statements of a table: its name, what to insert and to read beyond the columns both have, and how many
@@ -94,7 +109,7 @@ macro_rules! key_statements {
             /// The stored state of key `$2`, if it is still at revision `$3`.
             STATE = concat!("SELECT status FROM ", $table, " WHERE nid = $1 AND key_id = $2 AND revision = $3");
             /// The credits of a key.
-            CREDITS = concat!("SELECT credits FROM ", $table, " WHERE nid = $1 AND key_id = $2");
+            CREDITS = concat!("SELECT credits, refills_ms FROM ", $table, " WHERE nid = $1 AND key_id = $2");
             /// Replaces what a change may change in key `$2`, if it is still at revision `$3`.
             REPLACE = concat!(
                 "UPDATE ", $table, " SET name = $4, actor_id = $5, scopes = $6, metadata = $7, status = $8, \
@@ -105,13 +120,22 @@ macro_rules! key_statements {
             );
             /// Removes a key, and tells in which state it was.
             DELETE = concat!("DELETE FROM ", $table, " WHERE nid = $1 AND key_id = $2 RETURNING status");
-            /// Takes `$3` credits, if there are as many, and tells what is left.
+            /// Takes `$3` credits at `$4`, if there are as many, and tells what is left. Refilled first, when that is due:
+            /// to `$5`, and next at `$6`.
             SPEND = concat!(
-                "UPDATE ", $table, " SET credits = credits - $3 \
-                 WHERE nid = $1 AND key_id = $2 AND credits >= $3 RETURNING credits"
+                "UPDATE ", $table, " SET credits = ", refilled!(), " - $3, refills_ms = ", next_refill!(),
+                " WHERE nid = $1 AND key_id = $2 AND ", refilled!(), " >= $3 RETURNING credits"
             );
-            /// Sets a key's credits.
-            SET_CREDITS = concat!("UPDATE ", $table, " SET credits = $3 WHERE nid = $1 AND key_id = $2");
+            /// Adds `$3` credits at `$4`, refilled first as above; not below none, and not above `$7`.
+            ADD_CREDITS = concat!(
+                "UPDATE ", $table, " SET credits = CASE WHEN ", refilled!(), " + $3 < 0 THEN 0 ELSE ", refilled!(),
+                " + $3 END, refills_ms = ", next_refill!(),
+                " WHERE nid = $1 AND key_id = $2 AND ", refilled!(), " + $3 <= $7"
+            );
+            /// Sets a key's credits, and when they are replaced next.
+            SET_CREDITS = concat!(
+                "UPDATE ", $table, " SET credits = $3, refills_ms = $4 WHERE nid = $1 AND key_id = $2"
+            );
 
             /// Keys of any state.
             NEWEST = list!($table, $read, "");
@@ -185,6 +209,7 @@ macro_rules! key_statements {
             delete: DELETE,
             touch: &TOUCH,
             spend: SPEND,
+            add_credits: ADD_CREDITS,
             set_credits: SET_CREDITS,
             lists: super::Lists {
                 any: NEWEST,
@@ -208,13 +233,13 @@ pub(crate) mod issued {
         "api_keys",
         ", token_prefix, version, secret_digest",
         "token_prefix, version, secret_digest",
-        25
+        26
     );
 }
 
 /// Keys that were brought along.
 pub(crate) mod imported {
-    key_statements!("imported_api_keys", "", "NULL, CAST(0 AS BIGINT), NULL", 22);
+    key_statements!("imported_api_keys", "", "NULL, CAST(0 AS BIGINT), NULL", 23);
 }
 
 /// What belongs to no table of keys.

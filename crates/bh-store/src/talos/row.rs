@@ -60,6 +60,7 @@ fn read(kind: KeyKind, row: &SqliteRow) -> Result<Key, String> {
         request_id: text(row, "request_id").filter(|id| !id.is_empty()),
         extras: JsonObject::default(),
         credits: None,
+        refills: None,
         revision: 1,
     })
 }

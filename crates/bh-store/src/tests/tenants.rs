@@ -49,9 +49,9 @@ on_both_stores! {
         let fixture = Fixture::new(kind).await;
         fixture.store.ping().await.unwrap();
         let mut tx = fixture.store.0.write().await.unwrap();
-        tx.batch("UPDATE schema_migrations SET version = version + 1 WHERE version = 3").await.unwrap();
+        tx.batch("UPDATE schema_migrations SET version = version + 1 WHERE version = 4").await.unwrap();
         tx.commit().await.unwrap();
         let fault = fixture.store.ping().await.unwrap_err();
-        assert!(fault.cause.to_string().contains("the schema version is Some(4), not 3"), "{:?}", fault.cause);
+        assert!(fault.cause.to_string().contains("the schema version is Some(5), not 4"), "{:?}", fault.cause);
     }
 }

@@ -41,10 +41,10 @@ async fn reads(gateway: &Gateway) -> u64 {
 }
 
 /// Secrets that replicas share.
-const SHARED: &str = "secrets: {master_key: a-master-key-that-replicas-share-01, evidence_key: an-evidence-key-that-replicas-share, signing_key: 5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a}\n";
+pub(crate) const SHARED: &str = "secrets: {master_key: a-master-key-that-replicas-share-01, evidence_key: an-evidence-key-that-replicas-share, signing_key: 5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a}\n";
 
 /// A replica on the same PostgreSQL as another.
-async fn replica(url: &str) -> Gateway {
+pub(crate) async fn replica(url: &str) -> Gateway {
     Gateway::builder(BULKHEAD).config(&format!("store: {{url: \"{url}\"}}\n{SHARED}")).start().await
 }
 

@@ -1,4 +1,4 @@
-//! What keys have beyond Talos's members: permissions, named limits, credits.
+//! What keys have beyond Talos's members: permissions and named limits.
 
 use bh_domain::keys::token::{Caveat, attenuate};
 use bh_testkit::{Answer, Call, FakeProvider, Gateway, Store, on_both_stores};
@@ -21,7 +21,7 @@ async fn permitted(api: &Api<'_>, credential: &str, query: &str) -> String {
     told
 }
 
-async fn patch(api: &Api<'_>, path: &str, body: &Value) -> Value {
+pub(crate) async fn patch(api: &Api<'_>, path: &str, body: &Value) -> Value {
     let answer = api.call("PATCH", path).json(body).send().await;
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.json()
@@ -34,7 +34,7 @@ fn narrowed(macaroon: &str, permissions: &[&str]) -> String {
 }
 
 /// A limit that is whole again long after a test has looked.
-fn hourly(name: &str, quota: &str, unit: &str, auto_apply: bool) -> Value {
+pub(crate) fn hourly(name: &str, quota: &str, unit: &str, auto_apply: bool) -> Value {
     json!({"name": name, "quota": quota, "window": "3600s", "unit": unit, "auto_apply": auto_apply})
 }
 
@@ -76,6 +76,7 @@ async fn chat(gateway: &Gateway, key: &str) -> Answer {
 }
 
 on_both_stores! {
+    /// Proves: TALOS-S09
     async fn named_limits_are_taken_together_or_not_at_all(store) {
         let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
         let api = Api::of(&gateway);
@@ -147,6 +148,7 @@ on_both_stores! {
         assert_eq!(verdict(&api.verify_with(&body, &[]).await.json()), "RATE_LIMITED");
     }
 
+    /// Proves: TALOS-S09
     async fn tokens_and_money_are_owed_by_a_key_at_the_llm_doors_once_they_are_used(store) {
         let provider = provider();
         let gateway = start(store, &provider).await;
@@ -212,6 +214,7 @@ on_both_stores! {
         }
     }
 
+    /// Proves: TALOS-S09
     async fn a_permission_query_is_met_by_what_a_key_was_granted(store) {
         let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
         let api = Api::of(&gateway);
@@ -257,6 +260,7 @@ on_both_stores! {
         assert_eq!(cleared.get("permissions"), None);
     }
 
+    /// Proves: TALOS-S09
     async fn a_token_has_the_permissions_of_its_key_as_it_is_now_and_as_its_holder_left_them(store) {
         let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
         let api = Api::of(&gateway);

@@ -29,6 +29,7 @@ mod keys_audit;
 mod keys_cache;
 mod keys_clients;
 mod keys_crash;
+mod keys_credits;
 mod keys_doors;
 mod keys_edge;
 mod keys_errors;

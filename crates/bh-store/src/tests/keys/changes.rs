@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bh_app::ports::{KeyStore as _, KeyUse};
+use bh_app::ports::{CreditsChange, CreditsDue, KeyStore as _, KeyUse};
+use bh_domain::keys::credits::CREDITS_MAX;
 use bh_domain::keys::key::{Key, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::{DAY_MS, Timestamp};
@@ -26,6 +27,7 @@ on_both_stores! {
             let expected = Key {
                 revision: 2,
                 credits: before.credits,
+                refills: before.refills,
                 last_used: before.last_used,
                 request_id: before.request_id,
                 token_prefix: before.token_prefix,
@@ -86,7 +88,7 @@ on_both_stores! {
         assert_eq!(fixture.key(KeyKind::Issued, 2).await, None);
         assert_eq!((fixture.live().await, fixture.events().await), (2, 2));
 
-        let spent = fixture.store.spend_credits(tenant(), KeyKind::Issued, id(1), 3).await.unwrap();
+        let spent = fixture.store.spend_credits(tenant(), KeyKind::Issued, id(1), 3, CreditsDue::default()).await.unwrap();
         assert_eq!(spent, Some(7), "between the reading and the rotation");
         assert!(rotate(&new, 1).await);
         let left_behind = Key { credits: Some(0), revision: 2, ..revoked(old.clone()) };
@@ -127,7 +129,7 @@ on_both_stores! {
                 let (store, start) = (stores[turn % 2].clone(), Arc::clone(&start));
                 tokio::spawn(async move {
                     start.wait().await;
-                    store.spend_credits(tenant(), kind, id(1), 7).await.unwrap()
+                    store.spend_credits(tenant(), kind, id(1), 7, CreditsDue::default()).await.unwrap()
                 })
             }).collect();
             let mut left = Vec::new();
@@ -137,7 +139,7 @@ on_both_stores! {
             left.sort_unstable();
             assert_eq!(left, (0..14).map(|spent| 2 + 7 * spent).collect::<Vec<_>>());
             let spend =
-                async |scope, cost| fixture.store.spend_credits(scope, kind, id(1), cost).await.unwrap();
+                async |scope, cost| fixture.store.spend_credits(scope, kind, id(1), cost, CreditsDue::default()).await.unwrap();
             assert_eq!((spend(tenant(), 3).await, spend(tenant(), u64::MAX).await), (None, None));
             assert_eq!(spend(other_tenant(), 1).await, None);
             assert_eq!((spend(tenant(), 2).await, spend(tenant(), 0).await), (Some(0), Some(0)));
@@ -148,16 +150,47 @@ on_both_stores! {
         let fixture = Fixture::new(kind).await;
         fixture.insert(issued(1)).await;
         let set = async |scope, credits| {
-            fixture.store.set_credits(scope, KeyKind::Issued, id(1), credits, any_event()).await.unwrap()
+            fixture.store.set_credits(scope, KeyKind::Issued, id(1), (CreditsChange::Set(credits), CreditsDue::default()), any_event()).await.unwrap()
         };
         let spend =
-            async || fixture.store.spend_credits(tenant(), KeyKind::Issued, id(1), 1).await.unwrap();
+            async || fixture.store.spend_credits(tenant(), KeyKind::Issued, id(1), 1, CreditsDue::default()).await.unwrap();
         assert_eq!(spend().await, None, "it has any number");
         assert!(set(tenant(), Some(2)).await && !set(other_tenant(), Some(9)).await);
         assert_eq!(spend().await, Some(1));
         assert!(set(tenant(), None).await);
         assert_eq!(fixture.key(KeyKind::Issued, 1).await, Some(issued(1)));
         assert_eq!(fixture.events().await, 3);
+    }
+
+    async fn credits_are_refilled_when_that_is_due_and_once(kind) {
+        let fixture = Fixture::new(kind).await;
+        for kind in BOTH {
+            let key = Key { credits: Some(1), refills: Some(Timestamp(100)), ..key(kind, 1) };
+            fixture.insert(key).await;
+            let due = |now| CreditsDue { now: Timestamp(now), refill: Some((5, Timestamp(200))) };
+            let spend = async |now, cost| {
+                fixture.store.spend_credits(tenant(), kind, id(1), cost, due(now)).await.unwrap()
+            };
+            let kept = async || {
+                let key = fixture.key(kind, 1).await.unwrap();
+                (key.credits, key.refills)
+            };
+            assert_eq!((spend(99, 1).await, spend(99, 1).await), (Some(0), None));
+            assert_eq!((spend(100, 6).await, kept().await), (None, (Some(0), Some(Timestamp(100)))));
+            assert_eq!((spend(100, 2).await, kept().await), (Some(3), (Some(3), Some(Timestamp(200)))));
+            assert_eq!(spend(199, 2).await, Some(1), "not again before the next time");
+            let change = async |now, change| {
+                fixture.store.set_credits(tenant(), kind, id(1), (change, due(now)), any_event()).await.unwrap()
+            };
+            assert!(change(199, CreditsChange::Add(3)).await);
+            assert_eq!(kept().await, (Some(4), Some(Timestamp(200))));
+            assert!(change(200, CreditsChange::Add(-9)).await);
+            assert_eq!(kept().await, (Some(0), Some(Timestamp(200))), "five, and nine less");
+            assert!(!change(1, CreditsChange::Add(CREDITS_MAX + 1)).await);
+            assert!(change(1, CreditsChange::Set(None)).await);
+            assert_eq!(kept().await, (None, None));
+            assert!(!change(1, CreditsChange::Add(1)).await, "it has any number");
+        }
     }
 
     async fn a_use_is_remembered_once_a_day(kind) {

@@ -61,6 +61,7 @@ fn key(kind: KeyKind, number: u64) -> Key {
         request_id: None,
         extras: JsonObject::default(),
         credits: None,
+        refills: None,
         revision: 1,
     }
 }
@@ -114,6 +115,7 @@ fn full(kind: KeyKind) -> Key {
         request_id: Some("request-7".to_owned()),
         extras: JsonObject::parse(r#"{"permissions":["documents.read"]}"#).unwrap(),
         credits: Some(12),
+        refills: Some(Timestamp(77)),
         revision: 3,
         ..base
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bh_app::ports::{AuditEvent, Denial, KeyChange, KeyChanges, KeyStore as _};
+use bh_app::ports::{AuditEvent, CreditsChange, CreditsDue, Denial, KeyChange, KeyChanges, KeyStore as _};
 use bh_domain::keys::key::KeyKind;
 use bh_domain::time::Timestamp;
 use bh_testkit::{Store, on_both_stores};
@@ -43,7 +43,7 @@ on_both_stores! {
         store.insert_many(tenant(), vec![(imported(3), event())], None).await.unwrap();
         store.delete(tenant(), KeyKind::Imported, id(3), event()).await.unwrap();
         store.delete(tenant(), KeyKind::Imported, id(3), event()).await.unwrap();
-        store.set_credits(tenant(), KeyKind::Issued, id(2), Some(1), event()).await.unwrap();
+        store.set_credits(tenant(), KeyKind::Issued, id(2), (CreditsChange::Set(Some(1)), CreditsDue::default()), event()).await.unwrap();
         store.deny(tenant(), "jti-1".to_owned(), Timestamp(9), event()).await.unwrap();
         let denial = Denial { nid: nid(1), subject: "jti-1".to_owned(), until: Timestamp(9) };
         for changes in &mut heard {
