@@ -21,6 +21,7 @@ pub(crate) fn set_up() -> Result<Vec<(&'static str, PathBuf)>, String> {
     }
     Ok(vec![
         (names::PG_BIN_ENV, postgres()?),
+        (names::REDIS_ENV, redis()?),
         (names::PYTHON_ENV, python(&home.join("python"))?),
         (names::NODE_MODULES_ENV, node(&home.join("node"))?),
     ])
@@ -37,10 +38,10 @@ pub(crate) fn postgres() -> Result<PathBuf, String> {
 
 /// Redis's server program, installed if need be with the tools beside it.
 pub(crate) fn redis() -> Result<PathBuf, String> {
-    if !shell::has("redis-server") || !shell::has("redis-benchmark") {
+    if names::installed_redis().is_none() || !shell::has("redis-benchmark") {
         apt_install(&["redis-server", "redis-tools"])?;
     }
-    Ok(PathBuf::from("redis-server"))
+    names::installed_redis().ok_or_else(|| "redis-server was installed, but is not in /usr/bin".to_owned())
 }
 
 /// A virtual environment with the official Python SDKs; its `python`.

@@ -1,8 +1,10 @@
 //! The outside other than SQL: providers over HTTP, and tokenisers.
 
 mod egress;
+mod redis;
 mod tokens;
 mod upstream;
 
+pub use self::redis::{Redis, RedisFault, RedisMemory, RedisServer};
 pub use tokens::PublicTokenizers;
 pub use upstream::HttpUpstream;

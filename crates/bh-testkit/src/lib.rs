@@ -1,7 +1,7 @@
 //! For tests only: fake providers, private databases, and a harness round the real binary.
 //!
 //! Everything here runs on loopback, ends with the test that started it, and reaches no service outside. Paths of
-//! real parts (PostgreSQL, Python, Node) come from `cargo xtask test`; see [`parts`].
+//! real parts (PostgreSQL, Redis, Python, Node) come from `cargo xtask test`; see [`parts`].
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,6 +18,7 @@ pub mod parts;
 pub mod postgres;
 pub mod provider;
 pub mod raw;
+pub mod redis;
 pub mod sdk;
 mod stores;
 
@@ -28,4 +29,5 @@ pub use http2::{Http2, Http2Answer};
 pub use postgres::{Database, Postgres};
 pub use provider::{Ending, FakeProvider, Recorded, Reply, Script, ToolCall, Usage};
 pub use raw::RawSocket;
+pub use redis::Redis;
 pub use stores::{Store, run_scenario};

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 pub const PG_BIN_ENV: &str = "BULKHEAD_TEST_PG_BIN";
 /// A PostgreSQL server shared by one whole run, as `postgres://user@host:port`.
 pub const PG_URL_ENV: &str = "BULKHEAD_TEST_PG_URL";
+/// Redis's server program.
+pub const REDIS_ENV: &str = "BULKHEAD_TEST_REDIS";
 /// A Python with the official SDKs installed.
 pub const PYTHON_ENV: &str = "BULKHEAD_TEST_PYTHON";
 /// A `node_modules` with the official SDKs installed.
@@ -29,6 +31,22 @@ pub fn installed_postgres() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     let bins = versions.flatten().map(|version| version.path().join("bin"));
     bins.filter(|bin| bin.join("initdb").exists()).max_by_key(|bin| major_version(bin))
+}
+
+/// Redis's server program: the environment's, or Debian's.
+///
+/// # Panics
+/// When there is none; the message says what to run.
+#[must_use]
+pub fn redis_server() -> PathBuf {
+    let named = std::env::var_os(REDIS_ENV).map(PathBuf::from);
+    named.or_else(installed_redis).unwrap_or_else(|| panic!("no redis-server found: run `cargo xtask test`"))
+}
+
+/// The Redis server that Debian's package installed.
+#[must_use]
+pub fn installed_redis() -> Option<PathBuf> {
+    Some(PathBuf::from("/usr/bin/redis-server")).filter(|path| path.exists())
 }
 
 fn major_version(bin: &std::path::Path) -> u32 {

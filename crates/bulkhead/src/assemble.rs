@@ -14,7 +14,7 @@ use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
 use bh_app::evidence::retention::Retention;
 use bh_app::identity::{Gate, KeyHasher};
-use bh_app::keys::{KeyParts, KeyStory, TokenSeeds};
+use bh_app::keys::{KeyParts, KeyStory, SharedParts, TokenSeeds};
 use bh_app::llm::{LlmStory, Parts};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy, TenantStore};
@@ -32,6 +32,7 @@ use crate::compile::{self, CompileFault, Mode, Runtime};
 use crate::data_dir::{self, DataDirFault};
 use crate::jobs::{Jobs, KEY_USES_EVERY, KEY_USES_EVERY_MIN};
 use crate::secrets::{self, SecretsFault, ServerSecrets};
+use crate::shared;
 
 const SQLITE_FILE: &str = "bulkhead.db";
 
@@ -50,6 +51,8 @@ pub(crate) enum AssembleFault {
         "`secrets.{0}` is not the one this store was made with: bring the old one back, or what it protects cannot be verified or read"
     )]
     WrongSecret(&'static str),
+    #[error("`cache.redis` names no server that can be used")]
+    Redis(#[from] bh_adapters::RedisFault),
     #[error(transparent)]
     Compile(#[from] CompileFault),
 }
@@ -141,7 +144,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
     let content = Arc::new(ContentSealer::new(&secrets.derive("content")));
     let signing_key = secrets.evidence.clone();
-    let keys = key_story(&sql, &clock, &secrets, &metrics);
+    let keys = key_story(&sql, &clock, &secrets, &metrics, shared::rows(loaded, &secrets)?);
     let gate = Gate::new(keys.clone(), runtime.accounts.clone());
     let recorder_options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
     let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(&metrics), recorder_options);
@@ -220,8 +223,9 @@ pub(crate) fn key_story(
     clock: &Arc<dyn Clock>,
     secrets: &ServerSecrets,
     metrics: &Arc<Metrics>,
+    shared: Option<SharedParts>,
 ) -> KeyStory {
-    KeyStory::new(KeyParts {
+    let parts = KeyParts {
         store: Arc::new(sql.clone()),
         clock: Arc::clone(clock),
         entropy: Arc::new(SystemEntropy),
@@ -229,7 +233,8 @@ pub(crate) fn key_story(
         seeds: TokenSeeds::new(&secrets.derive("token signing keys")),
         trail: AuditTrail::new(Arc::new(sql.clone()), Arc::clone(clock), Arc::clone(metrics)),
         metrics: Arc::clone(metrics),
-    })
+    };
+    KeyStory::with_shared(parts, shared)
 }
 
 fn is_sqlite(url: &str) -> bool {

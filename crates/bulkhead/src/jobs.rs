@@ -65,6 +65,8 @@ impl Jobs {
         }));
         tasks.spawn(async move { reads.run_reads().await });
         tasks.spawn(async move { changes.follow_changes().await });
+        let shared = self.keys.clone();
+        tasks.spawn(async move { shared.follow_shared().await });
         tasks.spawn(every(self.key_uses_every, stop.clone(), move || {
             let keys = uses.clone();
             async move { keys.flush_uses().await }

@@ -13,6 +13,7 @@ mod quickstart;
 mod reload;
 mod secrets;
 mod serve;
+mod shared;
 
 use std::process::ExitCode;
 

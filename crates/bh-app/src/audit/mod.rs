@@ -11,5 +11,6 @@ mod view;
 pub use export::TrailFormat;
 pub use reads::{AuditReads, TrailPage, TrailQuery};
 pub use sampler::FAILURES_PER_MINUTE_MAX;
+pub(crate) use trail::VERIFICATION_FAILED;
 pub use trail::{AuditTrail, Failure};
 pub use view::EventView;

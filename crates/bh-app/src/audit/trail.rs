@@ -20,7 +20,8 @@ const MINUTES_MAX: usize = 65_536;
 /// Events of one write.
 const WRITE_MAX: usize = 500;
 
-const VERIFICATION_FAILED: &str = "key.verification_failed";
+/// The action of an event that tells of a credential that was not good.
+pub(crate) const VERIFICATION_FAILED: &str = "key.verification_failed";
 /// How the trail names whoever shows a credential that proves nothing.
 const NOBODY: &str = "unknown";
 const CLIENT_ROLE: &str = "client";
@@ -98,6 +99,19 @@ impl AuditTrail {
     /// Tells of something that is to be written soon. Never waits.
     pub fn note(&self, nid: Nid, event: AuditEvent) {
         self.push(&mut self.0.waiting.lock(), nid, event);
+    }
+
+    /// All tenants' events that are durable, oldest first, after the one with this id. For system jobs.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn everywhere(
+        &self,
+        job: &'static str,
+        after: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Vec<(Nid, AuditEvent)>, StoreFault> {
+        self.0.store.audit_events_everywhere(Scope::system(job), after, limit).await
     }
 
     /// Writes an event before it returns.

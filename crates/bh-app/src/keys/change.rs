@@ -120,7 +120,7 @@ impl KeyStory {
         let event = self.event(asker, Action::Deleted, &key_id, Some(&before), None);
         let deleted = self.0.parts.store.delete(asker.scope(), kind, key_id.clone(), event).await;
         let deleted = deleted.map_err(|fault| store_fault(&fault))?;
-        self.0.rows.evict(asker.tenant.nid, &key_id);
+        self.forget(asker.tenant.nid, &key_id);
         if deleted { Ok(()) } else { Err(unknown_key(kind)) }
     }
 
@@ -143,7 +143,7 @@ impl KeyStory {
             let store = &self.0.parts.store;
             let replaced = store.replace(asker.scope(), after.clone(), before.revision, event).await;
             let replaced = replaced.map_err(|fault| store_fault(&fault))?;
-            self.0.rows.evict(asker.tenant.nid, &key_id);
+            self.forget(asker.tenant.nid, &key_id);
             if replaced {
                 return Ok(Key { revision: before.revision + 1, ..after });
             }

@@ -79,7 +79,7 @@ impl KeyStory {
         let store = &self.0.parts.store;
         let changed = store.set_credits(asker.scope(), kind, key_id.clone(), (change, due), event).await;
         let changed = changed.map_err(|fault| store_fault(&fault))?;
-        self.0.rows.evict(asker.tenant.nid, &key_id);
+        self.forget(asker.tenant.nid, &key_id);
         let key = self.stored(asker, kind, &key_id).await?;
         match (changed, key.credits) {
             (true, _) => Ok(key),

@@ -254,9 +254,9 @@ impl KeyStory {
 
     /// What was unknown a moment ago is known now, under whichever hash it was looked for.
     fn forget_absent(&self, asker: &Asker, raw: &SecretString, key: &Key) {
-        self.0.rows.evict(asker.tenant.nid, &key.key_id);
+        self.0.rows.appeared(asker.tenant.nid, &key.key_id);
         for id in self.other_ids(asker, raw, key) {
-            self.0.rows.evict(asker.tenant.nid, &id);
+            self.0.rows.appeared(asker.tenant.nid, &id);
         }
     }
 }

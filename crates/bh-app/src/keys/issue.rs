@@ -59,7 +59,7 @@ impl KeyStory {
         match inserted.map_err(|fault| store_fault(&fault))? {
             Inserted::Created => {
                 self.0.parts.metrics.keys.created.inc();
-                self.0.rows.evict(asker.tenant.nid, &key.key_id);
+                self.0.rows.appeared(asker.tenant.nid, &key.key_id);
                 Ok(IssuedKey { key, secret: Some(secret) })
             }
             Inserted::Replayed(key) => Ok(IssuedKey { key: *key, secret: None }),

@@ -10,6 +10,7 @@ mod change;
 mod counting;
 mod credits;
 mod derive;
+mod fences;
 mod holder;
 mod house;
 mod import;
@@ -20,6 +21,7 @@ mod reads;
 mod revoke;
 mod rotate;
 mod rows;
+mod shared;
 mod tokens;
 mod trail;
 mod uses;
@@ -32,7 +34,7 @@ use std::time::Duration;
 use bh_domain::keys::imported::ImportHasher;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::Scope;
+use bh_domain::tenant::{Nid, Scope};
 use uuid::Uuid;
 
 pub use attributes::{Attributes, EXTRAS_BYTES_MAX, METADATA_BYTES_MAX, policy_overrides, policy_text};
@@ -49,6 +51,7 @@ pub(crate) use page::PageList;
 pub use revoke::{Revoke, SelfRevoke};
 pub use rotate::{Rotate, RotatedKey};
 pub use rows::Row;
+pub use shared::SharedParts;
 pub use tokens::TokenSubject;
 pub use verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
 pub use verify::{BATCH_VERIFY_MAX, Needs, Question};
@@ -100,6 +103,8 @@ struct Inner {
     uses: uses::Uses,
     denials: tokens::Denials,
     limits: counting::KeyLimits,
+    /// Memory that replicas share.
+    shared: Option<Arc<shared::SharedRows>>,
 }
 
 impl std::fmt::Debug for KeyStory {
@@ -129,6 +134,12 @@ impl KeyStory {
     /// A key server. [`KeyStory::run`] does what it has to do beside requests.
     #[must_use]
     pub fn new(parts: KeyParts) -> Self {
+        Self::with_shared(parts, None)
+    }
+
+    /// The same, with memory that replicas share, for tenants that want it.
+    #[must_use]
+    pub fn with_shared(parts: KeyParts, shared: Option<SharedParts>) -> Self {
         let metrics = Arc::clone(&parts.metrics);
         let houses = house::Houses::new(parts.seeds.clone(), Arc::clone(&metrics), Arc::clone(&parts.clock));
         let reads = reads::Reads::new(Arc::clone(&parts.store), metrics);
@@ -139,6 +150,9 @@ impl KeyStory {
             uses: uses::Uses::default(),
             denials: tokens::Denials::default(),
             limits: counting::KeyLimits::default(),
+            shared: shared.map(|shared| {
+                shared::SharedRows::new(shared, Arc::clone(&parts.clock), Arc::clone(&parts.metrics))
+            }),
             parts,
         }))
     }
@@ -167,6 +181,7 @@ impl KeyStory {
         let mut changes = self.0.parts.store.key_changes();
         while let Some(change) = changes.next().await {
             match change {
+                KeyChange::Made { nid, key_id } => self.0.rows.appeared(nid, &key_id),
                 KeyChange::Key { nid, key_id } => self.0.rows.evict(nid, &key_id),
                 KeyChange::Denied(Denial { nid, subject, until }) => self.0.denials.add(nid, subject, until),
                 KeyChange::Tenant(nid) => self.0.rows.evict_tenant(nid),
@@ -180,7 +195,7 @@ impl KeyStory {
     async fn catch_up(&self) {
         self.0.rows.distrust();
         // The log has the cause. What changes meanwhile waits, and is heard before anything else.
-        while self.read_denials().await.is_err() {
+        while self.read_denials().await.is_err() || self.read_fences().await.is_err() {
             tokio::time::sleep(CATCH_UP_RETRY).await;
         }
         self.0.rows.hear();
@@ -190,6 +205,25 @@ impl KeyStory {
     #[must_use]
     pub fn trail(&self) -> AuditTrail {
         self.0.parts.trail.clone()
+    }
+
+    /// Forgets a key that was changed here.
+    fn forget(&self, nid: Nid, key_id: &KeyId) {
+        self.0.rows.evict(nid, key_id);
+        if let Some(shared) = &self.0.shared {
+            shared.forget(nid, key_id);
+        }
+    }
+
+    /// Follows the news in shared memory, for as long as it is polled. The store's own news are what counts; these may
+    /// come sooner, and may be lost. One task runs this.
+    pub async fn follow_shared(&self) {
+        let Some(shared) = &self.0.shared else { return };
+        loop {
+            let story = self.clone();
+            shared.listen(move |nid, key_id| story.0.rows.evict(nid, &key_id)).await;
+            tokio::time::sleep(CATCH_UP_RETRY).await;
+        }
     }
 
     /// Waits until changes are heard and memory can be believed, at most so long. To be done before the first request:

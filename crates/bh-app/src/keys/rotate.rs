@@ -59,8 +59,8 @@ impl KeyStory {
             let store = &self.0.parts.store;
             let written = store.rotate(asker.scope(), new.clone(), old.clone(), before.revision, event).await;
             let written = written.map_err(|fault| store_fault(&fault))?;
-            self.0.rows.evict(asker.tenant.nid, &key_id);
-            self.0.rows.evict(asker.tenant.nid, &new.key_id);
+            self.forget(asker.tenant.nid, &key_id);
+            self.0.rows.appeared(asker.tenant.nid, &new.key_id);
             if written {
                 let metrics = &self.0.parts.metrics.keys;
                 metrics.rotated.inc();

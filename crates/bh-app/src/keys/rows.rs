@@ -17,6 +17,7 @@ use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
+use super::fences::Fences;
 use crate::snapshot::Caller;
 
 /// Keys kept in memory; those that are used least go first.
@@ -120,6 +121,8 @@ pub(super) struct Rows {
     epochs: Box<[AtomicU64]>,
     /// Whether this process hears of changes.
     hears: AtomicBool,
+    /// Keys that shared memory is not asked for.
+    pub(super) fences: Fences,
     heard_first: Notify,
 }
 
@@ -129,6 +132,7 @@ impl Default for Rows {
             kept: Cache::new(ROWS_MAX),
             epochs: std::iter::repeat_with(AtomicU64::default).take(EPOCHS).collect(),
             hears: AtomicBool::new(false),
+            fences: Fences::default(),
             heard_first: Notify::new(),
         }
     }
@@ -178,6 +182,11 @@ impl Rows {
         Reading { place: RowKey(nid, key_id.clone()), epoch }
     }
 
+    /// Whether the key of a reading was changed since it began, here or as others have told.
+    pub(super) fn is_over(&self, reading: &Reading) -> bool {
+        self.counter(reading.place.0, &reading.place.1).load(Ordering::Acquire) != reading.epoch
+    }
+
     /// Keeps what was read under one of some ids, unless it has changed since. A key that is not there is remembered under
     /// the first.
     pub(super) fn keep(
@@ -202,6 +211,12 @@ impl Rows {
 
     /// Forgets a key that was changed.
     pub(super) fn evict(&self, nid: Nid, key_id: &KeyId) {
+        self.fences.add(nid, key_id);
+        self.appeared(nid, key_id);
+    }
+
+    /// Forgets that a key was not there.
+    pub(super) fn appeared(&self, nid: Nid, key_id: &KeyId) {
         self.counter(nid, key_id).fetch_add(1, Ordering::AcqRel);
         self.kept.remove(&RowKey(nid, key_id.clone()));
     }

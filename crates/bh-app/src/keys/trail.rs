@@ -6,10 +6,12 @@ use bh_domain::hash::sha256;
 use bh_domain::keys::key::{JsonObject, Key, KeyId};
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::Nid;
+use bh_domain::time::Timestamp;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Asker, KeyStory};
-use crate::audit::Failure;
+use crate::audit::{Failure, VERIFICATION_FAILED};
 use crate::metrics::CredentialType;
 use crate::ports::AuditEvent;
 
@@ -47,6 +49,18 @@ impl Action {
             Self::ImportFailed => "key.import_failed",
         }
     }
+}
+
+/// Whether an action may have left older rows of its object behind, in memory outside this process. Not one that made a
+/// key, nor one that changes no row. An action that this version does not know may have.
+pub(super) fn outdates_rows(action: &str) -> bool {
+    let harmless = [Action::Issued, Action::Imported, Action::TokenDerived, Action::ImportFailed];
+    action != VERIFICATION_FAILED && harmless.iter().all(|harmless| harmless.as_str() != action)
+}
+
+/// An id that comes before those of all events since an instant.
+pub(super) fn before(at: Timestamp) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(u64::try_from(at.0).unwrap_or(0), &[0; 10]).into_uuid()
 }
 
 impl KeyStory {

@@ -219,15 +219,34 @@ impl KeyStory {
         }
         let ids = self.ids(nid, shown);
         let readings: Vec<Reading> = ids.iter().map(|id| rows.reading(nid, id)).collect();
+        let shared = self.0.shared.as_ref().filter(|_| cache.is_shared() && trusted);
+        if let Some(shared) = shared.filter(|_| reads_memory)
+            && let Some((key, until)) = shared.find(nid, shown.kind(), &ids).await
+            && self.is_current(nid, &key.key_id, &readings)
+        {
+            let row = Arc::new(Row::new(key));
+            rows.keep(readings, Some(&row), until, now);
+            return (Ok(Some(row)), CacheUse::Hit);
+        }
         let Ok(row) = self.0.reads.read(nid, shown.kind(), ids).await else {
             return (Err(Denied::because(VerificationError::Internal)), cache_use);
         };
         if cache.is_on() && trusted && freshness != Freshness::NoStore {
             let ttl_ms = i64::try_from(cache.ttl.as_millis()).unwrap_or(i64::MAX);
             let end = row.as_ref().and_then(|row| row.key.expires).unwrap_or(Timestamp(i64::MAX));
-            rows.keep(readings, row.as_ref(), now.plus_ms(ttl_ms).min(end), now);
+            let until = now.plus_ms(ttl_ms).min(end);
+            if let (Some(shared), Some(row)) = (shared, &row) {
+                shared.keep(nid, &row.key, now, until);
+            }
+            rows.keep(readings, row.as_ref(), until, now);
         }
         (Ok(row), cache_use)
+    }
+
+    /// Whether nothing says that what shared memory told of a key is from before a change.
+    fn is_current(&self, nid: Nid, key_id: &KeyId, readings: &[Reading]) -> bool {
+        let rows = &self.0.rows;
+        rows.hears() && !rows.fences.has(nid, key_id) && !readings.iter().any(|reading| rows.is_over(reading))
     }
 
     /// What memory knows of a key. A key that is not here is remembered under its likeliest id.

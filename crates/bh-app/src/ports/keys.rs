@@ -86,14 +86,21 @@ pub struct Denial {
 /// What of the keys kept in memory may not be true any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyChange {
-    /// One key was made, changed or removed.
+    /// One key was made: nothing that was known of its id before can be of a good key.
+    Made {
+        /// Tenant.
+        nid: Nid,
+        /// Key, of either kind.
+        key_id: KeyId,
+    },
+    /// One key was changed or removed.
     Key {
         /// Tenant.
         nid: Nid,
         /// Key, of either kind.
         key_id: KeyId,
     },
-    /// Many keys of a tenant.
+    /// Many keys of a tenant were made.
     Tenant(Nid),
     /// Tokens are denied from now on.
     Denied(Denial),

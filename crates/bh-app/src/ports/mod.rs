@@ -5,6 +5,7 @@ mod evidence;
 mod keys;
 mod money;
 mod outside;
+mod shared;
 
 pub use audit::{AuditEvent, AuditStore, EVENT_ID_SKEW_MS, TrailOrder};
 pub use evidence::{
@@ -23,6 +24,7 @@ pub use outside::{
     Attempt, CallerBodyBroken, Clock, Connections, Entropy, ProviderBody, ProviderRequest, ProviderResponse,
     SendFault, SendFaultKind, SystemClock, SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
 };
+pub use shared::{SharedFault, SharedMemory, SharedResult};
 
 use std::fmt;
 

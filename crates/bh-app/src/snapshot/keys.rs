@@ -109,6 +109,12 @@ impl CacheSettings {
     pub fn is_on(&self) -> bool {
         self.enabled && self.kind != CacheKind::None && !self.ttl.is_zero()
     }
+
+    /// Whether replicas share them.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.is_on() && self.kind == CacheKind::Redis
+    }
 }
 
 /// How new imported keys are hashed.

@@ -7,7 +7,7 @@ use bh_domain::keys::token::{Jwks, JwksError};
 use crate::check::Finding;
 use crate::path::Path;
 use crate::schema::{
-    Cache, CacheType, Config, Credentials, KEY_PREFIX_DEFAULT, MACAROON_PREFIX_DEFAULT, TenantKeys,
+    Cache, CacheRedis, Config, Credentials, KEY_PREFIX_DEFAULT, MACAROON_PREFIX_DEFAULT, TenantKeys,
 };
 use crate::yaml::node::Node;
 
@@ -61,10 +61,16 @@ impl Check<'_> {
     }
 
     fn cache(&mut self, cache: Option<&Cache>) {
-        if cache.is_some_and(|cache| cache.r#type == Some(CacheType::Redis)) {
-            let message =
-                "`redis` is not served by this release: use `memory`, which is exact on every replica";
-            self.say("cache.type".to_owned(), message);
+        let Some(addrs) = cache.and_then(|cache| cache.redis.as_ref()?.addrs.as_ref()) else { return };
+        if addrs.len() > 1 {
+            let message = "one server: name a single address, which may be that of a proxy before several";
+            self.say("cache.redis.addrs".to_owned(), message);
+        }
+        for (index, address) in addrs.iter().enumerate() {
+            if CacheRedis::host_and_port(address).is_none() {
+                let message = "expected HOST:PORT such as redis.internal:6379";
+                self.say(format!("cache.redis.addrs[{index}]"), message);
+            }
         }
     }
 

@@ -12,8 +12,8 @@ use crate::text::GoDuration;
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// Where verifications of keys are kept: `memory`, exact on every replica, or `noop` for nowhere. `redis` is refused
-    /// by this release. Default `memory`.
+    /// Where verifications of keys are kept: `memory`, exact on every replica; `redis`, the same, and behind it what
+    /// replicas share; `noop` for nowhere. Default `memory`.
     pub r#type: Option<CacheType>,
     /// Whether verifications are kept. Default true.
     pub enabled: Option<bool>,
@@ -22,8 +22,7 @@ pub struct Cache {
     /// Settings of `type: memory`.
     #[schemars(extend("x-comes-with" = HARDENING))]
     pub memory: Option<CacheMemory>,
-    /// Settings of `type: redis`.
-    #[schemars(extend("x-comes-with" = HARDENING))]
+    /// The server of `type: redis`, the same for all tenants. Read at start.
     pub redis: Option<CacheRedis>,
     /// How long a cached answer holds, in seconds (Talon). Default 3600.
     #[schemars(extend("x-comes-with" = HARDENING))]
@@ -55,8 +54,10 @@ pub struct CacheMemory {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CacheRedis {
-    /// Servers. Default `["localhost:6379"]`.
+    /// The server, `host:port`; one of them. Default `["localhost:6379"]`.
     pub addrs: Option<Vec<String>>,
+    /// User. Default: the server's default user.
+    pub username: Option<String>,
     /// Password.
     pub password: Option<Secret>,
     /// File that holds the password.
@@ -64,19 +65,32 @@ pub struct CacheRedis {
     /// Database number.
     #[schemars(range(max = 15))]
     pub db: u8,
-    /// Most connections. Default 100.
+    /// Accepted: one connection carries all commands at once.
     #[schemars(range(min = 1, max = 1000))]
     pub pool_size: Option<u32>,
-    /// For one command. Default `3s`.
+    /// For one command, its connection included. Default `500ms`: the store is asked when it is over.
     pub timeout: Option<GoDuration>,
-    /// Connections kept open. Default 2.
+    /// Accepted: the connection is kept open.
     pub min_idle_conns: Option<u32>,
-    /// How long an idle connection lives. Default `5m`.
+    /// Accepted: the connection is kept open.
     pub conn_max_idle_time: Option<GoDuration>,
-    /// How long a connection lives. Default `30m`.
+    /// Accepted: the connection is kept open.
     pub conn_max_lifetime: Option<GoDuration>,
-    /// Encryption.
+    /// Encryption, with a certificate of a public authority.
     pub tls: Switch,
+}
+
+impl CacheRedis {
+    /// The host and the port of an address; an IPv6 host stands in brackets there, and without them here.
+    #[must_use]
+    pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
+        let (host, port) = address.rsplit_once(':')?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let named = bare.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok())
+            || (!host.is_empty() && host.bytes().all(plain));
+        Some((bare.unwrap_or(host), port.parse().ok().filter(|port| *port > 0)?)).filter(|_| named)
+    }
 }
 
 /// Something that is on or off.

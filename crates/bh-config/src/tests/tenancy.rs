@@ -130,16 +130,19 @@ fn a_missing_or_bad_overlay_is_refused_with_its_file_and_line() {
     let skewed = [("/etc/bulkhead/one.yaml", "credentials: {clock_skew: 1h}\n"), ("/gone.yaml", "")];
     let told = lines(&with_files(&yaml, &skewed, load).unwrap_err());
     assert_eq!(told, ["/etc/bulkhead/one.yaml:1:27: credentials.clock_skew: at most 10m"]);
-    // A cache that this release does not have is refused rather than left out.
+    // A server that cannot be one.
     let redis = [("/etc/bulkhead/one.yaml", "cache: {type: redis}\n"), ("/gone.yaml", "")];
-    let told = lines(&with_files(&yaml, &redis, load).unwrap_err());
-    let unserved =
-        "cache.type: `redis` is not served by this release: use `memory`, which is exact on every replica";
-    assert_eq!(told, [format!("/etc/bulkhead/one.yaml:1:15: {unserved}")]);
-    let base = [("/etc/bulkhead/one.yaml", ""), ("/gone.yaml", "")];
-    let of_all = yaml.replacen("cache: {type: memory", "cache: {type: redis", 1);
-    let told = lines(&with_files(&of_all, &base, load).unwrap_err());
-    assert_eq!(told, [format!("/etc/bulkhead/main.yaml:3:15: {unserved}")]);
+    let of_all = |addrs: &str| {
+        yaml.replacen("cache: {type: memory", &format!("cache: {{redis: {{addrs: {addrs}}}, type: redis"), 1)
+    };
+    assert!(with_files(&of_all("[redis.internal:6379]"), &redis, load).is_ok());
+    let told = lines(&with_files(&of_all("[redis]"), &redis, load).unwrap_err());
+    let unreadable = "cache.redis.addrs[0]: expected HOST:PORT such as redis.internal:6379";
+    assert_eq!(told, [format!("/etc/bulkhead/main.yaml:3:25: {unreadable}")]);
+    let told = lines(&with_files(&of_all("[a:1, b:2]"), &redis, load).unwrap_err());
+    let several =
+        "cache.redis.addrs: one server: name a single address, which may be that of a proxy before several";
+    assert_eq!(told, [format!("/etc/bulkhead/main.yaml:3:24: {several}")]);
     // Where an earlier configuration is in force, the others go on.
     let kept = with_files(&yaml, &files, reload).unwrap();
     assert!(kept.overlays.files().iter().all(|overlay| overlay.settings.is_err()));

@@ -108,6 +108,7 @@ impl Feed {
 /// A change as the text that is announced.
 fn text(change: &KeyChange) -> String {
     match change {
+        KeyChange::Made { nid, key_id } => format!("made/{nid}/{key_id}"),
         KeyChange::Key { nid, key_id } => format!("key/{nid}/{key_id}"),
         KeyChange::Tenant(nid) => format!("tenant/{nid}"),
         KeyChange::Denied(denial) => {
@@ -132,6 +133,10 @@ fn known(text: &str) -> Option<KeyChange> {
             let (tenant, key_id) = rest.split_once('/')?;
             Some(KeyChange::Key { nid: nid(tenant)?, key_id: KeyId::parse(key_id).ok()? })
         }
+        "made" => {
+            let (tenant, key_id) = rest.split_once('/')?;
+            Some(KeyChange::Made { nid: nid(tenant)?, key_id: KeyId::parse(key_id).ok()? })
+        }
         "tenant" => Some(KeyChange::Tenant(nid(rest)?)),
         "denied" => {
             let (tenant, rest) = rest.split_once('/')?;
@@ -152,6 +157,7 @@ mod tests {
         let nid = Nid(Uuid::from_u128(7));
         let denial = Denial { nid, subject: "jti/with:slashes".to_owned(), until: Timestamp(-5) };
         for change in [
+            KeyChange::Made { nid, key_id: KeyId::parse("5f-0c").unwrap() },
             KeyChange::Key { nid, key_id: KeyId::parse("5f-0c").unwrap() },
             KeyChange::Tenant(nid),
             KeyChange::Denied(denial),

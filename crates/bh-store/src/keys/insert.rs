@@ -53,7 +53,7 @@ async fn try_one(
         return Ok(Inserted::QuotaExceeded { used: live - 1 });
     }
     audit::add(&mut tx, nid, [event]).await?;
-    feed.commit(tx, KeyChange::Key { nid, key_id: key.key_id.clone() }).await?;
+    feed.commit(tx, KeyChange::Made { nid, key_id: key.key_id.clone() }).await?;
     Ok(Inserted::Created)
 }
 

@@ -110,8 +110,10 @@ on_both_stores! {
             assert!(Instant::now() < deadline, "what is kept for 300 ms is read again");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let refused = Gateway::builder(BULKHEAD).config("cache: {type: redis}\n").try_start().await.unwrap_err();
-        assert!(refused.stderr.contains("cache.type: `redis` is not served by this release"), "{refused}");
+        let yaml = "cache:\n  type: redis\n  redis: {addrs: [redis]}\n";
+        let refused = Gateway::builder(BULKHEAD).config(yaml).try_start().await.unwrap_err();
+        let wanted = "bulkhead.yaml:5:19: cache.redis.addrs[0]: expected HOST:PORT such as redis.internal:6379";
+        assert!(refused.stderr.contains(wanted), "{refused}");
     }
 
     /// Proves: TALOS-M13

@@ -36,6 +36,7 @@ mod keys_errors;
 mod keys_extras;
 mod keys_imports;
 mod keys_program;
+mod keys_redis;
 mod keys_setup;
 mod keys_talos;
 mod keys_tenants;

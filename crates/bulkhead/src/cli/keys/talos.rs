@@ -122,7 +122,7 @@ impl House {
             let runtime = Runtime::new(hasher, tenants, accounts, Arc::clone(&metrics));
             let compiled =
                 compile::compile(&loaded, &runtime, &store, None, clock.now(), Mode::Configured).await;
-            Ok::<_, Failure>((assemble::key_story(&store, &clock, &secrets, &metrics), compiled?))
+            Ok::<_, Failure>((assemble::key_story(&store, &clock, &secrets, &metrics, None), compiled?))
         };
         match built.await {
             Ok((story, snapshot)) => Ok(Self { store, story, snapshot }),
