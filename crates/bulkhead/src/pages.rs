@@ -21,7 +21,7 @@ pub(crate) fn keep_small() {
 
 /// Has the allocator give freed pages back soon, unless the environment says how long it is to keep them.
 ///
-/// The allocator reads this from the environment alone, and before `main`. So the program takes its own place once, as
+/// The allocator reads this from the environment alone, and before `main` (decision 20). So the program takes its own place once, as
 /// the same process with the same arguments. To be called first of all by a command that serves: nothing is open yet.
 pub(crate) fn give_back_soon() {
     let (name, value) = PAGES_KEPT;
@@ -32,6 +32,7 @@ pub(crate) fn give_back_soon() {
     let mut arguments = std::env::args_os();
     let mut anew = Command::new(program);
     anew.arg0(arguments.next().unwrap_or_default()).args(arguments).env(name, value);
-    // Comes back only where that is not allowed: the gateway only uses more memory.
+    // Comes back only where that is not allowed, or the program's file was replaced just now: the gateway only uses more
+    // memory. (And SIGPIPE is at its default then; `serve` sees to that.)
     let _not_allowed = anew.exec();
 }

@@ -169,3 +169,27 @@ async fn a_store_that_does_not_answer_is_named_without_its_password() {
     assert!(end.code == Some(1) && end.stderr.contains("127.0.0.1:9/bulkhead"), "{end}");
     assert!(!end.to_string().contains("hunter2secret"), "{end}");
 }
+
+/// Whether a process was given a name for its environment.
+fn has_variable(gateway: &Gateway, name: &str) -> bool {
+    let environment = std::fs::read(format!("/proc/{}/environ", gateway.pid())).unwrap();
+    environment.split(|&byte| byte == 0).any(|variable| variable.starts_with(name.as_bytes()))
+}
+
+#[tokio::test]
+async fn a_gateway_whose_program_was_replaced_as_it_started_survives_clients_that_hang_up() {
+    const PAGES_KEPT: &str = "MIMALLOC_PURGE_DELAY=";
+    assert!(has_variable(&Gateway::builder(BULKHEAD).start().await, PAGES_KEPT), "it started itself anew");
+    let home = tempfile::tempdir().unwrap();
+    let (script, program) = (home.path().join("start"), home.path().join("program"));
+    let (at, from) = (program.display(), BULKHEAD);
+    let text = format!("#!/bin/sh\ncp '{from}' '{at}' && exec 3<'{at}' && rm '{at}' && exec /proc/self/fd/3 \"$@\"\n");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let gateway = Gateway::builder(&script).start().await;
+    assert!(!has_variable(&gateway, PAGES_KEPT), "its program cannot be found, so it could not");
+    // What a write to a connection that the other side has closed comes with.
+    let told = std::process::Command::new("kill").args(["-PIPE", &gateway.pid().to_string()]).status();
+    assert!(told.unwrap().success());
+    assert_eq!(Call::get(gateway.at("/readyz")).send().await.status, 200);
+}
