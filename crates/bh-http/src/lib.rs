@@ -10,6 +10,7 @@ mod llm;
 mod matrix;
 mod object;
 mod respond;
+mod router;
 mod secrets;
 mod serve;
 mod status;
@@ -17,6 +18,7 @@ mod surface;
 
 pub use ask::Doors;
 pub use edge::{Edge, EdgeHosts, EdgeInside};
-pub use matrix::{Family, Handler, MATRIX, Router, Row, metrics_router, router};
+pub use matrix::{Family, Handler, MATRIX, Row};
+pub use router::{Router, metrics_router, router};
 pub use serve::{Answers, Drained, ListenerLimits, serve};
 pub use surface::Surface;

@@ -13,8 +13,9 @@ use http_body_util::BodyExt;
 use serde_json::json;
 
 use crate::ask::Doors;
-use crate::matrix::{self, Arrival, Row};
+use crate::matrix::{self, Row};
 use crate::respond::{self, Dialect, REQUEST_ID};
+use crate::router::Arrival;
 
 const OVERHEAD: HeaderName = HeaderName::from_static("x-bulkhead-overhead-us");
 const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("x-bulkhead-request-id");

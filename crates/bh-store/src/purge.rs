@@ -1,12 +1,17 @@
 //! Retention: content goes, hash and position stay, so that the tree remains provable. And what dead processes leave.
 
 use bh_app::ports::Purge;
-use bh_domain::tenant::Nid;
+use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
 use crate::db::{Db, Tx, Value};
 use crate::{now, statements};
 
+/// Rows that are looked through at a time; in tests so few that their tables take several steps.
+const STEP_ROWS: u32 = if cfg!(test) { 2 } else { 5_000 };
+/// Sort before and after every network id's text, in any collation.
+const BEFORE_ALL: &str = "";
+const AFTER_ALL: &str = "g";
 /// Characters of `2026-11`, the month of a day.
 const MONTH_CHARS: usize = 7;
 
@@ -43,18 +48,46 @@ pub(crate) async fn purge(
     Ok(Some(Purge { nid, removed, first_seq: picked.first_seq, last_seq: picked.last_seq }))
 }
 
-/// Removes windows that are over with their leases, and dead processes with all that they leave. A process that was taken for
-/// dead may come back and ask for a change again, which is why its rows are kept for as long as `seen` says.
+/// Removes windows that are over with their leases, and dead processes with all that they leave. A process that was
+/// taken for dead may come back and ask for a change again, which is why its rows are kept for as long as `seen` says.
 pub(crate) async fn forget_dead(db: &Db, day: &str, seen: Timestamp) -> Result<u64, sqlx::Error> {
-    let month = day.get(..MONTH_CHARS).unwrap_or_default();
+    let leases = forget_ended(db, statements::NEXT_LEASES, statements::FORGET_LEASES, day).await?;
+    let windows = forget_ended(db, statements::NEXT_WINDOWS, statements::FORGET_WINDOWS, day).await?;
     let dead = || -> Vec<Value> { vec![Nid::SYSTEM.into(), seen.into()] };
     let mut tx = db.write().await?;
-    let leases = tx.execute(statements::FORGET_LEASES, vec![day.into(), month.into()]).await?;
-    let windows = tx.execute(statements::FORGET_WINDOWS, vec![day.into(), month.into()]).await?;
     let changes = tx.execute(statements::FORGET_CHANGES_OF_DEAD, dead()).await?;
     let processes = tx.execute(statements::FORGET_DEAD, dead()).await?;
     tx.commit().await?;
     Ok(leases + windows + changes + processes)
+}
+
+/// Removes what is over from a table of budgets: step by step through all of it, so that no record waits for long.
+async fn forget_ended(
+    db: &Db,
+    next: &'static str,
+    forget: &'static str,
+    day: &str,
+) -> Result<u64, sqlx::Error> {
+    let month = day.get(..MONTH_CHARS).unwrap_or_default();
+    let scope = Scope::system("forget what is over");
+    let (mut from, mut forgotten) = ([BEFORE_ALL; 3].map(Value::from), 0);
+    loop {
+        let mut args = from.to_vec();
+        args.push(u64::from(STEP_ROWS - 1).into());
+        let step = db.fetch(&scope, next, args).await?;
+        let to = match step.first() {
+            Some(row) => [row.text(0)?, row.text(1)?, row.text(2)?].map(Value::from),
+            None => [AFTER_ALL; 3].map(Value::from),
+        };
+        let range = from.into_iter().chain(to.clone()).chain([day.into(), month.into()]);
+        let mut tx = db.write().await?;
+        forgotten += tx.execute(forget, range.collect()).await?;
+        tx.commit().await?;
+        if step.is_empty() {
+            return Ok(forgotten);
+        }
+        from = to;
+    }
 }
 
 async fn pick(

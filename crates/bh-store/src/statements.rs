@@ -56,6 +56,22 @@ macro_rules! callers {
     };
 }
 
+/// A step through a table of budgets: the rows after one, in the order of its key.
+macro_rules! next_budgets {
+    () => {
+        "WHERE (nid, budget, window_label) > ($1, $2, $3) ORDER BY nid, budget, window_label LIMIT 1 OFFSET $4"
+    };
+}
+
+/// The rows of a step whose windows are over.
+macro_rules! ended_budgets {
+    () => {
+        "WHERE (nid, budget, window_label) > ($1, $2, $3) AND (nid, budget, window_label) <= ($4, $5, $6) \
+         AND window_label <> 'session' \
+         AND ((length(window_label) = 10 AND window_label < $7) OR (length(window_label) = 7 AND window_label < $8))"
+    };
+}
+
 /// The tables of an SQLite file. Only here and below does a text belong to one database.
 pub(crate) const TABLES_SQLITE: &str =
     "SELECT name FROM sqlite_schema WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_'";
@@ -189,13 +205,12 @@ statements! {
         ON CONFLICT (nid, holder) DO UPDATE SET seen_ms = excluded.seen_ms, dead = 0";
     /// Processes other than `$2` that were last seen before `$3` are dead.
     BURY = "UPDATE holders SET dead = 1 WHERE nid = $1 AND holder <> $2 AND seen_ms < $3 AND dead = 0";
-
-    /// Removes leases in days before `$1` and months before `$2`. A session has no end.
-    FORGET_LEASES = "DELETE FROM budget_leases WHERE window_label <> 'session' \
-        AND ((length(window_label) = 10 AND window_label < $1) OR (length(window_label) = 7 AND window_label < $2))";
-    /// Removes windows of days before `$1` and months before `$2`. A session has no end.
-    FORGET_WINDOWS = "DELETE FROM budget_windows WHERE window_label <> 'session' \
-        AND ((length(window_label) = 10 AND window_label < $1) OR (length(window_label) = 7 AND window_label < $2))";
+    /// The row that comes `$4` rows after the next one in a table of budgets, in the order of its key.
+    NEXT_LEASES = concat!("SELECT nid, budget, window_label FROM budget_leases ", next_budgets!());
+    NEXT_WINDOWS = concat!("SELECT nid, budget, window_label FROM budget_windows ", next_budgets!());
+    /// Removes, of those rows, the ones of days before `$7` and of months before `$8`. A session has no end.
+    FORGET_LEASES = concat!("DELETE FROM budget_leases ", ended_budgets!());
+    FORGET_WINDOWS = concat!("DELETE FROM budget_windows ", ended_budgets!());
     /// Removes the changes of processes that are dead and were last seen before `$2`.
     FORGET_CHANGES_OF_DEAD = "DELETE FROM budget_changes WHERE nid = $1 AND holder IN (SELECT holder FROM holders \
         WHERE nid = $1 AND dead = 1 AND seen_ms > 0 AND seen_ms < $2)";

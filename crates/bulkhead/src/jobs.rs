@@ -7,12 +7,14 @@ use bh_app::budgets::BudgetKeeper;
 use bh_app::evidence::retention::Retention;
 use bh_app::keys::KeyStory;
 use bh_app::ports::{Clock, Holder, Store, StoreFault};
-use bh_app::recorder::{Checkpointer, Recorder};
+use bh_app::recorder::{Checkpointer, ROUND_TREES_MAX, Recorder};
 use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+/// After a round of checkpoints that left some for the next one.
+const FULL_ROUND_PAUSE: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 /// How often the last uses of keys are written, unless the configuration says otherwise, and how often at most.
@@ -80,11 +82,7 @@ impl Jobs {
             let jobs = jobs.clone();
             async move { jobs.sweep().await }
         }));
-        let jobs = self.clone();
-        tasks.spawn(every(self.checkpoint_every, stop.clone(), move || {
-            let jobs = jobs.clone();
-            async move { jobs.checkpoint().await }
-        }));
+        tasks.spawn(self.clone().checkpoints(stop.clone()));
         tasks.spawn(self.clone().housekeeping(stop.clone()));
         tasks
     }
@@ -121,8 +119,19 @@ impl Jobs {
         }
     }
 
-    async fn checkpoint(&self) {
-        told(self.checkpointer.round().await);
+    /// Checkpoints now and then; round after round while more trees wait than one round signs.
+    async fn checkpoints(self, mut stop: watch::Receiver<bool>) {
+        let mut pause = self.checkpoint_every;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stopped(&mut stop) => return,
+            }
+            let signed = told(self.checkpointer.round().await);
+            let others_wait = signed >= ROUND_TREES_MAX;
+            pause =
+                if others_wait { FULL_ROUND_PAUSE.min(self.checkpoint_every) } else { self.checkpoint_every };
+        }
     }
 
     /// Signs what has not been signed yet, before the process ends.
@@ -194,10 +203,11 @@ impl Jobs {
     }
 }
 
-fn told(checkpoints: Result<usize, StoreFault>) {
-    if let Err(fault) = checkpoints {
+fn told(checkpoints: Result<usize, StoreFault>) -> usize {
+    checkpoints.unwrap_or_else(|fault| {
         tracing::warn!(error = &fault as &dyn std::error::Error, "checkpoints were not kept");
-    }
+        0
+    })
 }
 
 /// Returns once the process is to stop.

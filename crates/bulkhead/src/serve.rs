@@ -66,7 +66,7 @@ pub(crate) async fn start(
 ) -> Result<Serving, ServeFault> {
     // The default action ends the process at the first client that hangs up. Rust ignores the signal, but an attempt to
     // start anew that the system did not allow (`pages`) leaves it at its default. A handler stays for good.
-    signal(SignalKind::pipe()).map_err(ServeFault::Signals)?;
+    let _stays = signal(SignalKind::pipe()).map_err(ServeFault::Signals)?;
     let gateway = assemble(&loaded, mode).await?;
     let server = &loaded.config.server;
     let listener = bind(&server.listen.to_string()).await?;

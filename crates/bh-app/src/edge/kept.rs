@@ -8,7 +8,7 @@ use bh_domain::time::Timestamp;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, DATE, HOST,
-    SET_COOKIE, USER_AGENT,
+    PRAGMA, SET_COOKIE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 use serde::Deserialize;
@@ -23,10 +23,13 @@ const ENTRY_BYTES: u64 = 512;
 
 /// Request headers that no verdict depends on. All others are part of the question, whatever they are: who asks, for
 /// whom, and through which proxies.
-const NO_PART: [HeaderName; 12] = [
+const NO_PART: [HeaderName; 14] = [
     ACCEPT,
     ACCEPT_ENCODING,
     ACCEPT_LANGUAGE,
+    // Say whether a kept answer is wanted, not of what.
+    CACHE_CONTROL,
+    PRAGMA,
     CONTENT_LENGTH,
     DATE,
     // Part of the question by itself, as it is meant.

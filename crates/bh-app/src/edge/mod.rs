@@ -183,6 +183,11 @@ impl EdgeStory {
         }
     }
 
+    /// Forgets what is kept of an answer to this question.
+    pub fn forget(&self, asked: &Fingerprint) {
+        self.0.kept.remove(asked);
+    }
+
     /// Passes a request on and waits for the head of the answer.
     ///
     /// # Errors

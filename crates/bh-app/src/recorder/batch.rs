@@ -139,13 +139,17 @@ impl Sealer {
 
     /// At most `count` heads that have grown, those that wait longest first.
     pub(super) fn take_dirty(&mut self, count: usize) -> Vec<(Nid, u64, [u8; 32])> {
-        let count = count.min(self.unsigned.len());
-        let taken: Vec<Nid> = self.unsigned.drain(..count).collect();
-        for nid in &taken {
-            self.dirty.remove(nid);
+        let mut taken = Vec::with_capacity(count.min(self.unsigned.len()));
+        while taken.len() < count
+            && let Some(nid) = self.unsigned.pop_front()
+        {
+            self.dirty.remove(&nid);
+            // Unless another process has moved it on meanwhile, which signs it then.
+            if let Some(head) = self.heads.get(&nid) {
+                taken.push((nid, head.seq, head.frontier.root()));
+            }
         }
-        let head = |nid: Nid| self.heads.get(&nid).map(|head| (nid, head.seq, head.frontier.root()));
-        taken.into_iter().filter_map(head).collect()
+        taken
     }
 }
 

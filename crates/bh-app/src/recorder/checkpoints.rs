@@ -10,7 +10,7 @@ use crate::ports::{Checkpoint, Clock, EvidenceStore, StoreFault};
 
 /// Trees that one round signs. When thousands of tenants call each second, signing all of them each second would be a
 /// third of the process's work; so each waits its turn, for some seconds.
-pub(super) const ROUND_TREES_MAX: usize = 1_024;
+pub const ROUND_TREES_MAX: usize = 1_024;
 /// Trees that are signed without a pause, and kept in one transaction: calls and records wait no longer than for these.
 const TOGETHER_MAX: usize = 64;
 
@@ -56,7 +56,7 @@ impl Checkpointer {
     }
 
     /// Signs trees that have grown since they were last signed: at most [`ROUND_TREES_MAX`], those that wait longest
-    /// first.
+    /// first. Returns how many; when that is the most, others may wait.
     ///
     /// # Errors
     /// When the store does not take the checkpoints; the next growth of each tree brings a newer one.

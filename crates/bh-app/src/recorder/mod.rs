@@ -13,6 +13,6 @@ mod stand_in;
 mod tests;
 mod writer;
 
-pub use checkpoints::Checkpointer;
+pub use checkpoints::{Checkpointer, ROUND_TREES_MAX};
 pub use queue::{Entry, Recorder, RecorderOptions};
 pub use receipt::{EvidenceLost, Receipt};

@@ -21,7 +21,8 @@ pub struct Evidence {
     /// Days that records are kept before a tombstone takes their place. Absent: for ever.
     #[schemars(range(min = 1, max = 36_500), example = 365)]
     pub retention_days: Option<u32>,
-    /// How often each tenant's tree gets a signed checkpoint.
+    /// How often each tenant's tree gets a signed checkpoint. At most 1,024 trees are signed a
+    /// second: when more have grown, each waits its turn.
     pub checkpoint_interval: GoDuration,
     /// How records share a flush to disk.
     pub group_commit: GroupCommit,

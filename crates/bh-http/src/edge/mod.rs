@@ -6,6 +6,7 @@ mod inside;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -16,7 +17,7 @@ use bh_domain::hostname::{HostPattern, HostTable};
 use bh_domain::refusal::{Code, Refusal};
 use bh_wire::headers::end_to_end;
 use bytes::Bytes;
-use http::header::{EXPECT, HOST};
+use http::header::{EXPECT, FORWARDED, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
@@ -26,11 +27,20 @@ use crate::keys::{ApiHeaders, CACHE_USE, is_bypass};
 use crate::respond::{self, Dialect};
 use crate::serve::Answers;
 
+use body::Questions;
+
 pub use inside::EdgeInside;
 
 const VERIFY: &str = "/apiKeys:verify";
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// What proxies say of the client beside `X-Forwarded-For`. This proxy has not seen it, and cannot know who wrote it.
+const SAID_OF_CLIENT: [HeaderName; 4] = [
+    FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("true-client-ip"),
+];
 const HIT: HeaderValue = HeaderValue::from_static("HIT");
 const MISS: HeaderValue = HeaderValue::from_static("MISS");
 
@@ -63,7 +73,8 @@ impl EdgeHosts {
 #[derive(Clone, Debug)]
 pub struct Edge {
     story: EdgeStory,
-    hosts: std::sync::Arc<EdgeHosts>,
+    hosts: Arc<EdgeHosts>,
+    questions: Arc<Questions>,
 }
 
 impl Answers for Edge {
@@ -89,7 +100,7 @@ impl Edge {
     /// The door of an edge proxy.
     #[must_use]
     pub fn new(story: EdgeStory, hosts: EdgeHosts) -> Self {
-        Self { story, hosts: std::sync::Arc::new(hosts) }
+        Self { story, hosts: Arc::new(hosts), questions: Arc::default() }
     }
 
     async fn answered(&self, request: Request<Body>, peer: IpAddr) -> Result<Response, Refusal> {
@@ -100,10 +111,7 @@ impl Edge {
         if parts.method != Method::POST || !parts.uri.path().ends_with(VERIFY) {
             return self.passed_on(onward, body).await;
         }
-        let body = body::verdict(body).await?;
-        if is_bypass(&parts.headers) {
-            return self.asked(onward, body).await.map(|answer| answer.map(Body::from));
-        }
+        let body = self.questions.read(&parts.headers, body).await?;
         let asked = Asked {
             host: host.as_deref().unwrap_or_default(),
             path: onward.path.as_str(),
@@ -113,6 +121,12 @@ impl Edge {
             body: &body,
         };
         let asked = asked.fingerprint();
+        if is_bypass(&parts.headers) {
+            let answer = self.asked(onward, body).await?;
+            // Whoever wants it fresh has reason to: what was kept before is nobody's answer any more.
+            self.story.forget(&asked);
+            return Ok(answer.map(Body::from));
+        }
         let (response, cached) = match self.story.known(&asked) {
             Some(kept) => (again(&kept, &parts.headers), true),
             None => (self.asked_and_kept(asked, onward, body).await?, false),
@@ -186,6 +200,7 @@ fn onward(parts: &Parts, host: Option<&[u8]>, peer: IpAddr) -> Result<Onward, Re
     let mut headers = end_to_end(&parts.headers);
     headers.remove(EXPECT);
     headers.remove(FORWARDED_HOST);
+    SAID_OF_CLIENT.iter().for_each(|name| drop(headers.remove(name)));
     if let Some(host) = host {
         let host = HeaderValue::from_bytes(host).map_err(|_| unreadable())?;
         headers.insert(HOST, host.clone());

@@ -6,14 +6,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
+use axum::response::Response;
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
+use http_body::{Body as _, Frame, SizeHint};
 
 use super::activity::InCall;
 
 /// The most that is handed to an HTTP/2 stream at once. What it was handed it keeps until its peer has taken it, so
 /// that a piece is the measure of a peer's progress, and the most that a finished call leaves behind.
 const HTTP2_PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// The answer to HEAD: all that GET would have said about its body, without the body. A provider's answer is one
+/// already, and is left alone: its body, though empty, settles the call.
+pub(super) fn without_body(mut response: Response) -> Response {
+    let Some(length @ 1..) = response.body().size_hint().exact() else { return response };
+    response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
+    response.map(|_| Body::empty())
+}
 
 tokio::task_local! {
     /// How the answer of the HTTP/2 stream goes on that the running task serves. On HTTP/1 there is none: there a

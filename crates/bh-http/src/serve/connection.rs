@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
-use http::Request;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::activity::{Activity, Due, Version};
-use super::body::{PROGRESS, Progress, TrackedBody};
+use super::body::{PROGRESS, Progress, TrackedBody, without_body};
 use super::socket::{Opening, Socket};
 use super::stall::StallTimer;
 use super::tasks::Tasks;
@@ -113,7 +113,12 @@ impl<R: Answers> Acceptor<R> {
                     Version::Http1 => Unread::watch(request),
                     Version::Http2 => (request.map(Body::new), None),
                 };
+                let head = request.method() == Method::HEAD;
                 let mut answer = router.answer(request, peer.ip()).await;
+                if head {
+                    // Over HTTP/1 hyper leaves the body out by itself, over HTTP/2 it does not.
+                    answer = without_body(answer);
+                }
                 if let Some(unread) = unread {
                     unread.settle(&mut answer).await;
                 }

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use connection::Acceptor;
+pub(crate) use stall::StallTimer;
 use tasks::Tasks;
 
 /// What one listener allows.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Measures how long something has been stuck. As long as it goes on, the timer costs a store; the clock is read, and
 /// an alarm set, only once it is stuck.
 #[derive(Debug)]
-pub(super) struct StallTimer {
+pub(crate) struct StallTimer {
     limit: Duration,
     since: Option<Instant>,
     /// Made when first needed. It may go off early, and is set again then: moving it at every stall would cost more.
@@ -17,17 +17,17 @@ pub(super) struct StallTimer {
 }
 
 impl StallTimer {
-    pub(super) fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         Self { limit, since: None, alarm: None }
     }
 
     /// It goes on.
-    pub(super) fn progressed(&mut self) {
+    pub(crate) fn progressed(&mut self) {
         self.since = None;
     }
 
     /// It is stuck: ready once it has been for the whole limit, else the task is woken then.
-    pub(super) fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_stuck(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let due = *self.since.get_or_insert_with(Instant::now) + self.limit;
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
         loop {

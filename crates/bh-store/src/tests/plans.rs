@@ -20,9 +20,8 @@ fn bulks() -> impl Iterator<Item = (&'static str, &'static Bulk)> {
         .copied()
 }
 
-/// Statements whose answer is a whole table, and those that once an hour keep their table from growing.
-const WHOLE_TABLES: [&str; 5] =
-    ["MIGRATIONS_APPLIED", "TENANTS_EVERYWHERE", "HEADS_EVERYWHERE", "FORGET_LEASES", "FORGET_WINDOWS"];
+/// Statements whose answer is a whole table.
+const WHOLE_TABLES: [&str; 3] = ["MIGRATIONS_APPLIED", "TENANTS_EVERYWHERE", "HEADS_EVERYWHERE"];
 
 /// Parameters of as many rows as a statement takes, for those that are not inserted as they are: PostgreSQL cannot tell
 /// their types.

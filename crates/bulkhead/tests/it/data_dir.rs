@@ -183,7 +183,9 @@ async fn a_gateway_whose_program_was_replaced_as_it_started_survives_clients_tha
     let home = tempfile::tempdir().unwrap();
     let (script, program) = (home.path().join("start"), home.path().join("program"));
     let (at, from) = (program.display(), BULKHEAD);
-    let text = format!("#!/bin/sh\ncp '{from}' '{at}' && exec 3<'{at}' && rm '{at}' && exec /proc/self/fd/3 \"$@\"\n");
+    let text = format!(
+        "#!/bin/sh\ncp '{from}' '{at}' && exec 3<'{at}' && rm '{at}' && exec /proc/self/fd/3 \"$@\"\n"
+    );
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
     let gateway = Gateway::builder(&script).start().await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bh_testkit::{Call, Gateway, GatewayBuilder, on_both_stores, sdk};
+use bh_testkit::{Call, Gateway, GatewayBuilder, Http2, RawSocket, on_both_stores, sdk};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -129,6 +129,7 @@ on_both_stores! {
         Api::of(&server).revoke(&key.id, json!({})).await;
         assert_eq!(seen(&Api::of(&slow), &body, &[]).await, told("valid", "HIT"), "that is what keeping means");
         assert_eq!(seen(&Api::of(&slow), &body, &[("cache-control", "no-cache")]).await.0, "REVOKED");
+        assert_eq!(seen(&Api::of(&slow), &body, &[]).await, told("REVOKED", "MISS"), "a fresh answer ends a kept one");
         assert_eq!(seen(&Api::of(&never), &body, &[]).await.0, "REVOKED");
         Api::of(&quick).verdict_becomes(&key.secret, "REVOKED").await;
     }
@@ -206,6 +207,9 @@ async fn an_edge_tells_what_its_upstream_cannot() {
         assert_eq!((answer.status, answer.json()), (200, ok.clone()), "{path}");
     }
     assert_eq!(Call::get(inside(&edge, VERIFY)).send().await.status, 404, "inside is inside");
+    let http2 = Http2::connect(&inside(&edge, "")).await;
+    let head = http2.send(&Call::new("HEAD", inside(&edge, "/metrics"))).await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
     let large = json!({"credential": "x".repeat(1024 * 1024)});
     let refused = Call::post(edge.at(VERIFY), &large).send().await;
     assert_error(&refused, 413, "INVALID_ARGUMENT", "REQUEST_TOO_LARGE");
@@ -225,6 +229,36 @@ async fn an_edge_tells_what_its_upstream_cannot() {
     assert_eq!(Call::get(inside(&edge, "/health/alive")).send().await.status, 200);
     assert_eq!(count(&edge, "talos_proxy_upstream_requests_total{status=\"connect_error\"}").await, 4);
     assert!(edge.terminate().await, "{}", edge.output());
+}
+
+#[tokio::test]
+async fn long_questions_that_do_not_come_to_their_end_stand_in_no_short_ones_way() {
+    let server = Gateway::builder(BULKHEAD).start().await;
+    let edge = edge(&server, &[]).await;
+    let api = Api::of(&edge);
+    let key = api.issue(&json!({"name": "k"})).await;
+    let mut stalled = Vec::new();
+    for _ in 0..64 {
+        let mut socket = RawSocket::connect(edge.url()).await;
+        let head = format!(
+            "POST {VERIFY} HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\nexpect: 100-continue\r\n\r\n"
+        );
+        assert!(socket.write(head).await);
+        // It is being read once it is asked for.
+        socket.read_until("100 Continue", PATIENCE).await;
+        stalled.push(socket);
+    }
+    let long = Call::post(edge.at(VERIFY), &json!({"credential": "x".repeat(20_000)}));
+    let refused = long.send().await;
+    assert_error(&refused, 429, "RESOURCE_EXHAUSTED", "TOO_MANY_REQUESTS");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(seen(&api, &json!({"credential": key.secret}), &[]).await.0, "valid");
+    drop(stalled);
+    let deadline = Instant::now() + PATIENCE;
+    while long.send().await.status == 429 {
+        assert!(Instant::now() < deadline, "a place is never free again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -254,6 +288,8 @@ async fn what_an_edge_does_not_know_passes_through_as_it_is_and_as_it_comes() {
     let call = Call::new("PATCH", edge.at("/any/p%2Fath?q=%20&q=2")).header("host", "tenant.example");
     let call = call.header("cookie", "a=1").header("connection", "x-hop").header("x-hop", "1");
     let call = call.header("x-forwarded-for", "10.1.1.1").header("te", "trailers").body("b\u{e4}dy");
+    let call = call.header("x-real-ip", "10.6.6.6").header("forwarded", "for=10.6.6.6");
+    let call = call.header("cf-connecting-ip", "10.6.6.6").header("true-client-ip", "10.6.6.6");
     let asking = tokio::spawn(async move { call.stream().await });
     let (mut socket, _) = upstream.accept().await.unwrap();
     let request = read_request(&mut socket, "b\u{e4}dy").await;
@@ -265,7 +301,7 @@ async fn what_an_edge_does_not_know_passes_through_as_it_is_and_as_it_comes() {
         assert!(lines.contains(&format!("\r\n{line}\r\n")), "{line}: {request}");
     }
     assert!(lines.contains("x-forwarded-for: 10.1.1.1\r\nx-forwarded-for: 127.0.0.1\r\n"), "{request}");
-    for gone in ["x-hop", "\r\nte:", "\r\nconnection:"] {
+    for gone in ["x-hop", "\r\nte:", "\r\nconnection:", "10.6.6.6"] {
         assert!(!lines.contains(gone), "{gone}: {request}");
     }
     let head = "HTTP/1.1 207 Multi\r\ntransfer-encoding: chunked\r\nset-cookie: a=1\r\nset-cookie: b=2\r\nx-upstream: 1\r\nkeep-alive: 3\r\n\r\n";
