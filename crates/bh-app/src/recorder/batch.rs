@@ -8,13 +8,16 @@ use bh_domain::evidence::merkle::Frontier;
 use bh_domain::evidence::{ChainHead, HmacKey, seal};
 use bh_domain::tenant::Nid;
 
-use super::queue::Pending;
+use super::queue::{Entry, Pending};
 use crate::ports::{
     Batch, EvidenceStore, HeadUpdate, Holder, NodeRow, RecordRow, SpendDelta, StoreFault, StoredHead,
 };
 
 /// Chain heads kept in memory; the least useful are re-read from the store when there are more tenants.
 const HEADS_MAX: usize = 65_536;
+
+/// Records that are sealed in one piece where others may come in between.
+const GENTLE_RECORDS: usize = 4;
 
 /// Gives records their place in the chains.
 pub(super) struct Sealer {
@@ -62,44 +65,24 @@ impl Sealer {
         Ok(())
     }
 
-    /// Seals every entry on top of the heads, in order. One that has no exact form is replaced first, for good.
-    pub(super) fn seal(&mut self, holder: Holder, pending: &mut [Pending]) -> Result<Arc<Batch>, StoreFault> {
+    /// Seals every entry on top of the heads, in order. One that has no exact form is replaced first, for good. Gently,
+    /// other tasks come in between.
+    pub(super) async fn seal(
+        &mut self,
+        holder: Holder,
+        pending: &mut [Pending],
+        gentle: bool,
+    ) -> Result<Arc<Batch>, StoreFault> {
         self.next.clear();
-        let mut batch = Batch { holder, ..Batch::default() };
+        let mut batch = Batch { holder, gentle, ..Batch::default() };
         let mut spend: HashMap<(Nid, Owner, String), SpendDelta> = HashMap::new();
-        for entry in pending.iter_mut().map(|pending| &mut pending.entry) {
-            let nid = entry.draft.nid;
-            let head = self
-                .next
-                .entry(nid)
-                .or_insert_with(|| self.heads.get(&nid).cloned().unwrap_or_else(ChainHead::default));
-            let sealed = match seal(&entry.draft, head, &self.key) {
-                Ok(sealed) => sealed,
-                Err(cause) => {
-                    entry.make_sealable(&cause);
-                    seal(&entry.draft, head, &self.key).map_err(|cause| fault("seal a record", cause))?
-                }
-            };
-            let nodes = head.advance(&sealed);
-            let rows =
-                nodes.into_iter().map(|n| NodeRow { nid, level: n.level, index: n.index, hash: n.hash });
-            batch.nodes.extend(rows);
-            batch.records.push(RecordRow {
-                nid,
-                seq: sealed.seq,
-                id: entry.draft.id.to_string(),
-                at: entry.draft.timestamp,
-                leaf_hash: sealed.leaf_hash,
-                caller: entry.draft.agent_id.to_string(),
-                invocation_type: entry.draft.invocation_type.to_string(),
-                allowed: entry.draft.policy_decision.allowed,
-                model: entry.draft.execution.model_used.to_string(),
-                session_id: entry.draft.session_id.as_ref().map(ToString::to_string),
-                record: sealed.canonical.into(),
-            });
-            batch.contents.extend(entry.contents.iter().cloned());
-            for delta in &entry.spend {
-                add_up(&mut spend, delta);
+        for some in pending.chunks_mut(GENTLE_RECORDS) {
+            if gentle && !batch.records.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            for entry in some.iter_mut().map(|pending| &mut pending.entry) {
+                self.seal_entry(entry, &mut batch)?;
+                entry.spend.iter().for_each(|delta| add_up(&mut spend, delta));
             }
         }
         batch.heads = self.next.iter().map(|(nid, head)| self.head_update(*nid, head)).collect();
@@ -107,6 +90,39 @@ impl Sealer {
         batch.spend = spend.into_values().collect();
         batch.spend.sort_by(|a, b| (a.nid, &a.owner, &a.window).cmp(&(b.nid, &b.owner, &b.window)));
         Ok(Arc::new(batch))
+    }
+
+    fn seal_entry(&mut self, entry: &mut Entry, batch: &mut Batch) -> Result<(), StoreFault> {
+        let nid = entry.draft.nid;
+        let head = self
+            .next
+            .entry(nid)
+            .or_insert_with(|| self.heads.get(&nid).cloned().unwrap_or_else(ChainHead::default));
+        let sealed = match seal(&entry.draft, head, &self.key) {
+            Ok(sealed) => sealed,
+            Err(cause) => {
+                entry.make_sealable(&cause);
+                seal(&entry.draft, head, &self.key).map_err(|cause| fault("seal a record", cause))?
+            }
+        };
+        let nodes = head.advance(&sealed);
+        let rows = nodes.into_iter().map(|n| NodeRow { nid, level: n.level, index: n.index, hash: n.hash });
+        batch.nodes.extend(rows);
+        batch.records.push(RecordRow {
+            nid,
+            seq: sealed.seq,
+            id: entry.draft.id.to_string(),
+            at: entry.draft.timestamp,
+            leaf_hash: sealed.leaf_hash,
+            caller: entry.draft.agent_id.to_string(),
+            invocation_type: entry.draft.invocation_type.to_string(),
+            allowed: entry.draft.policy_decision.allowed,
+            model: entry.draft.execution.model_used.to_string(),
+            session_id: entry.draft.session_id.as_ref().map(ToString::to_string),
+            record: sealed.canonical.into(),
+        });
+        batch.contents.extend(entry.contents.iter().cloned());
+        Ok(())
     }
 
     fn head_update(&self, nid: Nid, head: &ChainHead) -> HeadUpdate {

@@ -274,6 +274,11 @@ impl Recorder {
         waiting >= BATCH_RECORDS_MAX || i64::try_from(waiting).is_ok_and(|count| count >= self.open_calls())
     }
 
+    /// Whether so few calls are open that each of them notices a commit.
+    pub(super) fn few_calls(&self) -> bool {
+        self.open_calls() <= FEW_CALLS
+    }
+
     fn open_calls(&self) -> i64 {
         self.0.metrics.in_flight.get()
     }

@@ -147,7 +147,7 @@ impl Recorder {
 
     async fn try_write(&self, sealer: &mut Sealer, pending: &mut [Pending]) -> Result<bool, StoreFault> {
         sealer.load_heads(self.0.store.as_ref(), pending).await?;
-        let batch: Arc<Batch> = sealer.seal(self.0.holder, pending)?;
+        let batch: Arc<Batch> = sealer.seal(self.0.holder, pending, self.few_calls()).await?;
         match self.0.store.append(Arc::clone(&batch)).await? {
             Appended::Durable => {
                 sealer.commit();

@@ -7,6 +7,9 @@ mod script;
 mod sqlite;
 mod value;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bh_app::ports::Connections;
 use bh_domain::tenant::Scope;
 use sqlx::postgres::{PgPool, Postgres};
@@ -37,6 +40,8 @@ pub(crate) enum Db {
     Sqlite {
         /// One connection: SQLite has one writer, and waiting here is fair and interruptible.
         writer: SqlitePool,
+        /// Whether the writer lets others have the core in the middle of its work.
+        gentle: Arc<AtomicBool>,
         /// In WAL mode these never wait for the writer, nor it for them.
         readers: SqlitePool,
         /// Keeps other gateways out of the file for as long as it is open.
@@ -104,6 +109,14 @@ impl Db {
         }
     }
 
+    /// Whether, from now on, what is written lets others have the core in the middle of it. On PostgreSQL the work is
+    /// another machine's.
+    pub(crate) fn be_gentle(&self, gentle: bool) {
+        if let Self::Sqlite { gentle: now, .. } = self {
+            now.store(gentle, Ordering::Relaxed);
+        }
+    }
+
     /// One transaction: runs `first`, and if that changed as many rows as it was given, `rest`; returns whether it
     /// did. On SQLite it is one trip to its thread, as a rule: of what a small batch costs, trips are most. There
     /// `unless_all` fails, with the number of rows as its argument, unless the statement before it changed them all.
@@ -158,7 +171,7 @@ impl Db {
     /// Waits for connections in use, closes all, and lets go of the file.
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers, ownership } => {
+            Self::Sqlite { writer, readers, ownership, .. } => {
                 readers.close().await;
                 // Last of all: the last connection to close folds the log back into the file.
                 writer.close().await;

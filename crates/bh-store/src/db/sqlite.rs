@@ -4,6 +4,8 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::sqlite::{
@@ -33,6 +35,8 @@ const READER_CACHE: &str = "-2048";
 const CHECKPOINT_PAGES: &str = "1024";
 /// What the log is cut back to after a burst, in bytes.
 const LOG_BYTES_KEPT: &str = "67108864";
+/// Steps of SQLite's machine, of some ten nanoseconds each, after which a gentle writer lets others have the core.
+const GENTLE_STEPS: i32 = 100;
 /// Rows that may wait between SQLite's thread and the reader of an answer.
 const ROWS_BUFFERED: usize = 256;
 
@@ -80,15 +84,21 @@ pub(super) async fn open(path: &Path, options: &Options) -> Result<Db, OpenFault
     let Some(ownership) = ownership else {
         let pool = pool(readers).connect_with(settings(path, READER_CACHE).read_only(true)).await;
         let pool = pool.map_err(unreadable)?;
-        return Ok(Db::Sqlite { writer: pool.clone(), readers: pool, ownership: None });
+        return Ok(Db::Sqlite {
+            writer: pool.clone(),
+            gentle: Arc::default(),
+            readers: pool,
+            ownership: None,
+        });
     };
-    let writer = writer(path).await.map_err(unreadable)?;
+    let gentle = Arc::<AtomicBool>::default();
+    let writer = writer(path, Arc::clone(&gentle)).await.map_err(unreadable)?;
     // `query_only` rather than `read_only`: a reader must be able to rebuild the log's index after a crash.
     let readers = pool(readers).connect_lazy_with(settings(path, READER_CACHE).pragma("query_only", "ON"));
-    Ok(Db::Sqlite { writer, readers, ownership: Some(ownership) })
+    Ok(Db::Sqlite { writer, gentle, readers, ownership: Some(ownership) })
 }
 
-async fn writer(path: &Path) -> Result<SqlitePool, sqlx::Error> {
+async fn writer(path: &Path, gentle: Arc<AtomicBool>) -> Result<SqlitePool, sqlx::Error> {
     let settings = settings(path, WRITER_CACHE)
         .page_size(PAGE_BYTES)
         .journal_mode(SqliteJournalMode::Wal)
@@ -97,7 +107,19 @@ async fn writer(path: &Path) -> Result<SqlitePool, sqlx::Error> {
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
         // What retention removes is overwritten where that costs no extra write.
         .pragma("secure_delete", "FAST");
-    pool(1).min_connections(1).idle_timeout(None).connect_with(settings).await
+    let pool = pool(1).min_connections(1).idle_timeout(None).after_connect(move |connection, _| {
+        let gentle = Arc::clone(&gentle);
+        Box::pin(async move {
+            connection.lock_handle().await?.set_progress_handler(GENTLE_STEPS, move || {
+                if gentle.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                true
+            });
+            Ok(())
+        })
+    });
+    pool.connect_with(settings).await
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {

@@ -52,7 +52,7 @@ pub(super) async fn run(source: ConfigSource, command: AuditCommand) -> Result<(
     match command {
         AuditCommand::List(args) => list::list(&Reader::open(&source).await?, args).await,
         AuditCommand::Show(args) => list::show(&Reader::open(&source).await?, args).await,
-        AuditCommand::Verify(args) => verify::verify(&source, args).await,
+        AuditCommand::Verify(args) => Box::pin(verify::verify(&source, args)).await,
         AuditCommand::Export(args) => export::export(&Reader::open(&source).await?, args).await,
         AuditCommand::Checkpoint(args) => checkpoint(&Reader::open(&source).await?, args).await,
     }
