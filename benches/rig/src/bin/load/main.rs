@@ -9,10 +9,11 @@
 //! Prints one JSON line. Latency is first request byte to last response byte; with --rate it is counted from
 //! the scheduled start (no coordinated omission). TTFT is the time to the first `data:` of a streamed body.
 mod keys;
+mod stats;
 mod wire;
 
-use hdrhistogram::Histogram;
 use keys::Keys;
+use stats::{hist, Open, Stats};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,21 +22,6 @@ use tokio::net::TcpStream;
 
 /// An exchange that takes longer has failed.
 const EXCHANGE_WITHIN: Duration = Duration::from_secs(60);
-
-struct Stats {
-    lat: Histogram<u64>,
-    ttft: Histogram<u64>,
-    ok: u64,
-    bad: u64,
-    io: u64,
-    events: u64,
-    reads: u64,
-    bytes: u64,
-    last_bad: String,
-    /// Streams whose first event has come and whose end has not: now, and at most.
-    open: u64,
-    open_max: u64,
-}
 
 #[derive(Clone)]
 struct Cfg {
@@ -55,24 +41,6 @@ struct Resp {
     bytes: u64,
     first: Option<Instant>,
     done: bool,
-}
-
-/// Counts a stream as open, from its first event until it is dropped.
-struct Open<'a>(&'a RefCell<Stats>);
-
-impl<'a> Open<'a> {
-    fn new(st: &'a RefCell<Stats>) -> Self {
-        let mut s = st.borrow_mut();
-        s.open += 1;
-        s.open_max = s.open_max.max(s.open);
-        Self(st)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.borrow_mut().open -= 1;
-    }
 }
 
 async fn exchange(
@@ -275,32 +243,10 @@ async fn worker(
     }
 }
 
-fn fresh() -> Stats {
-    let h = || Histogram::new_with_bounds(1, 120_000_000_000, 3).unwrap();
-    Stats {
-        lat: h(),
-        ttft: h(),
-        ok: 0,
-        bad: 0,
-        io: 0,
-        events: 0,
-        reads: 0,
-        bytes: 0,
-        last_bad: String::new(),
-        open: 0,
-        open_max: 0,
-    }
-}
-
 /// This process's CPU time in µs: the kernel's own count of its only thread, in ns.
 fn cpu_us() -> u64 {
     let told = std::fs::read_to_string("/proc/self/schedstat").unwrap_or_default();
     told.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).unwrap_or(0) / 1000
-}
-
-fn hist(h: &Histogram<u64>) -> serde_json::Value {
-    let q = |p: f64| (h.value_at_quantile(p) as f64) / 1000.0;
-    serde_json::json!({"n": h.len(), "mean": h.mean() / 1000.0, "min": h.min() as f64 / 1000.0, "p50": q(0.5), "p90": q(0.9), "p99": q(0.99), "p999": q(0.999), "max": h.max() as f64 / 1000.0})
 }
 
 fn main() {
@@ -365,7 +311,7 @@ fn main() {
     let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = tokio::task::LocalSet::new();
     let phase = |secs: f64, n: u64| {
-        let st = Rc::new(RefCell::new(fresh()));
+        let st = Rc::new(RefCell::new(Stats::fresh()));
         let t0 = Instant::now();
         let end = t0 + Duration::from_secs_f64(secs);
         let left = Rc::new(RefCell::new(n));
