@@ -222,7 +222,8 @@ impl Gate {
                 self.caller_of(snapshot, tenant, &row)
             }
             (Some(Subject::Token(token)), None) => {
-                let row = self.parent(tenant, knock, &token).await;
+                let address = Some(knock.address);
+                let row = self.keys.parent_of(tenant, &token, Freshness::Cached, address).await;
                 let row =
                     row.inspect_err(|denied| self.failed(tenant, knock, &token, denied)).map_err(orphaned)?;
                 admits_token(door, knock, &token, &row)?;
@@ -234,19 +235,6 @@ impl Gate {
             }
         };
         admit_caller(snapshot, knock.host.tenant()?, &caller, knock.headers)
-    }
-
-    async fn parent(
-        &self,
-        tenant: &Tenant,
-        knock: &Knock<'_>,
-        token: &TokenSubject,
-    ) -> Result<Arc<Row>, Denied> {
-        let row = self.keys.parent_of(tenant, token).await?;
-        if row.admits_address(Some(knock.address)) {
-            return Ok(row);
-        }
-        Err(Denied::because(VerificationError::IpNotAllowed))
     }
 
     /// A token whose key is over is on the audit trail, as one that proves nothing is.

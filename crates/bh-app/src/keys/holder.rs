@@ -1,5 +1,6 @@
 //! Keys as the gateway's own doors meet them: whoever shows one becomes a caller.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bh_domain::keys::key::{KeyId, KeyKind};
@@ -14,16 +15,39 @@ use super::verify::Shown;
 use crate::snapshot::{Limited, Tenant};
 
 impl KeyStory {
-    /// The key a derived token came from, as it is now: from memory, or with one read. A key that is over takes its
-    /// tokens' way into the gateway with it.
-    async fn parent_of_token(&self, tenant: &Tenant, key_id: &KeyId) -> Result<Arc<Row>, Denied> {
+    /// The key that a token was derived from, as it is now: from memory, where that is fresh enough, or with one read. A
+    /// token never passes where its key would not: a key that is over, that cannot be read, or that may not be used from
+    /// there takes its tokens with it.
+    pub(crate) async fn parent_of(
+        &self,
+        tenant: &Tenant,
+        token: &TokenSubject,
+        freshness: Freshness,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<Row>, Denied> {
+        let id = token.narrowed.claims().key_id.as_deref().and_then(|id| KeyId::parse(id).ok());
+        let id = id.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
+        let row = self.live_parent(tenant, &id, freshness).await?;
+        row.readable_extras()?;
+        if row.admits_address(address) {
+            return Ok(row);
+        }
+        Err(Denied::because(VerificationError::IpNotAllowed))
+    }
+
+    async fn live_parent(
+        &self,
+        tenant: &Tenant,
+        key_id: &KeyId,
+        freshness: Freshness,
+    ) -> Result<Arc<Row>, Denied> {
         let internal = |_| Denied::because(VerificationError::Internal);
         let house = self.0.houses.of(tenant).map_err(internal)?;
         let issued = uuid::Uuid::try_parse(key_id.as_str()).is_ok();
         let kind = if issued { KeyKind::Issued } else { KeyKind::Imported };
         let shown = Shown::Named(kind, key_id);
         let now = self.0.parts.clock.now();
-        let (row, _) = self.row(tenant.nid, &house, &shown, Freshness::Cached, now).await;
+        let (row, _) = self.row(tenant.nid, &house, &shown, freshness, now).await;
         let gone =
             || Denied::saying(VerificationError::Revoked, "the key this token was derived from is gone");
         let row = row?.ok_or_else(gone)?;
@@ -38,13 +62,6 @@ impl KeyStory {
                 "the key this token was derived from has expired",
             )),
         }
-    }
-
-    /// The key that a token names.
-    pub(crate) async fn parent_of(&self, tenant: &Tenant, token: &TokenSubject) -> Result<Arc<Row>, Denied> {
-        let id = token.narrowed.claims().key_id.as_deref().and_then(|id| KeyId::parse(id).ok());
-        let id = id.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
-        self.parent_of_token(tenant, &id).await
     }
 
     /// Remembers that a key was used today.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use bh_domain::keys::extras::Extras;
 use bh_domain::keys::key::{Key, KeyId};
+use bh_domain::keys::verdict::VerificationError;
 use bh_domain::network::Network;
 use bh_domain::tenant::Nid;
 use bh_domain::time::{DAY_MS, Timestamp};
@@ -18,6 +19,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
 use super::fences::Fences;
+use super::verdict::Denied;
 use crate::snapshot::Caller;
 
 /// Keys kept in memory; those that are used least go first.
@@ -67,6 +69,14 @@ impl Row {
         let caller = Arc::new(make());
         self.caller.store(Some(Arc::new((generation, Arc::clone(&caller)))));
         caller
+    }
+
+    /// Its extras.
+    ///
+    /// # Errors
+    /// `INTERNAL` for a row that holds something else: it is never taken for a key without permissions, limits and refills.
+    pub(super) fn readable_extras(&self) -> Result<&Extras, Denied> {
+        self.extras.as_ref().ok_or_else(|| Denied::because(VerificationError::Internal))
     }
 
     /// Whether it may be used from there; an unknown address passes only where nothing restricts it.

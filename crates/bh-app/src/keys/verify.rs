@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bh_domain::keys::extras::Extras;
 use bh_domain::keys::format::IssuedKey;
 use bh_domain::keys::imported::HashVersion;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
@@ -162,18 +161,15 @@ impl KeyStory {
         if !question.needs.any() {
             return good(Subject::Token(Arc::new(token)), CacheUse::Skip);
         }
-        let row = match self.parent_of(tenant, &token).await {
-            Ok(row) => row,
-            Err(denied) => return no(&token, denied),
-        };
-        if let Some(query) = question.needs.permissions {
-            let granted = |extras: &Extras| token.narrowed.admits_permissions(query, &extras.permissions);
-            if let Err(denied) = has_permissions(&row, granted) {
-                return no(&token, denied);
+        let row = self.parent_of(tenant, &token, question.freshness, question.address).await;
+        let permitted = row.and_then(|row| permitted_token(&token, &row, question.needs).map(|()| row));
+        match permitted {
+            Ok(row) => {
+                let verdict = good(Subject::Token(Arc::new(token)), CacheUse::Skip);
+                Verdict { parent: Some(row), ..verdict }
             }
+            Err(denied) => no(&token, denied),
         }
-        let verdict = good(Subject::Token(Arc::new(token)), CacheUse::Skip);
-        Verdict { parent: Some(row), ..verdict }
     }
 
     async fn judged_key(
@@ -330,25 +326,27 @@ fn admitted_key(
         KeyStatus::Revoked => return Err(Denied::because(VerificationError::Revoked)),
         KeyStatus::Expired => return Err(Denied::because(VerificationError::Expired)),
     }
-    let from_there = |address: IpAddr| row.networks.iter().any(|network| network.contains(address));
-    if !key.allowed_cidrs.is_empty() && !question.address.is_some_and(from_there) {
+    let extras = row.readable_extras()?;
+    if !row.admits_address(question.address) {
         return Err(Denied::because(VerificationError::IpNotAllowed));
     }
     // A key names no audience, so it is good only where none is asked for.
     if !question.audiences.is_empty() {
         return Err(Denied::because(VerificationError::AudienceMismatch));
     }
-    let Some(query) = question.needs.permissions else { return Ok(()) };
-    has_permissions(row, |extras| query.is_met_by(&extras.permissions))
+    let is_met = |query: &PermissionQuery| query.is_met_by(&extras.permissions);
+    granted(question.needs.permissions.is_none_or(is_met))
 }
 
-/// Whether a key's extras say that something is granted.
-fn has_permissions(row: &Row, granted: impl FnOnce(&Extras) -> bool) -> Result<(), Denied> {
-    let Some(extras) = &row.extras else { return Err(Denied::because(VerificationError::Internal)) };
-    if granted(extras) {
-        return Ok(());
-    }
-    Err(Denied::because(VerificationError::InsufficientPermissions))
+fn granted(granted: bool) -> Result<(), Denied> {
+    if granted { Ok(()) } else { Err(Denied::because(VerificationError::InsufficientPermissions)) }
+}
+
+/// Whether a token's key, as it is now, grants what is asked for, as far as the token's caveats leave it.
+fn permitted_token(token: &TokenSubject, row: &Row, needs: Needs<'_>) -> Result<(), Denied> {
+    let extras = row.readable_extras()?;
+    let is_met = |query: &PermissionQuery| token.narrowed.admits_permissions(query, &extras.permissions);
+    granted(needs.permissions.is_none_or(is_met))
 }
 
 fn admitted_token(token: &TokenSubject, question: &Question<'_>) -> Result<(), VerificationError> {

@@ -300,11 +300,14 @@ impl From<KeyRateLimit> for RateOut {
 }
 
 impl<'a> KeyOut<'a> {
-    /// A key, with its state at an instant.
+    /// A key, with its state at an instant. One whose extras cannot be read, and which verifies as `INTERNAL`, is told
+    /// without them: it must not hide the others of a list.
     pub(super) fn of(key: &'a Key, now: Timestamp) -> Result<Self, Refusal> {
         let revocation = key.revocation.as_ref();
-        let extras = Extras::read(&key.extras)
-            .map_err(|error| crate::respond::internal("read a stored key's extras", &error))?;
+        let extras = Extras::read(&key.extras).unwrap_or_else(|error| {
+            tracing::error!(key_id = %key.key_id, %error, "a stored key's extras cannot be read: told without them");
+            Extras::default()
+        });
         Ok(Self {
             key_id: key.key_id.as_str(),
             name: &key.name,

@@ -56,12 +56,12 @@ fn says(name: &str, remaining: &str, exceeded: bool) -> (String, String, bool) {
     (name.to_owned(), remaining.to_owned(), exceeded)
 }
 
-async fn start(store: Store, provider: &FakeProvider) -> Gateway {
+pub(crate) async fn start(store: Store, provider: &FakeProvider) -> Gateway {
     crate::money::gateway(&config(provider, ["{}", "{}", "{}"], "")).store(store).start().await
 }
 
 /// A key of tenant acme for LLM calls, with these limits: its text and its path.
-async fn caller_key(gateway: &Gateway, limits: Value) -> (String, String) {
+pub(crate) async fn caller_key(gateway: &Gateway, limits: Value) -> (String, String) {
     let body = json!({"name": "bot", "scopes": ["llm"], "rate_limits": limits});
     let call = Call::post(gateway.at(ISSUED), &body).bearer(ADMIN).header("x-tenant-id", "acme");
     let answer = call.send().await;
@@ -71,7 +71,7 @@ async fn caller_key(gateway: &Gateway, limits: Value) -> (String, String) {
     (told["secret"].as_str().unwrap().to_owned(), format!("{ISSUED}/{id}"))
 }
 
-async fn chat(gateway: &Gateway, key: &str) -> Answer {
+pub(crate) async fn chat(gateway: &Gateway, key: &str) -> Answer {
     crate::money::call(gateway, key).header("x-tenant-id", "acme").send().await
 }
 

@@ -34,6 +34,7 @@ mod keys_doors;
 mod keys_edge;
 mod keys_errors;
 mod keys_extras;
+mod keys_fences;
 mod keys_imports;
 mod keys_program;
 mod keys_redis;

@@ -1,0 +1,73 @@
+//! What extras of keys never let through: rows that cannot be read, and tokens whose keys would not pass.
+
+use bh_testkit::{Gateway, on_both_stores};
+use serde_json::json;
+
+use crate::auth::BULKHEAD;
+use crate::keys_extras::{caller_key, chat, patch, start};
+use crate::money::{provider, tamper};
+use crate::verify_setup::{Api, ISSUED, verdict};
+
+/// Spoils the extras of a key in the store, as a newer version or a hand in the database would.
+fn spoil(gateway: &Gateway, key_id: &str) {
+    let extras = r#"{"permissions": ["a b"], "rate_limits": []}"#;
+    tamper(gateway, &format!("UPDATE api_keys SET extras = '{extras}' WHERE key_id = '{key_id}'"));
+}
+
+const FRESH: [(&str, &str); 1] = [("cache-control", "no-cache")];
+
+on_both_stores! {
+    async fn a_key_whose_extras_cannot_be_read_is_good_for_nothing_and_hides_no_other(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let limits = json!([{"name": "l", "quota": "1", "window": "3600s", "auto_apply": true}]);
+        let key = api.issue(&json!({"name": "spoilt", "rate_limits": limits})).await;
+        let other = api.issue(&json!({"name": "other", "permissions": ["a"]})).await;
+        let jwt = api.derive(&key.secret, "JWT", json!({})).await;
+        spoil(&gateway, &key.id);
+        assert_eq!(api.seen(&key.secret, &FRESH).await.0, "INTERNAL", "no permission was asked for");
+        for needs in [json!({"rate_limits": [{"name": "l"}]}), json!({"credits": {"cost": 1}}), json!({"permissions": "a"})] {
+            let mut body = needs.clone();
+            body["credential"] = json!(jwt);
+            assert_eq!(verdict(&api.verify_with(&body, &FRESH).await.json()), "INTERNAL", "{needs}");
+        }
+        assert_eq!(api.verdict(&other.secret).await, "valid");
+        let list = api.call("GET", ISSUED).send().await;
+        assert_eq!(list.status, 200, "{}", list.text());
+        let told: Vec<_> = list.json()["issued_api_keys"].as_array().unwrap().clone();
+        let names: Vec<_> = told.iter().map(|key| key["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["other", "spoilt"]);
+        assert_eq!((&told[0]["permissions"], told[1].get("permissions")), (&json!(["a"]), None));
+    }
+
+    async fn a_key_whose_extras_cannot_be_read_makes_no_calls(store) {
+        let provider = provider();
+        let gateway = start(store, &provider).await;
+        let (key, path) = caller_key(&gateway, json!([])).await;
+        spoil(&gateway, path.rsplit_once('/').unwrap().1);
+        let refused = chat(&gateway, &key).await;
+        assert_eq!((refused.status, provider.hits()), (503, 0), "{}", refused.text());
+    }
+
+    async fn a_token_passes_only_from_where_its_key_does_and_as_fresh_as_it_was_asked_for(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let key = api.issue(&json!({"permissions": ["a"], "credits": {"remaining": 9}})).await;
+        let jwt = api.derive(&key.secret, "JWT", json!({})).await;
+        let asks = json!({"credential": jwt, "permissions": "a"});
+        assert_eq!(verdict(&api.verify_with(&asks, &[]).await.json()), "valid");
+        // Nobody hears of this change.
+        tamper(&gateway, &format!("UPDATE api_keys SET extras = '{{}}' WHERE key_id = '{}'", key.id));
+        assert_eq!(verdict(&api.verify_with(&asks, &[]).await.json()), "valid", "memory says so");
+        assert_eq!(verdict(&api.verify_with(&asks, &FRESH).await.json()), "INSUFFICIENT_PERMISSIONS");
+
+        let elsewhere = json!({"ip_restriction": {"allowed_cidrs": ["192.0.2.0/24"]}, "permissions": ["a"]});
+        patch(&api, &format!("{ISSUED}/{}?update_mask=ip_restriction,permissions", key.id), &elsewhere).await;
+        assert_eq!(api.verdict(&key.secret).await, "IP_NOT_ALLOWED");
+        assert_eq!(verdict(&api.verify_with(&asks, &[]).await.json()), "IP_NOT_ALLOWED");
+        let pays = json!({"credential": jwt, "credits": {"cost": 1}});
+        assert_eq!(verdict(&api.verify_with(&pays, &[]).await.json()), "IP_NOT_ALLOWED");
+        let left = tamper(&gateway, &format!("SELECT credits FROM api_keys WHERE key_id = '{}'", key.id));
+        assert_eq!(left, "9");
+    }
+}
