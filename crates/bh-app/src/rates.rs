@@ -55,6 +55,12 @@ impl RateCell {
         self.give(limit.increment_ns());
     }
 
+    /// Puts back what is still held, some time later, of a request that was let in with this verdict. What has come back
+    /// by itself meanwhile is not given twice: it may be others' by now.
+    pub(crate) fn put_back_later(&self, limit: RateLimit, taken: &RateVerdict, elapsed_ns: u64) {
+        self.give(limit.increment_ns().min(taken.reset_after_ns.saturating_sub(elapsed_ns)));
+    }
+
     fn give(&self, ns: u64) {
         self.next_ns.fetch_sub(ns, Ordering::AcqRel);
     }
@@ -171,5 +177,20 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(passed, 100);
+    }
+
+    #[test]
+    fn what_is_put_back_late_makes_no_room_for_more_than_it_had_taken() {
+        let limit = RateLimit::per_minute(2).unwrap();
+        let (half_ns, now) = (30_000_000_000, 3_600_000_000_000);
+        // When it is put back, and how many are let in after the other that was let in meanwhile.
+        for (elapsed, let_in) in [(0, 1), (half_ns / 2, 1), (half_ns, 1), (2 * half_ns, 1)] {
+            let cell = RateCell::new(Nid::SYSTEM, "web");
+            let taken = cell.take(limit, now);
+            assert!(cell.take(limit, now + elapsed).allowed);
+            cell.put_back_later(limit, &taken, elapsed);
+            let passed = (0..5).filter(|_| cell.take(limit, now + elapsed).allowed).count();
+            assert_eq!(passed, let_in, "after {elapsed} ns");
+        }
     }
 }

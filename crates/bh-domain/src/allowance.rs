@@ -17,13 +17,15 @@ pub struct AllowanceVerdict {
     pub remaining: u64,
     /// Nanoseconds until all of it is back.
     pub reset_after_ns: u64,
-    /// Nanoseconds until the amount would be there; 0 when it was.
-    pub retry_after_ns: u64,
+    /// Nanoseconds until the amount would be there; 0 when it was, and `None` when it is more than there ever is.
+    pub retry_after_ns: Option<u64>,
 }
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// A hundred years: what can be added to a monotonic clock without a thought.
 const PERIOD_NS_MAX: u64 = 100 * 365 * 86_400 * SECOND_NS;
+/// The most that can be owed, in periods: whoever used more than that at once waits no longer.
+pub const DEBT_PERIODS_MAX: u64 = 100;
 
 impl Allowance {
     /// `quota` in any `window_s` seconds; `None` when either is 0.
@@ -60,7 +62,8 @@ impl Allowance {
         let arrival = tat_ns.max(now_ns);
         let next = arrival.saturating_add(self.time_of(amount));
         let end = now_ns.saturating_add(self.period_ns);
-        let allowed = next <= end;
+        let ever = amount <= self.quota;
+        let allowed = ever && next <= end;
         let backlog = if allowed { next } else { arrival } - now_ns;
         let free = u128::from(self.period_ns.saturating_sub(backlog));
         let remaining = free * u128::from(self.quota) / u128::from(self.period_ns);
@@ -68,15 +71,18 @@ impl Allowance {
             allowed,
             remaining: u64::try_from(remaining).unwrap_or(u64::MAX).min(self.quota),
             reset_after_ns: backlog,
-            retry_after_ns: if allowed { 0 } else { next - end },
+            retry_after_ns: ever.then(|| next.saturating_sub(end)),
         };
         (verdict, allowed.then_some(next))
     }
 
-    /// The cell's next value after an amount that was used, whether it was there or not.
+    /// The cell's next value after an amount that was used, whether it was there or not. What is owed is at most
+    /// [`DEBT_PERIODS_MAX`] periods' worth.
     #[must_use]
     pub fn charge(self, tat_ns: u64, now_ns: u64, amount: u64) -> u64 {
-        tat_ns.max(now_ns).saturating_add(self.time_of(amount))
+        let arrival = tat_ns.max(now_ns);
+        let most = now_ns.saturating_add(self.period_ns.saturating_mul(DEBT_PERIODS_MAX));
+        arrival.max(arrival.saturating_add(self.time_of(amount)).min(most))
     }
 }
 
@@ -100,11 +106,22 @@ mod tests {
         let (verdict, next) = limit.decide(tat, NOW, 2);
         assert_eq!(
             (verdict.allowed, verdict.remaining, verdict.retry_after_ns, next),
-            (false, 0, 12 * SECOND_NS, None)
+            (false, 0, Some(12 * SECOND_NS), None)
         );
         assert!(limit.decide(tat, NOW, 0).0.allowed, "nothing is owed");
         assert_eq!(limit.decide(tat, NOW + 12 * SECOND_NS, 2).0.remaining, 0);
-        assert!(!limit.decide(0, NOW, 11).0.allowed, "never there");
+    }
+
+    #[test]
+    fn more_than_there_ever_is_has_no_time_at_which_to_come_back() {
+        for quota in [10, 1_000_000_000_000_000] {
+            let limit = Allowance::new(quota, 60).unwrap();
+            let (verdict, next) = limit.decide(0, NOW, quota + 1);
+            assert_eq!((verdict.allowed, verdict.retry_after_ns, next), (false, None, None), "{quota}");
+            let (verdict, next) = limit.decide(0, NOW, quota);
+            assert_eq!((verdict.allowed, verdict.retry_after_ns), (true, Some(0)), "{quota}");
+            assert_eq!(limit.decide(next.unwrap(), NOW, quota).0.retry_after_ns, Some(60 * SECOND_NS));
+        }
     }
 
     #[test]
@@ -112,9 +129,22 @@ mod tests {
         let limit = Allowance::new(10, 60).unwrap();
         let tat = limit.charge(0, NOW, 25);
         let (verdict, _) = limit.decide(tat, NOW, 0);
-        assert_eq!((verdict.allowed, verdict.remaining, verdict.retry_after_ns), (false, 0, 90 * SECOND_NS));
+        assert_eq!(
+            (verdict.allowed, verdict.remaining, verdict.retry_after_ns),
+            (false, 0, Some(90 * SECOND_NS))
+        );
         assert!(limit.decide(tat, NOW + 90 * SECOND_NS, 0).0.allowed);
         assert_eq!(limit.charge(u64::MAX, NOW, u64::MAX), u64::MAX, "it does not wrap round");
+    }
+
+    #[test]
+    fn nobody_owes_for_ever() {
+        let limit = Allowance::new(10, 60).unwrap();
+        let most = NOW + DEBT_PERIODS_MAX * 60 * SECOND_NS;
+        let tat = limit.charge(0, NOW, u64::MAX);
+        assert_eq!((tat, limit.charge(tat, NOW, 1)), (most, most));
+        let later = most + 60 * SECOND_NS;
+        assert!(limit.decide(tat, later, 10).0.allowed);
     }
 
     #[test]

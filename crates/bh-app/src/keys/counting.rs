@@ -4,24 +4,23 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bh_domain::allowance::AllowanceVerdict;
-use bh_domain::keys::key::KeyId;
-use bh_domain::keys::named::NamedLimit;
+use bh_domain::keys::key::{KeyId, KeyRateLimit};
+use bh_domain::keys::named::{LimitUnit, NamedLimit};
 use bh_domain::keys::verdict::VerificationError;
-use bh_domain::limit::RateLimit;
 use bh_domain::money::NanoUsd;
 use bh_domain::tenant::Nid;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 
 use super::KeyStory;
-use super::rows::{Row, RowKey, RowRef};
+use super::rows::Row;
 use super::verdict::{Denied, Subject, Verdict};
 use super::verify::Needs;
 use crate::rates::{NamedCount, RateCell};
-use crate::snapshot::Tenant;
+use crate::snapshot::{Limited, Tenant};
 
-/// Keys whose rate is counted, and named limits; those that are used least go first, and start anew.
-const COUNTED_MAX: usize = 262_144;
+/// Limits of keys that are counted; those that are used least go first, and start anew.
+const COUNTED_MAX: usize = 524_288;
 
 /// A named limit that a use of a key takes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,48 +40,72 @@ pub struct LimitTold {
     pub verdict: AllowanceVerdict,
 }
 
+/// What a limit allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Rule {
+    unit: LimitUnit,
+    quota: u64,
+    window_s: u64,
+}
+
+/// A limit of a key as it is now: one that is changed begins anew, and nothing is owed of what the old one counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct NamedKey(Nid, Box<str>, Box<str>);
+struct CountKey {
+    nid: Nid,
+    key_id: Box<str>,
+    /// Empty for the one limit that Talos knows.
+    name: Box<str>,
+    rule: Rule,
+}
 
-/// A [`NamedKey`] to look one up by: a look-up allocates nothing.
+/// A [`CountKey`] to look one up by: a look-up allocates nothing.
 #[derive(Clone, Copy, Debug, Hash)]
-struct NamedRef<'a>(Nid, &'a str, &'a str);
+struct CountRef<'a> {
+    nid: Nid,
+    key_id: &'a str,
+    name: &'a str,
+    rule: Rule,
+}
 
-impl Equivalent<NamedKey> for NamedRef<'_> {
-    fn equivalent(&self, key: &NamedKey) -> bool {
-        self.0 == key.0 && *self.1 == *key.1 && *self.2 == *key.2
+impl Equivalent<CountKey> for CountRef<'_> {
+    fn equivalent(&self, key: &CountKey) -> bool {
+        let CountKey { nid, key_id, name, rule } = key;
+        self.nid == *nid && *self.key_id == **key_id && *self.name == **name && self.rule == *rule
     }
 }
 
 /// Counts of keys that have limits.
-pub(super) struct KeyLimits {
-    own: Cache<RowKey, Arc<RateCell>>,
-    named: Cache<NamedKey, Arc<RateCell>>,
-}
+pub(super) struct KeyLimits(Cache<CountKey, Arc<RateCell>>);
 
 impl Default for KeyLimits {
     fn default() -> Self {
-        Self { own: Cache::new(COUNTED_MAX), named: Cache::new(COUNTED_MAX) }
+        Self(Cache::new(COUNTED_MAX))
     }
 }
 
 impl KeyLimits {
-    pub(super) fn cell(&self, nid: Nid, key_id: &KeyId) -> Arc<RateCell> {
-        if let Some(cell) = self.own.get(&RowRef(nid, key_id.as_str())) {
-            return cell;
-        }
-        let place = RowKey(nid, key_id.clone());
-        let new = || Ok::<_, Infallible>(Arc::new(RateCell::new(nid, key_id.as_str())));
-        self.own.get_or_insert_with(&place, new).unwrap_or_else(|never| match never {})
+    /// The count of a key's one limit.
+    pub(super) fn own(&self, nid: Nid, key_id: &KeyId, limit: KeyRateLimit) -> Arc<RateCell> {
+        let KeyRateLimit { quota, window_s } = limit;
+        let rule = Rule { unit: LimitUnit::Requests, quota, window_s };
+        self.cell(CountRef { nid, key_id: key_id.as_str(), name: "", rule })
     }
 
-    fn named(&self, nid: Nid, key_id: &str, name: &str) -> Arc<RateCell> {
-        if let Some(cell) = self.named.get(&NamedRef(nid, key_id, name)) {
+    /// The count of one of a key's named limits.
+    fn named(&self, nid: Nid, key_id: &KeyId, limit: &NamedLimit) -> Arc<RateCell> {
+        let NamedLimit { name, quota, window_s, unit, auto_apply: _ } = limit;
+        let rule = Rule { unit: *unit, quota: *quota, window_s: *window_s };
+        self.cell(CountRef { nid, key_id: key_id.as_str(), name, rule })
+    }
+
+    fn cell(&self, count: CountRef<'_>) -> Arc<RateCell> {
+        if let Some(cell) = self.0.get(&count) {
             return cell;
         }
-        let place = NamedKey(nid, key_id.into(), name.into());
+        let CountRef { nid, key_id, name, rule } = count;
+        let place = CountKey { nid, key_id: key_id.into(), name: name.into(), rule };
         let new = || Ok::<_, Infallible>(Arc::new(RateCell::new(nid, name)));
-        self.named.get_or_insert_with(&place, new).unwrap_or_else(|never| match never {})
+        self.0.get_or_insert_with(&place, new).unwrap_or_else(|never| match never {})
     }
 }
 
@@ -90,14 +113,23 @@ impl KeyLimits {
 type Wanted = (NamedCount, u64);
 
 impl KeyStory {
-    /// The counts of a key's named limits.
+    /// The counts of those of a key's named limits that concern calls.
     pub(crate) fn named_of(&self, tenant: &Tenant, row: &Row) -> Vec<NamedCount> {
-        let limits = row.extras.as_ref().map_or(&[][..], |extras| &extras.rate_limits);
-        let count = |limit: &NamedLimit| {
-            let cell = self.0.limits.named(tenant.nid, row.key.key_id.as_str(), &limit.name);
-            NamedCount::new(limit.clone(), cell)
+        let limits = row.named_limits().iter().filter(|limit| limit.concerns_calls());
+        limits.filter_map(|limit| self.count_of(tenant.nid, row, limit)).collect()
+    }
+
+    fn count_of(&self, nid: Nid, row: &Row, limit: &NamedLimit) -> Option<NamedCount> {
+        NamedCount::new(limit.clone(), self.0.limits.named(nid, &row.key.key_id, limit))
+    }
+
+    /// The limits that hold for a use: those that it names, and those that apply by themselves.
+    fn wanted(&self, nid: Nid, row: &Row, needs: Needs<'_>) -> Vec<Wanted> {
+        let wanted = |limit| {
+            let amount = amount(limit, needs)?;
+            Some((self.count_of(nid, row, limit)?, amount))
         };
-        limits.iter().filter_map(count).collect()
+        row.named_limits().iter().filter_map(wanted).collect()
     }
 
     /// Counts a use of a good key, which its limits and its credits may refuse: then none of them is touched.
@@ -108,12 +140,10 @@ impl KeyStory {
             (Some(Subject::Token(_)) | None, _) => return verdict,
         };
         self.note_use(tenant, &row);
-        let now_ns = self.0.parts.clock.monotonic_ns();
-        let limit = row.key.rate_limit.filter(|_| own && tenant.keys.rate_limit_enabled);
-        let limit = limit.and_then(|limit| RateLimit::new(limit.quota, limit.window_s));
-        let own_count = limit.map(|limit| (limit, self.0.limits.cell(tenant.nid, &row.key.key_id)));
-        let wanted = wanted(self.named_of(tenant, &row), needs);
-        verdict.rate = own_count.as_ref().map(|(limit, cell)| cell.take(*limit, now_ns));
+        let now_ns = self.monotonic_ns();
+        let own_count = self.limit_of(tenant, &row).filter(|_| own);
+        let wanted = self.wanted(tenant.nid, &row, needs);
+        verdict.rate = own_count.as_ref().map(|Limited { limit, cell }| cell.take(*limit, now_ns));
         if verdict.rate.is_some_and(|rate| !rate.allowed) {
             verdict.limits = ask(&wanted, now_ns);
             verdict.denied = Some(Denied::because(VerificationError::RateLimited));
@@ -121,22 +151,21 @@ impl KeyStory {
         }
         let (told, refused) = take(&wanted, now_ns);
         verdict.limits = told;
-        if let Some(name) = refused {
-            let message = format!("the API key's rate limit `{name}` is used up");
-            verdict.denied = Some(Denied::saying(VerificationError::RateLimited, message));
-        } else {
-            self.paid(tenant.nid, &row, own, &mut verdict, needs).await;
-            if verdict.denied.is_some() {
-                wanted.iter().for_each(|(count, amount)| count.put_back(*amount));
-                verdict.limits = ask(&wanted, now_ns);
-            }
+        match refused {
+            Some(message) => verdict.denied = Some(Denied::saying(VerificationError::RateLimited, message)),
+            None => self.paid(tenant.nid, &row, own, &mut verdict, needs).await,
         }
-        if let (Some((limit, cell)), Some(rate), true) =
-            (own_count, &mut verdict.rate, verdict.denied.is_some())
-        {
-            cell.put_back(limit);
-            rate.remaining = (rate.remaining + 1).min(rate.limit);
-            rate.reset_after_ns = rate.reset_after_ns.saturating_sub(limit.increment_ns());
+        if verdict.denied.is_some() {
+            let elapsed_ns = self.monotonic_ns().saturating_sub(now_ns);
+            if !verdict.limits.iter().any(|told| !told.verdict.allowed) {
+                put_back(&wanted, &verdict.limits, elapsed_ns);
+                verdict.limits = ask(&wanted, now_ns.saturating_add(elapsed_ns));
+            }
+            if let (Some(Limited { limit, cell }), Some(rate)) = (own_count, &mut verdict.rate) {
+                cell.put_back_later(limit, rate, elapsed_ns);
+                rate.remaining = (rate.remaining + 1).min(rate.limit);
+                rate.reset_after_ns = rate.reset_after_ns.saturating_sub(limit.increment_ns());
+            }
         }
         verdict
     }
@@ -161,18 +190,13 @@ impl KeyStory {
     }
 }
 
-/// The limits that hold for a use: those that it names, and those that apply by themselves.
-fn wanted(counts: Vec<NamedCount>, needs: Needs<'_>) -> Vec<Wanted> {
-    let amount = |count: &NamedCount| {
-        let NamedLimit { name, unit, auto_apply, .. } = &count.limit;
-        match needs.limits.iter().find(|named| *named.name == **name) {
-            Some(named) => Some(unit.amount(named.cost)),
-            // A verification knows of no call: tokens and money are charged by those who make calls.
-            None if *auto_apply => Some(unit.amount_of_use()),
-            None => None,
-        }
-    };
-    counts.into_iter().filter_map(|count| amount(&count).map(|amount| (count, amount))).collect()
+/// How much a use takes of a limit; `None` when the limit does not hold for it.
+fn amount(limit: &NamedLimit, needs: Needs<'_>) -> Option<u64> {
+    match needs.limits.iter().find(|named| *named.name == *limit.name) {
+        Some(named) => Some(limit.unit.amount(named.cost)),
+        // A verification knows of no call: tokens and money are charged by those who make calls.
+        None => limit.auto_apply.then(|| limit.unit.amount_of_use()),
+    }
 }
 
 /// What limits say, and nothing is taken.
@@ -180,11 +204,11 @@ fn ask(wanted: &[Wanted], now_ns: u64) -> Vec<LimitTold> {
     wanted.iter().map(|(count, _)| told(count, count.take(0, now_ns))).collect()
 }
 
-/// Takes from all limits or from none; the name of the first that refused.
-fn take(wanted: &[Wanted], now_ns: u64) -> (Vec<LimitTold>, Option<Box<str>>) {
+/// Takes from all limits or from none; what is to be said of the first that refused.
+fn take(wanted: &[Wanted], now_ns: u64) -> (Vec<LimitTold>, Option<String>) {
     let mut said: Vec<LimitTold> =
         wanted.iter().map(|(count, amount)| told(count, count.take(*amount, now_ns))).collect();
-    let refused = said.iter().find(|told| !told.verdict.allowed).map(|told| told.limit.name.clone());
+    let refused = said.iter().find(|told| !told.verdict.allowed).map(refusal);
     if refused.is_some() {
         let taken = || said.iter().zip(wanted).filter(|(told, _)| told.verdict.allowed);
         taken().for_each(|(_, (count, amount))| count.put_back(*amount));
@@ -195,6 +219,23 @@ fn take(wanted: &[Wanted], now_ns: u64) -> (Vec<LimitTold>, Option<Box<str>>) {
         }
     }
     (said, refused)
+}
+
+fn refusal(LimitTold { limit, verdict }: &LimitTold) -> String {
+    match verdict.retry_after_ns {
+        Some(_) => format!("the API key's rate limit `{}` is used up", limit.name),
+        None => {
+            let quota = limit.unit.text(limit.quota);
+            format!("more than the API key's rate limit `{}` ever has, which is {quota}", limit.name)
+        }
+    }
+}
+
+/// Puts back, some time later, what was taken from all limits.
+fn put_back(wanted: &[Wanted], taken: &[LimitTold], elapsed_ns: u64) {
+    for ((count, amount), told) in wanted.iter().zip(taken) {
+        count.put_back_later(*amount, &told.verdict, elapsed_ns);
+    }
 }
 
 fn told(count: &NamedCount, verdict: AllowanceVerdict) -> LimitTold {

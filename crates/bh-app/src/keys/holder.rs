@@ -74,9 +74,9 @@ impl KeyStory {
 
     /// A key's own rate limit, where the tenant's rate limits hold. Verifying the key counts against the same one.
     pub(crate) fn limit_of(&self, tenant: &Tenant, row: &Row) -> Option<Limited> {
-        let limit = row.key.rate_limit.filter(|_| tenant.keys.rate_limit_enabled)?;
-        let limit = RateLimit::new(limit.quota, limit.window_s)?;
-        Some(Limited { limit, cell: self.0.limits.cell(tenant.nid, &row.key.key_id) })
+        let own = row.key.rate_limit.filter(|_| tenant.keys.rate_limit_enabled)?;
+        let limit = RateLimit::new(own.quota, own.window_s)?;
+        Some(Limited { limit, cell: self.0.limits.own(tenant.nid, &row.key.key_id, own) })
     }
 
     /// The monotonic clock.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use bh_domain::keys::extras::Extras;
 use bh_domain::keys::key::{Key, KeyId};
+use bh_domain::keys::named::NamedLimit;
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::network::Network;
 use bh_domain::tenant::Nid;
@@ -77,6 +78,11 @@ impl Row {
     /// `INTERNAL` for a row that holds something else: it is never taken for a key without permissions, limits and refills.
     pub(super) fn readable_extras(&self) -> Result<&Extras, Denied> {
         self.extras.as_ref().ok_or_else(|| Denied::because(VerificationError::Internal))
+    }
+
+    /// Its named limits. A row whose extras cannot be read has none, and is good for nothing.
+    pub(super) fn named_limits(&self) -> &[NamedLimit] {
+        self.extras.as_ref().map_or(&[], |extras| &extras.rate_limits)
     }
 
     /// Whether it may be used from there; an unknown address passes only where nothing restricts it.

@@ -127,11 +127,14 @@ impl Verdict {
         }
     }
 
-    /// How long to wait until the limits that refused would not any more, in nanoseconds; 0 when none did.
+    /// How long to wait until the limits that refused would not any more, in nanoseconds; 0 when none did, or when no
+    /// waiting helps.
     #[must_use]
     pub fn retry_after_ns(&self) -> u64 {
         let named = self.limits.iter().map(|told| told.verdict.retry_after_ns);
-        named.chain(self.rate.map(|rate| rate.retry_after_ns)).max().unwrap_or(0)
+        let mut waits = named.chain(self.rate.map(|rate| Some(rate.retry_after_ns)));
+        let longest = waits.try_fold(0_u64, |longest, wait| Some(longest.max(wait?)));
+        longest.unwrap_or(0)
     }
 
     /// Whether the credential is good.

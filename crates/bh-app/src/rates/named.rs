@@ -41,6 +41,12 @@ impl NamedCount {
         self.cell.give(self.allowance.time_of(amount));
     }
 
+    /// Puts back what is still held, some time later, of an amount that was there with this verdict.
+    pub fn put_back_later(&self, amount: u64, taken: &AllowanceVerdict, elapsed_ns: u64) {
+        let held_ns = taken.reset_after_ns.saturating_sub(elapsed_ns);
+        self.cell.give(self.allowance.time_of(amount).min(held_ns));
+    }
+
     /// Takes what was used, whether it was there or not.
     fn charge(&self, amount: u64, now_ns: u64) {
         if amount > 0 {
@@ -51,10 +57,7 @@ impl NamedCount {
     /// What a call takes when it is let in; `None` when the limit does not concern it. What it uses is charged when that
     /// is known.
     fn on_entry(&self) -> Option<u64> {
-        match self.limit.unit {
-            LimitUnit::Requests => self.limit.auto_apply.then_some(1),
-            LimitUnit::Tokens | LimitUnit::Cost => Some(0),
-        }
+        self.limit.concerns_calls().then(|| self.limit.unit.amount_of_use())
     }
 
     fn told(&self, verdict: AllowanceVerdict) -> RateVerdict {
@@ -64,7 +67,8 @@ impl NamedCount {
             limit: self.allowance.quota(),
             remaining: verdict.remaining,
             reset_after_ns: verdict.reset_after_ns,
-            retry_after_ns: verdict.retry_after_ns,
+            // Calls ask for no more than one, which every limit has.
+            retry_after_ns: verdict.retry_after_ns.unwrap_or_default(),
             period_s: self.allowance.period_s(),
         }
     }
@@ -134,6 +138,19 @@ mod tests {
         assert_eq!(admit(&counts, NOW).unwrap_err().limit, 2);
         assert_eq!(counts[0].take(0, NOW).remaining, 3, "the third call was put back");
         assert_eq!(counts[1].take(0, NOW).remaining, 1, "it holds for those only who name it");
+    }
+
+    #[test]
+    fn an_amount_that_is_put_back_late_makes_no_room_for_more_than_it_had_taken() {
+        let minute = 60_000_000_000;
+        let count = count(10, LimitUnit::Requests, true);
+        let taken = count.take(10, NOW);
+        assert!(count.take(10, NOW + minute).allowed, "it has come back by itself");
+        count.put_back_later(10, &taken, minute);
+        assert_eq!(count.take(0, NOW + minute).remaining, 0);
+        let (later, taken) = (NOW + 2 * minute, count.take(10, NOW + 2 * minute));
+        count.put_back_later(10, &taken, minute / 2);
+        assert_eq!(count.take(0, later + minute / 2).remaining, 10, "the half that was held still");
     }
 
     #[test]

@@ -132,6 +132,15 @@ pub fn is_limit_name(name: &str) -> bool {
 }
 
 impl NamedLimit {
+    /// Whether it concerns calls of the LLM doors, which name no limit.
+    #[must_use]
+    pub fn concerns_calls(&self) -> bool {
+        match self.unit {
+            LimitUnit::Requests => self.auto_apply,
+            LimitUnit::Tokens | LimitUnit::Cost => true,
+        }
+    }
+
     /// The arithmetic of it; `None` for one that allows nothing, which [`check`] refuses.
     #[must_use]
     pub fn allowance(&self) -> Option<Allowance> {

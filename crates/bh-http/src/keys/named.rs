@@ -111,7 +111,9 @@ pub(super) struct NamedOut<'a> {
 #[derive(Debug, Serialize)]
 struct CountOut {
     remaining: String,
-    reset_time: String,
+    /// When all of it is back; absent where no waiting helps, because more was asked for than there ever is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reset_time: Option<String>,
     exceeded: bool,
 }
 
@@ -140,7 +142,7 @@ impl<'a> NamedOut<'a> {
         let ms = i64::try_from(verdict.reset_after_ns.div_ceil(1_000_000)).unwrap_or(i64::MAX);
         let count = CountOut {
             remaining: limit.unit.text(verdict.remaining),
-            reset_time: now.plus_ms(ms).rfc3339(),
+            reset_time: verdict.retry_after_ns.map(|_| now.plus_ms(ms).rfc3339()),
             exceeded: !verdict.allowed,
         };
         Self { auto_apply: None, count: Some(count), ..Self::from(limit) }

@@ -1,11 +1,11 @@
 //! What extras of keys never let through: rows that cannot be read, and tokens whose keys would not pass.
 
-use bh_testkit::{Gateway, on_both_stores};
+use bh_testkit::{Call, Gateway, on_both_stores};
 use serde_json::json;
 
 use crate::auth::BULKHEAD;
-use crate::keys_extras::{caller_key, chat, patch, start};
-use crate::money::{provider, tamper};
+use crate::keys_extras::{caller_key, chat, hourly, patch, start};
+use crate::money::{ADMIN, provider, tamper};
 use crate::verify_setup::{Api, ISSUED, verdict};
 
 /// Spoils the extras of a key in the store, as a newer version or a hand in the database would.
@@ -69,5 +69,64 @@ on_both_stores! {
         assert_eq!(verdict(&api.verify_with(&pays, &[]).await.json()), "IP_NOT_ALLOWED");
         let left = tamper(&gateway, &format!("SELECT credits FROM api_keys WHERE key_id = '{}'", key.id));
         assert_eq!(left, "9");
+    }
+
+    async fn a_changed_limit_begins_anew(store) {
+        let yaml = "rate_limit: {enabled: true}\n";
+        let gateway = Gateway::builder(BULKHEAD).store(store).config(yaml).start().await;
+        let api = Api::of(&gateway);
+        let named = |window: &str| json!({"rate_limits": [{"name": "l", "quota": "1", "window": window, "auto_apply": true}]});
+        let own = |window: &str| json!({"rate_limit_policy": {"quota": "1", "window": window}});
+        for (mask, before, after) in [
+            ("rate_limits", named("86400s"), named("3600s")),
+            ("rate_limit_policy", own("86400s"), own("3600s")),
+        ] {
+            let key = api.issue(&before).await;
+            let path = format!("{ISSUED}/{}?update_mask={mask},name", key.id);
+            assert_eq!(api.verdict(&key.secret).await, "valid");
+            let mut renamed = before.clone();
+            renamed["name"] = json!("renamed");
+            patch(&api, &path, &renamed).await;
+            assert_eq!(api.verdict(&key.secret).await, "RATE_LIMITED", "{mask}: another change forgives nothing");
+            patch(&api, &path, &after).await;
+            assert_eq!(api.verdict(&key.secret).await, "valid", "{mask}");
+            assert_eq!(api.verdict(&key.secret).await, "RATE_LIMITED", "{mask}");
+        }
+    }
+
+    async fn what_a_call_owed_to_a_limit_is_not_owed_to_the_one_in_its_place(store) {
+        let provider = provider();
+        let gateway = start(store, &provider).await;
+        let (key, path) = caller_key(&gateway, json!([hourly("tpm", "1", "tokens", false)])).await;
+        assert_eq!(chat(&gateway, &key).await.status, 200);
+        assert_eq!(chat(&gateway, &key).await.status, 429);
+        let more = json!({"rate_limits": [hourly("tpm", "1000000", "tokens", false)]});
+        let change = Call::new("PATCH", gateway.at(&format!("{path}?update_mask=rate_limits")));
+        let changed = change.bearer(ADMIN).header("x-tenant-id", "acme").json(&more).send().await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
+        for _ in 0..2 {
+            assert_eq!(chat(&gateway, &key).await.status, 200);
+        }
+    }
+
+    async fn who_asks_for_more_than_there_ever_is_is_not_told_to_wait(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let key = api.issue(&json!({"rate_limits": [hourly("l", "3", "requests", false)]})).await.secret;
+        let asked = async |cost: u64| {
+            let limits = json!([{"name": "l", "cost": cost}]);
+            api.verify_with(&json!({"credential": key, "rate_limits": limits}), &[]).await
+        };
+        assert_eq!(verdict(&asked(1).await.json()), "valid");
+        let late = asked(3).await;
+        let told = late.json();
+        assert_eq!(verdict(&told), "RATE_LIMITED");
+        assert!(late.header("retry-after").is_some() && told["rate_limits"][0]["reset_time"].is_string(), "{told}");
+        let never = asked(4).await;
+        let told = never.json();
+        assert_eq!((verdict(&told).as_str(), never.header("retry-after")), ("RATE_LIMITED", None));
+        let limit = &told["rate_limits"][0];
+        assert_eq!((&limit["exceeded"], &limit["remaining"], limit.get("reset_time")), (&json!(true), &json!("2"), None));
+        assert!(told["error_message"].as_str().unwrap().ends_with("ever has, which is 3"), "{told}");
     }
 }
