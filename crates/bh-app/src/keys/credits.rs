@@ -1,14 +1,13 @@
 //! Credits: uses of a key that are paid for. They are the store's, so that they are exact on every replica and survive
 //! everything; a key without them costs no statement.
 
-use std::sync::Arc;
-
-use bh_domain::keys::credits::{CREDITS_MAX, Refill, left};
+use bh_domain::keys::credits::{CREDITS_MAX, Refill, left_until};
 use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind};
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
+use parking_lot::Mutex;
 use serde_json::json;
 
 use super::rows::Row;
@@ -26,28 +25,59 @@ pub struct CreditsTold {
     pub exceeded: bool,
 }
 
+/// The most credits that a key has, until more may be there. Whoever wants more than that is refused without a statement:
+/// what others take makes them only fewer, and whatever else changes them takes the row out of memory, this with it.
+#[derive(Debug)]
+pub(super) struct AtMost(Mutex<Option<(i64, Timestamp)>>);
+
+impl AtMost {
+    /// As a row says that was read.
+    pub(super) fn of(key: &Key) -> Self {
+        Self(Mutex::new(key.credits.map(|left| (left, key.refills.unwrap_or(Timestamp(i64::MAX))))))
+    }
+
+    /// How many there are, when that is known, and fewer than wanted.
+    fn fewer_than(&self, cost: u64, now: Timestamp) -> Option<i64> {
+        let (left, until) = (*self.0.lock())?;
+        (now < until && i64::try_from(cost).is_ok_and(|cost| left < cost)).then_some(left)
+    }
+
+    /// Notes how many there were a moment ago, and until when there are no more.
+    fn note(&self, left_until: Option<(i64, Timestamp)>) {
+        *self.0.lock() = left_until;
+    }
+}
+
 /// What taking credits came to; `None` for a key that has any number.
 pub(super) type Spent = Result<Option<CreditsTold>, Denied>;
 
 impl KeyStory {
-    /// Takes credits of a key that has some when it was read; with a cost of 0 they are only told.
-    pub(super) async fn spend(&self, nid: Nid, row: &Arc<Row>, cost: u64) -> Spent {
+    /// Takes credits of a key that has some when it was read; with a cost of 0 they are only told. What memory knows to be
+    /// too much to ask for is refused without a statement.
+    pub(super) async fn spend(&self, nid: Nid, row: &Row, cost: u64) -> Spent {
         let Key { kind, key_id, .. } = &row.key;
         let scope = Scope::tenant(nid);
         let now = self.0.parts.clock.now();
+        if let Some(remaining) = row.credits.fewer_than(cost, now) {
+            return Ok(Some(CreditsTold { remaining, exceeded: true }));
+        }
+        let refill = refill_of(&row.key);
         if cost > 0 {
-            let due = due(refill_of(&row.key), now);
+            self.0.parts.metrics.keys.credit_writes.inc();
+            let due = due(refill, now);
             let spent =
                 self.0.parts.store.spend_credits(scope.clone(), *kind, key_id.clone(), cost, due).await;
             if let Some(remaining) = spent.map_err(|fault| unanswered(&fault))? {
+                row.credits.note(left_until(&row.key, refill, now).map(|(_, until)| (remaining, until)));
                 return Ok(Some(CreditsTold { remaining, exceeded: false }));
             }
         }
         let stored = self.0.parts.store.keys(scope, *kind, vec![key_id.clone()]).await;
         let stored = stored.map_err(|fault| unanswered(&fault))?.pop();
         let key = stored.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
-        let told = |remaining| CreditsTold { remaining, exceeded: cost > 0 };
-        Ok(left(&key, refill_of(&key), now).map(told))
+        let left = left_until(&key, refill_of(&key), now);
+        row.credits.note(left);
+        Ok(left.map(|(remaining, _)| CreditsTold { remaining, exceeded: cost > 0 }))
     }
 
     /// Changes a key's credits (Unkey's `updateCredits`).
@@ -112,4 +142,26 @@ fn detail(change: CreditsChange) -> JsonObject {
 fn unanswered(fault: &StoreFault) -> Denied {
     tracing::error!(error = fault as &dyn std::error::Error, "a key's credits were not counted");
     Denied::because(VerificationError::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Attributes;
+    use super::super::issue::new_key;
+    use super::*;
+
+    /// The black-box half is `credits_that_are_used_up_are_refused_without_a_statement`.
+    #[test]
+    fn memory_refuses_what_cannot_be_there_until_a_refill() {
+        let id = KeyId::parse("key-1").unwrap();
+        let key = new_key(KeyKind::Issued, id, Attributes::default(), Timestamp(0), None);
+        let free = AtMost::of(&key);
+        assert_eq!(free.fewer_than(u64::MAX, Timestamp(0)), None, "any number");
+        let credits = AtMost::of(&Key { credits: Some(2), refills: Some(Timestamp(100)), ..key });
+        let fewer = |cost, ms| credits.fewer_than(cost, Timestamp(ms));
+        assert_eq!((fewer(0, 99), fewer(2, 99), fewer(3, 99)), (None, None, Some(2)));
+        assert_eq!(fewer(3, 100), None, "a refill is due");
+        credits.note(Some((0, Timestamp(200))));
+        assert_eq!((fewer(0, 100), fewer(1, 100), fewer(1, 200)), (None, Some(0), None));
+    }
 }

@@ -19,6 +19,7 @@ use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
+use super::credits::AtMost;
 use super::fences::Fences;
 use super::verdict::Denied;
 use crate::snapshot::Caller;
@@ -39,6 +40,8 @@ pub struct Row {
     pub(super) networks: Vec<Network>,
     /// Its extras, read once; `None` when the row holds something else, and then it is good for nothing.
     pub extras: Option<Extras>,
+    /// How many credits it has at most.
+    pub(super) credits: AtMost,
     /// The last day on which a use of it was noted.
     used_day: AtomicI64,
     /// The caller made of it, and the configuration that it was made with.
@@ -59,7 +62,14 @@ impl Row {
             tracing::error!(key_id = %key.key_id, %error, "a stored key's extras cannot be read");
         });
         let extras = extras.ok();
-        Self { networks, extras, used_day: AtomicI64::new(used_day), caller: ArcSwapOption::empty(), key }
+        Self {
+            networks,
+            extras,
+            credits: AtMost::of(&key),
+            used_day: AtomicI64::new(used_day),
+            caller: ArcSwapOption::empty(),
+            key,
+        }
     }
 
     /// The caller that this key is under a configuration, made once for both.

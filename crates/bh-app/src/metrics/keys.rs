@@ -131,6 +131,8 @@ pub struct KeyMetrics {
     pub minted: Counter,
     /// Reads of keys from the store, each for any number of keys.
     pub reads: Counter,
+    /// Statements that take, or try to take, a key's credits.
+    pub credit_writes: Counter,
     revoked: Family<ReasonLabels, Counter>,
     verifications: [Verifications; 5],
     cache_hits: Counter,
@@ -155,6 +157,7 @@ impl KeyMetrics {
             rotated: Counter::default(),
             minted: Counter::default(),
             reads: Counter::default(),
+            credit_writes: Counter::default(),
             revoked: Family::default(),
             verifications: verifications(talos),
             cache_hits: Counter::default(),
@@ -176,6 +179,8 @@ impl KeyMetrics {
         metrics.register(talos);
         let help = "Reads of API keys from the store, each for any number of keys";
         bulkhead.register("key_reads", help, metrics.reads.clone());
+        let help = "Statements that take, or try to take, credits of API keys";
+        bulkhead.register("key_credit_writes", help, metrics.credit_writes.clone());
         metrics
     }
 
@@ -342,6 +347,7 @@ mod tests {
             "talos_cache_errors_total{operation=\"write\"} 0",
             "talos_db_open_connections 0",
             "bulkhead_key_reads_total 0",
+            "bulkhead_key_credit_writes_total 0",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} in {text}");
         }

@@ -102,9 +102,18 @@ impl Refill {
 /// The uses a key has left at an instant; `None` for any number.
 #[must_use]
 pub fn left(key: &Key, refill: Option<Refill>, now: Timestamp) -> Option<i64> {
+    left_until(key, refill, now).map(|(left, _)| left)
+}
+
+/// The same, and the instant from which on a refill makes them more.
+#[must_use]
+pub fn left_until(key: &Key, refill: Option<Refill>, now: Timestamp) -> Option<(i64, Timestamp)> {
     let credits = key.credits?;
     let due = key.refills.is_some_and(|at| at <= now);
-    Some(refill.filter(|_| due).map_or(credits, |refill| refill.amount))
+    Some(match refill {
+        Some(refill) if due => (refill.amount, refill.next(now)),
+        Some(_) | None => (credits, key.refills.unwrap_or(Timestamp(i64::MAX))),
+    })
 }
 
 #[cfg(test)]

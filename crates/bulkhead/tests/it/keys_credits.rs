@@ -11,6 +11,7 @@ use crate::keys_setup::{assert_bad_request, assert_error};
 use crate::money::tamper;
 use crate::verify_setup::{Api, BATCH_VERIFY, IMPORTED, ISSUED, VERIFY, metric, verdict};
 
+const WRITES: &str = "bulkhead_key_credit_writes_total";
 const RAW: &str = "sk_live_0123456789abcdef";
 
 /// The verdict on a credential, what is left, and whether its credits are why.
@@ -138,6 +139,29 @@ on_both_stores! {
         assert_eq!(metric(&gateway, "bulkhead_key_reads_total").await, before);
     }
 
+    async fn credits_that_are_used_up_are_refused_without_a_statement(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let refill = json!({"interval": "daily", "amount": "2"});
+        for credits in [json!({"remaining": 1}), json!({"remaining": 1, "refill": refill})] {
+            let key = api.issue(&json!({"credits": credits})).await;
+            assert_eq!(used(&api, &key.secret, json!(1)).await, valid("0"));
+            let before = metric(&gateway, WRITES).await;
+            let said = join_all((0..200).map(|turn| used(&api, &key.secret, json!(1 + turn % 3)))).await;
+            assert!(said.iter().all(|said| *said == exceeded("0")), "{said:?}");
+            assert_eq!(metric(&gateway, WRITES).await, before);
+
+            update(&api, &format!("{ISSUED}/{}", key.id), "set", json!(1)).await;
+            assert_eq!(used(&api, &key.secret, json!(1)).await, valid("0"), "from the next use on");
+            // Nobody hears of this change.
+            tamper(&gateway, &format!("UPDATE api_keys SET credits = 5 WHERE key_id = '{}'", key.id));
+            for header in [("cache-control", "no-cache"), ("cache-control", "no-store")] {
+                let asked = api.verify_with(&json!({"credential": key.secret}), &[header]).await.json();
+                assert_eq!(verdict(&asked), "valid", "memory was not to be asked");
+            }
+        }
+    }
+
     async fn credits_that_cannot_be_are_refused_with_their_place(store) {
         let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
         let api = Api::of(&gateway);
@@ -183,4 +207,19 @@ async fn two_processes_never_pass_more_uses_than_were_paid_for() {
     let said = join_all(asked).await;
     assert_eq!(said.iter().filter(|said| said.0 == "valid").count(), 50, "{said:?}");
     assert_eq!(used(&second, &key, json!(0)).await, valid("0"));
+}
+
+#[tokio::test]
+async fn credits_that_one_process_adds_are_there_for_one_that_knew_of_none() {
+    let first = Gateway::builder(BULKHEAD).store(Store::Postgres).config(SHARED).start().await;
+    let second = replica(&first.database().unwrap().url()).await;
+    let (first, second) = (Api::of(&first), Api::of(&second));
+    let key = first.issue(&json!({"credits": {"remaining": 0}})).await;
+    for api in [&first, &second] {
+        assert_eq!(used(api, &key.secret, Value::Null).await, exceeded("0"));
+    }
+    update(&first, &format!("{ISSUED}/{}", key.id), "increment", json!(2)).await;
+    second.verdict_becomes(&key.secret, "valid").await;
+    assert_eq!(used(&first, &key.secret, Value::Null).await, valid("0"));
+    assert_eq!(used(&second, &key.secret, Value::Null).await, exceeded("0"));
 }
