@@ -148,6 +148,11 @@ pub(super) fn with_list<T: Serialize>(extras: &JsonObject, name: &str, list: &[T
     with_member(extras, name, text)
 }
 
+/// Extras with another text.
+pub(super) fn with_text(extras: &JsonObject, name: &str, text: &str) -> JsonObject {
+    with_member(extras, name, serde_json::value::to_raw_value(text).ok())
+}
+
 fn with_member(extras: &JsonObject, name: &str, value: Option<Box<RawValue>>) -> JsonObject {
     let mut members: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(extras.as_str()).unwrap_or_default();

@@ -15,7 +15,7 @@ use quick_cache::sync::Cache;
 use super::KeyStory;
 use super::rows::Row;
 use super::verdict::{Denied, Subject, Verdict};
-use super::verify::Needs;
+use super::verify::{Needs, Question};
 use crate::rates::{NamedCount, RateCell};
 use crate::snapshot::{Limited, Tenant};
 
@@ -133,7 +133,12 @@ impl KeyStory {
     }
 
     /// Counts a use of a good key, which its limits and its credits may refuse: then none of them is touched.
-    pub(super) async fn counted(&self, tenant: &Tenant, mut verdict: Verdict, needs: Needs<'_>) -> Verdict {
+    pub(super) async fn counted(
+        &self,
+        tenant: &Tenant,
+        mut verdict: Verdict,
+        question: &Question<'_>,
+    ) -> Verdict {
         let (row, own) = match (&verdict.subject, &verdict.parent) {
             (Some(Subject::Key(row)), _) => (Arc::clone(row), true),
             (Some(Subject::Token(_)), Some(row)) => (Arc::clone(row), false),
@@ -142,7 +147,7 @@ impl KeyStory {
         self.note_use(tenant, &row);
         let now_ns = self.monotonic_ns();
         let own_count = self.limit_of(tenant, &row).filter(|_| own);
-        let wanted = self.wanted(tenant.nid, &row, needs);
+        let wanted = self.wanted(tenant.nid, &row, question.needs);
         verdict.rate = own_count.as_ref().map(|Limited { limit, cell }| cell.take(*limit, now_ns));
         if verdict.rate.is_some_and(|rate| !rate.allowed) {
             verdict.limits = ask(&wanted, now_ns);
@@ -153,7 +158,7 @@ impl KeyStory {
         verdict.limits = told;
         match refused {
             Some(message) => verdict.denied = Some(Denied::saying(VerificationError::RateLimited, message)),
-            None => self.paid(tenant.nid, &row, own, &mut verdict, needs).await,
+            None => self.paid(tenant, &row, own, &mut verdict, question).await,
         }
         if verdict.denied.is_some() {
             let elapsed_ns = self.monotonic_ns().saturating_sub(now_ns);
@@ -171,10 +176,17 @@ impl KeyStory {
     }
 
     /// Takes the credits of a use, where the key has some.
-    async fn paid(&self, nid: Nid, row: &Arc<Row>, own: bool, verdict: &mut Verdict, needs: Needs<'_>) {
-        let cost = needs.credits.or(own.then_some(1));
+    async fn paid(
+        &self,
+        tenant: &Tenant,
+        row: &Arc<Row>,
+        own: bool,
+        verdict: &mut Verdict,
+        question: &Question<'_>,
+    ) {
+        let cost = question.needs.credits.or(own.then_some(1));
         let Some(cost) = cost.filter(|_| row.key.credits.is_some()) else { return };
-        match self.spend(nid, row, cost).await {
+        match self.spend(tenant, row, cost, question.freshness).await {
             Ok(told) => {
                 verdict.credits = told;
                 if told.is_some_and(|told| told.exceeded) {

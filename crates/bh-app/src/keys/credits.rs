@@ -1,7 +1,10 @@
 //! Credits: uses of a key that are paid for. They are the store's, so that they are exact on every replica and survive
 //! everything; a key without them costs no statement.
 
+use std::sync::Arc;
+
 use bh_domain::keys::credits::{CREDITS_MAX, Refill, left_until};
+use bh_domain::keys::extras::Extras;
 use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind};
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::refusal::{Code, Refusal};
@@ -12,9 +15,13 @@ use serde_json::json;
 
 use super::rows::Row;
 use super::trail::Action;
-use super::verdict::Denied;
+use super::verdict::{Denied, Freshness};
 use super::{Asker, KeyStory, invalid, store_fault, unknown_key};
 use crate::ports::{AuditEvent, CreditsChange, CreditsDue, StoreFault};
+use crate::snapshot::Tenant;
+
+/// Rotations with a time of grace, one after the other, after which the first key still spends the last one's credits.
+const SUCCESSORS_MAX: usize = 100;
 
 /// What is left of a key's credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +61,45 @@ pub(super) type Spent = Result<Option<CreditsTold>, Denied>;
 impl KeyStory {
     /// Takes credits of a key that has some when it was read; with a cost of 0 they are only told. What memory knows to be
     /// too much to ask for is refused without a statement.
-    pub(super) async fn spend(&self, nid: Nid, row: &Row, cost: u64) -> Spent {
+    pub(super) async fn spend(
+        &self,
+        tenant: &Tenant,
+        row: &Arc<Row>,
+        cost: u64,
+        freshness: Freshness,
+    ) -> Spent {
+        let Some(row) = self.balance(tenant, row, freshness).await? else {
+            return Ok(Some(CreditsTold { remaining: 0, exceeded: cost > 0 }));
+        };
+        if row.key.credits.is_none() {
+            return Ok(None);
+        }
+        self.spend_own(tenant.nid, &row, cost).await
+    }
+
+    /// The row whose credits a key spends: its own or, when it has been rotated with a time of grace, that of the key
+    /// which took its place, as it is now. `None` when that is gone.
+    async fn balance(
+        &self,
+        tenant: &Tenant,
+        row: &Arc<Row>,
+        freshness: Freshness,
+    ) -> Result<Option<Arc<Row>>, Denied> {
+        let mut balance = Arc::clone(row);
+        for _ in 0..SUCCESSORS_MAX {
+            let Some(successor) = balance.extras.as_ref().and_then(successor) else {
+                return Ok(Some(balance));
+            };
+            match self.named_row(tenant, &successor, freshness).await? {
+                Some(row) => balance = row,
+                None => return Ok(None),
+            }
+        }
+        tracing::warn!(key_id = %row.key.key_id, "rotated too often to spend its successor's credits");
+        Ok(None)
+    }
+
+    async fn spend_own(&self, nid: Nid, row: &Row, cost: u64) -> Spent {
         let Key { kind, key_id, .. } = &row.key;
         let scope = Scope::tenant(nid);
         let now = self.0.parts.clock.now();
@@ -101,6 +146,11 @@ impl KeyStory {
             return Err(invalid("value", format!("expected 0 to {CREDITS_MAX}")));
         }
         let before = self.stored(asker, kind, &key_id).await?;
+        if let Some(successor) = shares_credits_with(&before) {
+            let message =
+                format!("This key was rotated and spends the credits of {successor}: change those instead");
+            return Err(Refusal::new(Code::FailedPrecondition, message).with("key_id", successor.as_str()));
+        }
         let due = due(refill_of(&before), self.0.parts.clock.now());
         let event = AuditEvent {
             detail: detail(change),
@@ -122,9 +172,18 @@ impl KeyStory {
     }
 }
 
+/// The key whose credits a key spends instead of its own.
+pub(super) fn shares_credits_with(key: &Key) -> Option<KeyId> {
+    successor(&Extras::read(&key.extras).ok()?)
+}
+
+fn successor(extras: &Extras) -> Option<KeyId> {
+    extras.credits_of.as_deref().and_then(|id| KeyId::parse(id).ok())
+}
+
 /// When a key's credits are replaced.
 fn refill_of(key: &Key) -> Option<Refill> {
-    bh_domain::keys::extras::Extras::read(&key.extras).ok().and_then(|extras| extras.credits_refill)
+    Extras::read(&key.extras).ok().and_then(|extras| extras.credits_refill)
 }
 
 fn due(refill: Option<Refill>, now: Timestamp) -> CreditsDue {

@@ -35,22 +35,32 @@ impl KeyStory {
         Err(Denied::because(VerificationError::IpNotAllowed))
     }
 
+    /// The row of a key that a token or another key names, in whatever state it is.
+    pub(super) async fn named_row(
+        &self,
+        tenant: &Tenant,
+        key_id: &KeyId,
+        freshness: Freshness,
+    ) -> Result<Option<Arc<Row>>, Denied> {
+        let internal = |_| Denied::because(VerificationError::Internal);
+        let house = self.0.houses.of(tenant).map_err(internal)?;
+        let issued = uuid::Uuid::try_parse(key_id.as_str()).is_ok();
+        let kind = if issued { KeyKind::Issued } else { KeyKind::Imported };
+        let shown = Shown::Named(kind, key_id);
+        self.row(tenant.nid, &house, &shown, freshness, self.0.parts.clock.now()).await.0
+    }
+
     async fn live_parent(
         &self,
         tenant: &Tenant,
         key_id: &KeyId,
         freshness: Freshness,
     ) -> Result<Arc<Row>, Denied> {
-        let internal = |_| Denied::because(VerificationError::Internal);
-        let house = self.0.houses.of(tenant).map_err(internal)?;
-        let issued = uuid::Uuid::try_parse(key_id.as_str()).is_ok();
-        let kind = if issued { KeyKind::Issued } else { KeyKind::Imported };
-        let shown = Shown::Named(kind, key_id);
         let now = self.0.parts.clock.now();
-        let (row, _) = self.row(tenant.nid, &house, &shown, freshness, now).await;
+        let row = self.named_row(tenant, key_id, freshness).await?;
         let gone =
             || Denied::saying(VerificationError::Revoked, "the key this token was derived from is gone");
-        let row = row?.ok_or_else(gone)?;
+        let row = row.ok_or_else(gone)?;
         match row.key.status_at(now) {
             KeyStatus::Active if row.key.enabled => Ok(row),
             KeyStatus::Active | KeyStatus::Revoked => Err(Denied::saying(

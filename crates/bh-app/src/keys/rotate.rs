@@ -1,5 +1,6 @@
 //! A new text for a key: another key takes its place.
 
+use bh_domain::keys::extras::CREDITS_OF;
 use bh_domain::keys::key::{Key, KeyId, KeyKind, Revocation};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::verdict::{KeyStatus, RevocationReason, Visibility};
@@ -7,6 +8,8 @@ use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
 use secrecy::SecretString;
 
+use super::attributes::with_text;
+use super::credits::shares_credits_with;
 use super::issue::{Minted, visibility_of};
 use super::trail::Action;
 use super::{
@@ -54,14 +57,15 @@ impl KeyStory {
             let attributes = inherited(&before, &rotate).checked()?;
             let Minted { key: mut new, secret } = self.mint(&house, attributes, now, before.expires)?;
             new.enabled = before.enabled;
-            let old = superseded(&before, now, rotate.grace);
+            let mut old = superseded(&before, &new.key_id, now, rotate.grace);
             let event = self.event(asker, Action::Rotated, &key_id, Some(&before), Some(&new));
             let store = &self.0.parts.store;
             let written = store.rotate(asker.scope(), new.clone(), old.clone(), before.revision, event).await;
             let written = written.map_err(|fault| store_fault(&fault))?;
             self.forget(asker.tenant.nid, &key_id);
             self.0.rows.appeared(asker.tenant.nid, &new.key_id);
-            if written {
+            if let Some(new) = written {
+                (old.credits, old.refills) = (new.credits.map(|_| 0), None);
                 let metrics = &self.0.parts.metrics.keys;
                 metrics.rotated.inc();
                 if old.status == KeyStatus::Revoked {
@@ -96,13 +100,16 @@ fn inherited(old: &Key, rotate: &Rotate) -> Attributes {
     }
 }
 
-/// The old key: revoked at once, or soon to end.
-fn superseded(old: &Key, now: Timestamp, grace: Option<Lifetime>) -> Key {
+/// The old key: revoked at once, or soon to end. Until then it spends its successor's credits, which were its own.
+fn superseded(old: &Key, successor: &KeyId, now: Timestamp, grace: Option<Lifetime>) -> Key {
     let mut key = Key { updated: now, ..old.clone() };
     match grace {
         Some(grace) => {
             let end = grace.after(now);
             key.expires = Some(key.expires.map_or(end, |expires| expires.min(end)));
+            if key.credits.is_some() && shares_credits_with(&key).is_none() {
+                key.extras = with_text(&key.extras, CREDITS_OF, successor.as_str());
+            }
         }
         None => {
             key.status = KeyStatus::Revoked;

@@ -97,8 +97,7 @@ impl KeyStory {
             Ok(house) => self.judged(tenant, &house, &question).await,
             Err(_) => (CredentialType::Unknown, no(VerificationError::Internal)),
         };
-        let verdict =
-            if question.counted { self.counted(tenant, verdict, question.needs).await } else { verdict };
+        let verdict = if question.counted { self.counted(tenant, verdict, &question).await } else { verdict };
         if let Some(denied) = &verdict.denied {
             self.failed(tenant.nid, of, denied.code, verdict.key_id(), question.address);
         }

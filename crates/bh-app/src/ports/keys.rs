@@ -167,7 +167,8 @@ pub trait KeyStore: Send + Sync + 'static {
     fn replace(&self, scope: Scope, key: Key, expected_revision: u64, event: AuditEvent)
     -> StoreResult<bool>;
     /// Replaces `old` as [`KeyStore::replace`] does and inserts `new` beside it, both or neither. Credits that the
-    /// stored row of `old` has left move to `new`.
+    /// stored row of `old` has left, and when they are replaced, move to `new`, whatever is given there. `new` as it was
+    /// inserted; `None` when `old` is not at that revision any more, or when the id of `new` is taken.
     fn rotate(
         &self,
         scope: Scope,
@@ -175,7 +176,7 @@ pub trait KeyStore: Send + Sync + 'static {
         old: Key,
         expected_revision: u64,
         event: AuditEvent,
-    ) -> StoreResult<bool>;
+    ) -> StoreResult<Option<Key>>;
     /// Removes a key for good; `false` when there is none.
     fn delete(&self, scope: Scope, kind: KeyKind, key_id: KeyId, event: AuditEvent) -> StoreResult<bool>;
     /// Keys in order of (created, id), newest first, after a place.

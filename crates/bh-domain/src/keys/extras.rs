@@ -18,6 +18,8 @@ pub const PERMISSIONS: &str = "permissions";
 pub const RATE_LIMITS: &str = "rate_limits";
 /// The member under which it is kept when credits are replaced.
 pub const CREDITS_REFILL: &str = "credits_refill";
+/// The member under which it is kept whose credits a key spends.
+pub const CREDITS_OF: &str = "credits_of";
 
 /// A key's extras, read. A key without any has the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -30,6 +32,9 @@ pub struct Extras {
     /// When its credits are replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credits_refill: Option<Refill>,
+    /// The key whose credits it spends: after a rotation with a time of grace, the one that took its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credits_of: Option<Box<str>>,
 }
 
 impl Extras {

@@ -166,7 +166,7 @@ fn subject_out<'a>(
         serde_json::from_str(text).map_err(|error| respond::internal("read a stored object", &error))
     };
     let credits = verdict.credits;
-    let credits = credits.map(|told| CreditsOut { remaining: told.remaining.to_string(), refill: None });
+    let credits = credits.map(|told| CreditsOut::remaining(told.remaining));
     let rate_limits = verdict.limits.iter().map(|told| NamedOut::told(told, now)).collect();
     Ok(match subject {
         Subject::Key(row) => SubjectOut {

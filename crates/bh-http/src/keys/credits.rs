@@ -2,6 +2,7 @@
 
 use bh_app::ports::CreditsChange;
 use bh_domain::keys::credits::{Refill, RefillInterval, left};
+use bh_domain::keys::extras::Extras;
 use bh_domain::keys::key::Key;
 use bh_domain::refusal::Refusal;
 use bh_domain::time::Timestamp;
@@ -47,6 +48,9 @@ pub(super) struct CreditsOut {
     pub(super) remaining: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refill: Option<RefillOut>,
+    /// The key whose credits a rotated one spends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credits_of: Option<Box<str>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,8 +112,14 @@ impl CreditsUseIn {
 }
 
 impl CreditsOut {
+    /// What a use has left of them.
+    pub(super) fn remaining(remaining: i64) -> Self {
+        Self { remaining: remaining.to_string(), refill: None, credits_of: None }
+    }
+
     /// A key's credits at an instant; `None` for any number.
-    pub(super) fn of(key: &Key, refill: Option<Refill>, now: Timestamp) -> Option<Self> {
+    pub(super) fn of(key: &Key, extras: &Extras, now: Timestamp) -> Option<Self> {
+        let refill = extras.credits_refill;
         let remaining = left(key, refill, now)?.to_string();
         let refill = refill.map(|refill| RefillOut {
             interval: refill.interval.as_str(),
@@ -120,6 +130,6 @@ impl CreditsOut {
             },
             next_time: key.refills.map(|_| refill.next(now).rfc3339()),
         });
-        Some(Self { remaining, refill })
+        Some(Self { remaining, refill, credits_of: extras.credits_of.clone() })
     }
 }

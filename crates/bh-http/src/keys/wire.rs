@@ -323,9 +323,9 @@ impl<'a> KeyOut<'a> {
             ip_restriction: (!key.allowed_cidrs.is_empty())
                 .then_some(IpOut { allowed_cidrs: &key.allowed_cidrs }),
             policy_overrides: policy_text(&key.extras),
+            credits: CreditsOut::of(key, &extras, now),
             permissions: extras.permissions,
             rate_limits: extras.rate_limits,
-            credits: CreditsOut::of(key, extras.credits_refill, now),
             visibility: key.visibility.as_str(),
             revocation_reason: revocation.map_or(RevocationReason::Unspecified, |told| told.reason).as_str(),
             revocation_description: revocation.and_then(|told| told.description.as_deref()),

@@ -34,7 +34,7 @@ pub(super) async fn replace(
     Ok(true)
 }
 
-/// Replaces a key and inserts the one that takes its place.
+/// Replaces a key and inserts the one that takes its place, which is told with the credits that it has got.
 pub(super) async fn rotate(
     db: &Db,
     feed: &Feed,
@@ -42,21 +42,20 @@ pub(super) async fn rotate(
     (mut new, old): (Key, Key),
     expected_revision: u64,
     event: &AuditEvent,
-) -> Outcome<bool> {
+) -> Outcome<Option<Key>> {
     let mut tx = db.write().await?;
     if !put(&mut tx, nid, &old, expected_revision, i64::from(new.counts())).await? {
-        return tx.rollback().await.map(|()| false);
+        return tx.rollback().await.map(|()| None);
     }
-    if let Some((left, refills)) = move_credits(&mut tx, nid, &old).await? {
-        new.credits = Some(left);
-        new.refills = refills;
-    }
+    let moved = move_credits(&mut tx, nid, &old).await?;
+    new.credits = moved.map(|(left, _)| left);
+    new.refills = moved.and_then(|(_, refills)| refills);
     if tx.execute_rows(row::table(new.kind).add, row::values(nid, &new)?).await? != 1 {
-        return tx.rollback().await.map(|()| false);
+        return tx.rollback().await.map(|()| None);
     }
     audit::add(&mut tx, nid, [event]).await?;
     feed.commit(tx, KeyChange::Key { nid, key_id: old.key_id }).await?;
-    Ok(true)
+    Ok(Some(new))
 }
 
 /// Removes a key for good.

@@ -76,7 +76,7 @@ impl KeyStore for SqlStore {
         old: Key,
         expected_revision: u64,
         event: AuditEvent,
-    ) -> StoreResult<bool> {
+    ) -> StoreResult<Option<Key>> {
         self.change(scope, "rotate a key", move |nid, db, feed| async move {
             change::rotate(&db, &feed, nid, (new, old), expected_revision, &event).await
         })

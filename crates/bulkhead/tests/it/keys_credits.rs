@@ -75,9 +75,42 @@ on_both_stores! {
             assert_error(&refused, 409, "FAILED_PRECONDITION", "FAILED_PRECONDITION");
             assert_eq!(update(&api, &path, "set", json!(1)).await, "1");
         }
-        let rotated = api.done(&format!("{ISSUED}/{}:rotate", key.id), &json!({"grace_ttl": "1h"}), 201).await;
-        assert_eq!(used(&api, &key.secret, Value::Null).await, exceeded("0"), "they have moved");
-        assert_eq!(used(&api, rotated["secret"].as_str().unwrap(), Value::Null).await, valid("0"));
+    }
+
+    /// Proves: TALOS-S09
+    async fn a_key_in_its_time_of_grace_spends_the_credits_of_the_one_in_its_place(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let first = api.issue(&json!({"credits": {"remaining": 5}})).await;
+        let rotate = async |id: &str, body: Value| api.done(&format!("{ISSUED}/{id}:rotate"), &body, 201).await;
+        assert_eq!(used(&api, &first.secret, Value::Null).await, valid("4"));
+        let told = rotate(&first.id, json!({"grace_ttl": "1h"})).await;
+        let second = told["issued_api_key"]["key_id"].as_str().unwrap();
+        assert_eq!(told["issued_api_key"]["credits"], json!({"remaining": "4"}));
+        assert_eq!(told["old_issued_api_key"]["credits"], json!({"remaining": "0", "credits_of": second}));
+        let second_secret = told["secret"].as_str().unwrap();
+        assert_eq!(used(&api, &first.secret, Value::Null).await, valid("3"), "one balance");
+        assert_eq!(used(&api, second_secret, Value::Null).await, valid("2"));
+        assert_eq!(used(&api, &first.secret, json!(3)).await, exceeded("2"));
+
+        let told = rotate(second, json!({"grace_ttl": "1h"})).await;
+        let third = told["issued_api_key"]["key_id"].as_str().unwrap();
+        assert_eq!(used(&api, &first.secret, Value::Null).await, valid("1"), "also after another rotation");
+        assert_eq!(used(&api, second_secret, Value::Null).await, valid("0"));
+        for secret in [&first.secret, second_secret, told["secret"].as_str().unwrap()] {
+            assert_eq!(used(&api, secret, Value::Null).await, exceeded("0"));
+        }
+        let more = json!({"operation": "increment", "value": 2});
+        let refused = api.post(&format!("{ISSUED}/{}:updateCredits", first.id), &more).await;
+        assert_error(&refused, 409, "FAILED_PRECONDITION", "FAILED_PRECONDITION");
+        assert!(refused.text().contains(second), "{}", refused.text());
+        update(&api, &format!("{ISSUED}/{third}"), "increment", json!(2)).await;
+        let again = rotate(&first.id, json!({})).await;
+        assert_eq!(used(&api, again["secret"].as_str().unwrap(), Value::Null).await, valid("1"));
+        assert_eq!(used(&api, second_secret, json!(0)).await, valid("1"));
+        let gone = api.call("DELETE", &format!("{ISSUED}/{third}")).send().await;
+        assert_eq!(gone.status, 204, "{}", gone.text());
+        assert_eq!(used(&api, second_secret, Value::Null).await, exceeded("0"), "they went with their key");
     }
 
     async fn what_credits_refuse_takes_nothing_from_limits_and_a_token_pays_where_it_is_asked_to(store) {

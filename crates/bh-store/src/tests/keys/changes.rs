@@ -82,27 +82,45 @@ on_both_stores! {
             let old = revoked(old.clone());
             fixture.store.rotate(tenant(), new.clone(), old, revision, any_event()).await.unwrap()
         };
-        assert!(!rotate(&new, 7).await, "the old key is at revision 1");
-        assert!(!rotate(&issued(3), 1).await, "that id is taken");
+        assert_eq!(rotate(&new, 7).await, None, "the old key is at revision 1");
+        assert_eq!(rotate(&issued(3), 1).await, None, "that id is taken");
         assert_eq!(fixture.key(KeyKind::Issued, 1).await, Some(old.clone()));
         assert_eq!(fixture.key(KeyKind::Issued, 2).await, None);
         assert_eq!((fixture.live().await, fixture.events().await), (2, 2));
 
         let spent = fixture.store.spend_credits(tenant(), KeyKind::Issued, id(1), 3, CreditsDue::default()).await.unwrap();
         assert_eq!(spent, Some(7), "between the reading and the rotation");
-        assert!(rotate(&new, 1).await);
+        let moved = Key { credits: Some(7), ..new.clone() };
+        assert_eq!(rotate(&new, 1).await, Some(moved.clone()), "what was moved is told");
         let left_behind = Key { credits: Some(0), revision: 2, ..revoked(old.clone()) };
         assert_eq!(fixture.key(KeyKind::Issued, 1).await, Some(left_behind));
-        assert_eq!(fixture.key(KeyKind::Issued, 2).await, Some(Key { credits: Some(7), ..new.clone() }));
+        assert_eq!(fixture.key(KeyKind::Issued, 2).await, Some(moved));
         assert_eq!((fixture.live().await, fixture.events().await), (2, 3));
-        assert!(!rotate(&issued(4), 1).await, "once");
+        assert_eq!(rotate(&issued(4), 1).await, None, "once");
+    }
+
+    async fn a_rotation_moves_the_credits_of_the_row_and_not_those_that_were_read(kind) {
+        let fixture = Fixture::new(kind).await;
+        for (number, change) in [(1, CreditsChange::Set(None)), (3, CreditsChange::Set(Some(4)))] {
+            let old = Key { credits: Some(10), refills: Some(Timestamp(9)), ..issued(number) };
+            fixture.insert(old.clone()).await;
+            let change = (change, CreditsDue::default());
+            let changed = fixture.store.set_credits(tenant(), KeyKind::Issued, id(number), change, any_event()).await;
+            assert!(changed.unwrap(), "between the reading and the rotation");
+            let new = Key { credits: Some(10), refills: Some(Timestamp(9)), ..issued(number + 1) };
+            let moved = fixture.store.rotate(tenant(), new.clone(), revoked(old), 1, any_event()).await.unwrap();
+            let CreditsChange::Set(credits) = change.0 else { panic!() };
+            let wanted = Key { credits, refills: None, ..new };
+            assert_eq!(moved, Some(wanted.clone()));
+            assert_eq!(fixture.key(KeyKind::Issued, number + 1).await, Some(wanted));
+        }
     }
 
     async fn a_rotation_with_a_time_of_grace_counts_both_keys(kind) {
         let fixture = Fixture::new(kind).await;
         fixture.insert(issued(1)).await;
         let old = Key { expires: Some(Timestamp(50)), ..issued(1) };
-        assert!(fixture.store.rotate(tenant(), issued(2), old, 1, any_event()).await.unwrap());
+        assert!(fixture.store.rotate(tenant(), issued(2), old, 1, any_event()).await.unwrap().is_some());
         assert_eq!(fixture.live().await, 2);
     }
 
