@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use bh_domain::allowance::AllowanceVerdict;
 use bh_domain::keys::key::{KeyId, KeyRateLimit};
-use bh_domain::keys::named::{LimitUnit, NamedLimit};
+use bh_domain::keys::named::{Amount, LimitUnit, NamedLimit};
 use bh_domain::keys::verdict::VerificationError;
-use bh_domain::money::NanoUsd;
 use bh_domain::tenant::Nid;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
@@ -28,7 +27,7 @@ pub struct LimitUse {
     /// The limit.
     pub name: String,
     /// How much, in the limit's unit; `None` for one, or of money none. With 0 it is only asked.
-    pub cost: Option<NanoUsd>,
+    pub cost: Option<Amount>,
 }
 
 /// What a named limit said.

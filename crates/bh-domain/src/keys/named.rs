@@ -55,11 +55,16 @@ impl LimitUnit {
     /// An amount that is asked for, as it is counted. Without one it is one request or token, and no money. A part of a
     /// request or a token counts as a whole one.
     #[must_use]
-    pub fn amount(self, asked: Option<NanoUsd>) -> u64 {
-        let nano = asked.map(|asked| asked.0.max(0).unsigned_abs());
-        match self {
-            Self::Requests | Self::Tokens => nano.map_or(1, |nano| nano.div_ceil(NANO_PER_UNIT)),
-            Self::Cost => nano.unwrap_or(0),
+    pub fn amount(self, asked: Option<Amount>) -> u64 {
+        match (self, asked) {
+            (Self::Requests | Self::Tokens, None) => 1,
+            (Self::Requests | Self::Tokens, Some(Amount { whole, nano })) => {
+                whole.saturating_add(u64::from(nano > 0))
+            }
+            (Self::Cost, None) => 0,
+            (Self::Cost, Some(Amount { whole, nano })) => {
+                whole.saturating_mul(NANO_PER_UNIT).saturating_add(nano)
+            }
         }
     }
 
@@ -88,6 +93,34 @@ impl LimitUnit {
 }
 
 const NANO_PER_UNIT: u64 = 1_000_000_000;
+
+/// An amount that is asked for before it is known in which unit: whole ones, and billionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amount {
+    whole: u64,
+    nano: u64,
+}
+
+/// A text that is no amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an amount of 0 to {QUOTA_MAX}, with at most 9 digits after the point")]
+pub struct AmountError;
+
+impl Amount {
+    /// Parses `12` or `12.5`, exactly.
+    ///
+    /// # Errors
+    /// [`AmountError`] for anything else, and for more than [`QUOTA_MAX`].
+    pub fn parse(text: &str) -> Result<Self, AmountError> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        if whole.is_empty() || !whole.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(AmountError);
+        }
+        let whole = whole.parse().ok().filter(|whole| *whole <= QUOTA_MAX).ok_or(AmountError)?;
+        let nano = NanoUsd::parse_decimal(&format!("0.{fraction}")).map_err(|_| AmountError)?;
+        Ok(Self { whole, nano: nano.0.unsigned_abs() })
+    }
+}
 
 /// A limit with a name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -198,10 +231,15 @@ mod tests {
 
     #[test]
     fn amounts_are_counted_in_the_limits_unit() {
-        let asked = |text: &str| Some(NanoUsd::parse_decimal(text).unwrap());
+        let asked = |text: &str| Some(Amount::parse(text).unwrap());
         assert_eq!(LimitUnit::ALL.map(|unit| unit.amount(None)), [1, 1, 0]);
         assert_eq!(LimitUnit::ALL.map(|unit| unit.amount(asked("0"))), [0, 0, 0]);
         assert_eq!(LimitUnit::ALL.map(|unit| unit.amount(asked("2.5"))), [3, 3, 2_500_000_000]);
+        let most = QUOTA_MAX.to_string();
+        assert_eq!(LimitUnit::ALL.map(|unit| unit.amount(asked(&most))), [QUOTA_MAX, QUOTA_MAX, u64::MAX]);
+        for text in ["", "-1", "1e3", "1.5.5", "1.-5", "0.0000000001", "1000000000000000"] {
+            assert_eq!(Amount::parse(text), Err(AmountError), "{text}");
+        }
         let tokens = TokenCounts { input: 1, output: 20, cache_read: 300, cache_write: 4_000, reasoning: 7 };
         assert_eq!(LimitUnit::ALL.map(|unit| unit.used(&tokens, NanoUsd(9))), [0, 4_321, 9]);
         assert_eq!(LimitUnit::ALL.map(|unit| unit.text(1_500_000_000)), ["1500000000", "1500000000", "1.5"]);

@@ -54,6 +54,11 @@ impl VerifyIn {
 }
 
 impl Asked {
+    /// Whether it says itself that credits are to be taken, and not only told.
+    pub(super) fn takes_credits(&self) -> bool {
+        self.credits.is_some_and(|cost| cost > 0)
+    }
+
     pub(super) fn question(&self, freshness: Freshness, address: IpAddr) -> Question<'_> {
         Question {
             credential: &self.credential,

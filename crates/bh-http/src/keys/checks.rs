@@ -88,6 +88,7 @@ pub(crate) async fn verify(mut ask: Ask) -> Result<Response, Refusal> {
         return Err(invalid("credential", format!("longer than {CREDENTIAL_BYTES_MAX} bytes")));
     }
     let asked = body.read("")?;
+    may_take(&ask, std::slice::from_ref(&asked))?;
     let verdict = ask.doors.keys.verify(&asker.tenant, asked.question(freshness, address)).await;
     let now = ask.doors.clock.now();
     let mut response = respond::json(&told(&asker, &verdict, now)?)?;
@@ -112,6 +113,7 @@ pub(crate) async fn batch_verify(mut ask: Ask) -> Result<Response, Refusal> {
         item.read(&format!("requests[{index}]."))
     };
     let items: Vec<Asked> = requests.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+    may_take(&ask, &items)?;
     // Together: those that memory does not know are read in one statement.
     let verdicts =
         items.iter().map(|asked| ask.doors.keys.verify(&asker.tenant, asked.question(freshness, address)));
@@ -120,6 +122,12 @@ pub(crate) async fn batch_verify(mut ask: Ask) -> Result<Response, Refusal> {
     let results: Vec<_> =
         verdicts.iter().map(|verdict| told(&asker, verdict, now)).collect::<Result<_, _>>()?;
     respond::json(&json!({ "results": results }))
+}
+
+/// To say what a key is to pay changes the key: that is not for those who only read. What a verification takes by itself
+/// is part of the answer to whoever may ask.
+fn may_take(ask: &Ask, asked: &[Asked]) -> Result<(), Refusal> {
+    if asked.iter().any(Asked::takes_credits) { ask.changer().map(drop) } else { Ok(()) }
 }
 
 /// Whether the asker wants no answer that was kept.

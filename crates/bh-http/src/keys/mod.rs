@@ -28,7 +28,7 @@ use crate::ask::Ask;
 use crate::object::Object;
 use crate::respond;
 use credits::UpdateCreditsIn;
-use wire::{KeyIn, KeyOut, invalid, lifetime};
+use wire::{CREDITS, KeyIn, KeyOut, credits_stay, invalid, lifetime};
 
 pub(crate) use audit::{export as audit_export, list as audit_list};
 pub(crate) use checks::{CACHE_USE, batch_verify, derive, is_bypass, jwks, self_revoke, verify};
@@ -179,6 +179,9 @@ async fn update(mut ask: Ask, kind: KeyKind, key_id: &str) -> Result<Response, R
     let asker = ask.changer()?;
     let query = ask.query()?;
     let mask = query.text("update_mask").or_else(|| query.text("updateMask")).unwrap_or_default();
+    if mask.split(',').any(|path| path.trim() == CREDITS) {
+        return Err(credits_stay());
+    }
     let mask = UpdateMask::parse(mask).map_err(|error| invalid("update_mask", error))?;
     let body: KeyIn = ask.json().await?;
     let key = ask.keys().update(&asker, kind, key_id, body.update(mask)?).await?;
@@ -188,6 +191,7 @@ async fn update(mut ask: Ask, kind: KeyKind, key_id: &str) -> Result<Response, R
 async fn rotate(mut ask: Ask, key_id: &str) -> Result<Response, Refusal> {
     let asker = ask.changer()?;
     let body: KeyIn = ask.json().await?;
+    body.leaves_credits()?;
     let rotate = Rotate {
         visibility: wire::asked_visibility(&body)?,
         grace: lifetime("grace_ttl", body.grace_ttl.as_deref())?,

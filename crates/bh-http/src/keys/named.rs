@@ -1,7 +1,7 @@
 //! Named limits on the wire: an addition to Talos, in its manner.
 
 use bh_app::keys::{LimitTold, LimitUse};
-use bh_domain::keys::named::{LimitUnit, NamedLimit, RATE_LIMITS_MAX, is_limit_name};
+use bh_domain::keys::named::{Amount, LimitUnit, NamedLimit, RATE_LIMITS_MAX, is_limit_name};
 use bh_domain::money::NanoUsd;
 use bh_domain::refusal::Refusal;
 use bh_domain::time::Timestamp;
@@ -86,10 +86,9 @@ pub(super) fn uses(given: Vec<Object<LimitUseIn>>, place: &str) -> Result<Vec<Li
         if !is_limit_name(&name) || uses.iter().any(|seen| seen.name == name) {
             return Err(invalid(&format!("{field}[{index}].name"), "expected the name of a limit, once"));
         }
-        let cost = cost.as_deref().map(digits).filter(|text| *text != "null").map(NanoUsd::parse_decimal);
-        let cost = cost.transpose().ok().filter(|cost| cost.is_none_or(|cost| cost >= NanoUsd::ZERO));
-        let wrong = || invalid(&format!("{field}[{index}].cost"), "expected an amount of at least 0");
-        uses.push(LimitUse { name, cost: cost.ok_or_else(wrong)? });
+        let cost = cost.as_deref().map(digits).filter(|text| *text != "null").map(Amount::parse);
+        let cost = cost.transpose().map_err(|error| invalid(&format!("{field}[{index}].cost"), error))?;
+        uses.push(LimitUse { name, cost });
     }
     Ok(uses)
 }

@@ -24,6 +24,8 @@ use super::named::{self, NamedIn};
 use crate::object::Object;
 
 const REQUESTS: &str = "requests";
+/// The member, and what would be its path in an update mask.
+pub(super) const CREDITS: &str = "credits";
 
 /// What a key is given, in any request.
 #[derive(Debug, Default, Deserialize)]
@@ -142,8 +144,11 @@ impl KeyIn {
             (Some(Object(inner)), _) | (None, Some(Object(inner))) => *inner,
             (None, None) => Self { issued_api_key: None, imported_api_key: None, ..self },
         };
+        let Some(mask) = mask else {
+            body.leaves_credits()?;
+            return Ok(body.change()?.populated());
+        };
         let change = body.change()?;
-        let Some(mask) = mask else { return Ok(change.populated()) };
         let masked = |path: MaskPath| mask.contains(path);
         Ok(Change {
             name: masked(MaskPath::Name).then(|| change.name.unwrap_or_default()),
@@ -155,6 +160,14 @@ impl KeyIn {
             permissions: masked(MaskPath::Permissions).then(|| change.permissions.unwrap_or_default()),
             rate_limits: masked(MaskPath::RateLimits).then(|| change.rate_limits.unwrap_or_default()),
         })
+    }
+
+    /// Credits are given when a key is made, and are then the store's: no update or rotation sets them.
+    ///
+    /// # Errors
+    /// `invalid_request` that says what does.
+    pub(super) fn leaves_credits(&self) -> Result<(), Refusal> {
+        if self.credits.is_some() { Err(credits_stay()) } else { Ok(()) }
     }
 
     /// What the body has, also when it is empty.
@@ -210,6 +223,11 @@ impl RateIn {
             window_s.ok_or_else(|| invalid(field, "`window` must be whole seconds, such as `60s`"))?;
         Ok(Some(KeyRateLimit { quota, window_s }))
     }
+}
+
+/// Why credits cannot be changed with the rest of a key.
+pub(super) fn credits_stay() -> Refusal {
+    invalid(CREDITS, "cannot be changed here: `POST` the change to the key's `:updateCredits`")
 }
 
 pub(super) fn lifetime(field: &'static str, text: Option<&str>) -> Result<Option<Lifetime>, Refusal> {

@@ -1,12 +1,13 @@
 //! What extras of keys never let through: rows that cannot be read, and tokens whose keys would not pass.
 
 use bh_testkit::{Call, Gateway, on_both_stores};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::auth::BULKHEAD;
 use crate::keys_extras::{caller_key, chat, hourly, patch, start};
+use crate::keys_setup::assert_bad_request;
 use crate::money::{ADMIN, provider, tamper};
-use crate::verify_setup::{Api, ISSUED, verdict};
+use crate::verify_setup::{Api, BATCH_VERIFY, ISSUED, VERIFY, verdict};
 
 /// Spoils the extras of a key in the store, as a newer version or a hand in the database would.
 fn spoil(gateway: &Gateway, key_id: &str) {
@@ -128,5 +129,58 @@ on_both_stores! {
         let limit = &told["rate_limits"][0];
         assert_eq!((&limit["exceeded"], &limit["remaining"], limit.get("reset_time")), (&json!(true), &json!("2"), None));
         assert!(told["error_message"].as_str().unwrap().ends_with("ever has, which is 3"), "{told}");
+    }
+
+    async fn amounts_reach_as_far_as_quotas(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let most = "999999999999999";
+        let limits = json!([hourly("t", most, "tokens", false), hourly("r", most, "requests", false)]);
+        let key = api.issue(&json!({"rate_limits": limits})).await.secret;
+        let asks = |cost: &str| json!({"credential": key, "rate_limits": [{"name": "t", "cost": cost}, {"name": "r", "cost": cost}]});
+        let told = api.verify_with(&asks(most), &[]).await.json();
+        assert_eq!(verdict(&told), "valid");
+        let refused = api.verify_with(&asks("500000000000000"), &[]).await.json();
+        assert_eq!(verdict(&refused), "RATE_LIMITED");
+        for cost in ["1000000000000000", "-1", "0.0000000001"] {
+            let words = format!("`rate_limits[0].cost`: expected an amount of 0 to {most}, with at most 9 digits");
+            assert_bad_request(&api.post(VERIFY, &asks(cost)).await, &words);
+        }
+    }
+
+    async fn no_update_or_rotation_takes_credits_and_says_nothing(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let key = api.issue(&json!({"name": "k", "credits": {"remaining": 3}})).await;
+        let path = format!("{ISSUED}/{}", key.id);
+        let body = json!({"name": "n", "credits": {"remaining": "9"}});
+        for query in ["", "?update_mask=credits", "?update_mask=name,%20credits"] {
+            let refused = api.call("PATCH", &format!("{path}{query}")).json(&body).send().await;
+            assert_bad_request(&refused, "`:updateCredits`");
+        }
+        let wrapped = json!({"issued_api_key": body});
+        assert_bad_request(&api.call("PATCH", &path).json(&wrapped).send().await, "`:updateCredits`");
+        assert_bad_request(&api.post(&format!("{path}:rotate"), &body).await, "`:updateCredits`");
+        let told = patch(&api, &format!("{path}?update_mask=name"), &body).await;
+        assert_eq!((&told["name"], &told["credits"]["remaining"]), (&json!("n"), &json!("3")), "what no mask names is passed over");
+        assert_eq!(patch(&api, &path, &json!({"name": "m", "credits": null})).await["name"], "m");
+    }
+
+    async fn who_only_reads_does_not_say_what_a_key_pays(store) {
+        let roles = "admin_keys:\n  - {name: ops, key: admin-key-for-tests-001, role: admin}\n  - {name: eye, key: viewer-key-for-tests-001, role: viewer}\n";
+        let gateway = Gateway::builder(BULKHEAD).store(store).config(roles).start().await;
+        let post = async |who: &str, path: &str, body: Value| {
+            Call::post(gateway.at(path), &body).bearer(format!("{who}-key-for-tests-001")).send().await
+        };
+        let issued = post("admin", ISSUED, json!({"credits": {"remaining": 9}})).await;
+        let secret = issued.json()["secret"].clone();
+        for (who, cost, status) in [("viewer", 0, 200), ("viewer", 3, 403), ("admin", 3, 200)] {
+            let body = json!({"credential": secret, "credits": {"cost": cost}});
+            let batch = json!({"requests": [{"credential": secret}, body]});
+            assert_eq!(post(who, VERIFY, body).await.status, status, "{who} {cost}");
+            assert_eq!(post(who, BATCH_VERIFY, batch).await.status, status, "{who} {cost}");
+        }
+        let told = post("viewer", VERIFY, json!({"credential": secret, "credits": {"cost": 0}})).await.json();
+        assert_eq!(told["credits"]["remaining"], "1", "two batches took one each, and the admin three, twice");
     }
 }
