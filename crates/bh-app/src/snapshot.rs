@@ -24,8 +24,7 @@ use secrecy::SecretString;
 pub use callers::{Accounts, CallerPolicy, ListConstraints, NewCaller, OrganizationBudget, Owners, UsedKey};
 pub use client::ClientIpSource;
 pub use keys::{
-    CacheKind, CacheSettings, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Retired,
-    TenantSecrets,
+    CacheKind, CacheSettings, DerivedSettings, HmacSecret, KeyPrefixes, KeySettings, Retired, TenantSecrets,
 };
 
 use crate::budgets::{BudgetCell, ZoneClock};

@@ -16,11 +16,11 @@ use bh_app::keys::{
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, SystemClock, SystemEntropy, TenantRow, TenantStore as _};
 use bh_app::snapshot::{
-    CacheKind, CacheSettings, Caps, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings,
-    Tenant, TenantSecrets,
+    CacheKind, CacheSettings, Caps, DerivedSettings, HmacSecret, KeyPrefixes, KeySettings, Tenant,
+    TenantSecrets,
 };
 use bh_domain::budget::TimeZone;
-use bh_domain::keys::imported::ImportHasher;
+use bh_domain::keys::imported::{HashVersion, ImportHasher};
 use bh_domain::tenant::{Nid, TenantId};
 use bh_store::{Options, open};
 use secrecy::ExposeSecret as _;
@@ -150,6 +150,6 @@ fn settings() -> Arc<KeySettings> {
         cache: CacheSettings { kind: CacheKind::Memory, enabled: true, ttl: HOUR },
         rate_limit_enabled: true,
         api_keys_max: None,
-        imported_hash: ImportedHash::V2,
+        imported_hash: HashVersion::V3,
     })
 }

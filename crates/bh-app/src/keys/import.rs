@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bh_domain::keys::imported::HashVersion;
+use bh_domain::keys::imported::PlainDigest;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::route::{CREDENTIAL_BYTES_MAX, Route, route};
@@ -16,16 +16,24 @@ use super::issue::{expiry, new_key, quota_exceeded};
 use super::trail::Action;
 use super::{Asker, Attributes, KeyStory, internal, invalid, store_fault};
 use crate::ports::{AuditEvent, INSERT_MANY_MAX, Inserted};
-use crate::snapshot::ImportedHash;
 
 /// The most keys of one batch.
 pub const IMPORTS_MAX: usize = INSERT_MANY_MAX;
 
+/// What is known of a key to be taken over. Only a keyed hash of it is kept.
+#[derive(Clone, Debug)]
+pub enum Material {
+    /// Its text.
+    Raw(SecretString),
+    /// The SHA-256 of its text, which was all that its last server kept.
+    Hashed(PlainDigest),
+}
+
 /// A key to be taken over.
 #[derive(Clone, Debug)]
 pub struct Import {
-    /// Its text; only a hash of it is kept.
-    pub raw: SecretString,
+    /// What it is known by.
+    pub material: Material,
     /// What it is given.
     pub attributes: Attributes,
     /// How long it lives; `None` for the tenant's default.
@@ -74,8 +82,9 @@ impl KeyStory {
     /// Takes over one key.
     ///
     /// # Errors
-    /// `invalid_request`; `conflict` for a text that is here already or has the form of an issued key;
-    /// `failed_precondition` for one that has the form of a token; `quota_exceeded`; `evidence_unavailable`.
+    /// `invalid_request`; `conflict` for a key that is here already or has the form of an issued key;
+    /// `failed_precondition` for one that has the form of a token; `quota_exceeded`; `evidence_unavailable`. Of a digest
+    /// nobody can tell which form its key has, nor whether that is here under another hash than version 3.
     pub async fn import(&self, asker: &Asker, import: Import) -> Result<Key, Refusal> {
         let imported = self.imported(asker, import).await;
         if let Err(refusal) = &imported {
@@ -93,17 +102,17 @@ impl KeyStory {
     async fn imported(&self, asker: &Asker, import: Import) -> Result<Key, Refusal> {
         let house = self.0.houses.of(&asker.tenant)?;
         let now = self.0.parts.clock.now();
-        let raw = import.raw.clone();
+        let material = import.material.clone();
         let key = self.taken_over(asker, &house, import, now)?;
         let event = self.event(asker, Action::Imported, &key.key_id, None, Some(&key));
         let max = house.settings.api_keys_max;
         // It may be here under another hash than new ones get.
-        if let Some(known) = self.known(asker, &raw, &key).await? {
+        if let Some(known) = self.known(asker, &material, &key).await? {
             return if is_replay(&key, &known) { Ok(known) } else { Err(exists()) };
         }
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
         let inserted = inserted.map_err(|fault| store_fault(&fault))?;
-        self.forget_absent(asker, &raw, &key);
+        self.forget_absent(asker, &material, &key);
         match inserted {
             Inserted::Created => {
                 self.0.parts.metrics.keys.created.inc();
@@ -127,27 +136,29 @@ impl KeyStory {
         let house = self.0.houses.of(&asker.tenant)?;
         let now = self.0.parts.clock.now();
         let mut answers: Vec<Option<Result<Key, ImportFault>>> = Vec::with_capacity(imports.len());
-        let mut wanted: Vec<(usize, SecretString, Key, AuditEvent)> = Vec::new();
+        let mut wanted: Vec<(usize, Material, Key, AuditEvent)> = Vec::new();
         let mut first_at: HashMap<KeyId, usize> = HashMap::new();
         for (index, import) in imports.into_iter().enumerate() {
-            let raw = import.as_ref().ok().map(|import| import.raw.clone());
+            let material = import.as_ref().ok().map(|import| import.material.clone());
             let key = import.and_then(|import| self.taken_over(asker, &house, import, now));
-            let (key, raw) = match (key, raw) {
-                (Ok(key), Some(raw)) => (key, raw),
+            let (key, material) = match (key, material) {
+                (Ok(key), Some(material)) => (key, material),
                 (Err(refusal), _) => {
                     answers.push(Some(Err(ImportFault::of(&refusal))));
                     continue;
                 }
                 (Ok(_), None) => continue,
             };
-            if let Some(first) = first_at.get(&key.key_id) {
+            let mut ids = self.other_ids(asker, &material, &key);
+            ids.push(key.key_id.clone());
+            if let Some(first) = ids.iter().find_map(|id| first_at.get(id)) {
                 let message = format!("The same key stands at index {first} of this batch");
                 answers.push(Some(Err(ImportFault { kind: ImportFaultKind::AlreadyExists, message })));
                 continue;
             }
-            first_at.insert(key.key_id.clone(), index);
+            first_at.extend(ids.into_iter().map(|id| (id, index)));
             let event = self.event(asker, Action::Imported, &key.key_id, None, Some(&key));
-            wanted.push((index, raw, key, event));
+            wanted.push((index, material, key, event));
             answers.push(None);
         }
         let known = self.known_of(asker, &wanted).await?;
@@ -161,8 +172,8 @@ impl KeyStory {
         let rows = new.iter().map(|(_, _, key, event)| (key.clone(), event.clone())).collect();
         let inserted = self.0.parts.store.insert_many(asker.scope(), rows, max).await;
         let inserted = inserted.map_err(|fault| store_fault(&fault))?;
-        for ((index, raw, key, _), inserted) in new.into_iter().zip(inserted) {
-            self.forget_absent(asker, &raw, &key);
+        for ((index, material, key, _), inserted) in new.into_iter().zip(inserted) {
+            self.forget_absent(asker, &material, &key);
             set(&mut answers, index, answer(key, inserted, max));
         }
         let lost = || Err(ImportFault { kind: ImportFaultKind::Internal, message: "no answer".to_owned() });
@@ -188,11 +199,14 @@ impl KeyStory {
         import: Import,
         now: Timestamp,
     ) -> Result<Key, Refusal> {
-        let raw = import.raw.expose_secret();
-        if raw.is_empty() {
-            return Err(invalid("raw_key", "is missing or empty"));
+        let raw = match &import.material {
+            Material::Raw(raw) => Some(raw.expose_secret()),
+            Material::Hashed(_) => None,
+        };
+        if raw.is_some_and(str::is_empty) {
+            return Err(invalid("raw_key", "is missing or empty; give the key, or its SHA-256 in `hashed`"));
         }
-        if raw.len() > CREDENTIAL_BYTES_MAX {
+        if raw.is_some_and(|raw| raw.len() > CREDENTIAL_BYTES_MAX) {
             return Err(invalid("raw_key", format!("longer than {CREDENTIAL_BYTES_MAX} bytes")));
         }
         if import.attributes.name.is_empty() {
@@ -201,49 +215,45 @@ impl KeyStory {
         if import.attributes.actor_id.as_deref().is_none_or(str::is_empty) {
             return Err(invalid("actor_id", "is missing or empty"));
         }
-        match route(raw.as_bytes(), &house.macaroons) {
-            Route::Imported => {}
-            Route::Issued(_) => {
-                let message = "The text has the form of a key that is issued here: it cannot be imported";
-                return Err(Refusal::new(Code::Conflict, message));
-            }
-            Route::Jwt | Route::Macaroon => {
-                let message = "The text has the form of a derived token: it cannot be imported";
-                return Err(Refusal::new(Code::FailedPrecondition, message));
-            }
-        }
+        raw.map_or(Ok(()), |raw| from_elsewhere(raw, house))?;
         let attributes = import.attributes.checked()?;
         let expires = expiry(&house.settings, import.ttl, now)?;
-        let version = match house.settings.imported_hash {
-            ImportedHash::V1 => HashVersion::V1,
-            ImportedHash::V2 => HashVersion::V2,
+        let (hasher, nid) = (&self.0.parts.hasher, asker.tenant.nid);
+        let id = match &import.material {
+            Material::Raw(raw) => {
+                hasher.key_id(house.settings.imported_hash, nid, raw.expose_secret().as_bytes())
+            }
+            Material::Hashed(digest) => hasher.hashed_id(nid, digest),
         };
-        let id = self.0.parts.hasher.key_id(version, asker.tenant.nid, raw.as_bytes());
         let key_id = KeyId::parse(&id).map_err(|error| internal("name an imported key", &error))?;
         Ok(new_key(KeyKind::Imported, key_id, attributes, now, Some(expires)))
     }
 
-    /// Every id under which this text may be kept, but for the new row's own.
-    fn other_ids(&self, asker: &Asker, raw: &SecretString, key: &Key) -> Vec<KeyId> {
+    /// Every id under which this key may be kept, but for the new row's own. Of a digest nobody knows them.
+    fn other_ids(&self, asker: &Asker, material: &Material, key: &Key) -> Vec<KeyId> {
+        let Material::Raw(raw) = material else { return Vec::new() };
         let ids = self.0.parts.hasher.candidates(asker.tenant.nid, raw.expose_secret().as_bytes());
         ids.iter().filter_map(|id| KeyId::parse(id).ok()).filter(|id| *id != key.key_id).collect()
     }
 
-    async fn known(&self, asker: &Asker, raw: &SecretString, key: &Key) -> Result<Option<Key>, Refusal> {
-        let others = self.other_ids(asker, raw, key);
+    async fn known(&self, asker: &Asker, material: &Material, key: &Key) -> Result<Option<Key>, Refusal> {
+        let others = self.other_ids(asker, material, key);
+        if others.is_empty() {
+            return Ok(None);
+        }
         let found = self.0.parts.store.keys(asker.scope(), KeyKind::Imported, others).await;
         Ok(found.map_err(|fault| store_fault(&fault))?.pop())
     }
 
-    /// Which of these texts are here already under another hash, by index.
+    /// Which of these keys are here already under another hash, by index.
     async fn known_of(
         &self,
         asker: &Asker,
-        wanted: &[(usize, SecretString, Key, AuditEvent)],
+        wanted: &[(usize, Material, Key, AuditEvent)],
     ) -> Result<HashMap<usize, Key>, Refusal> {
         let mut index_of: HashMap<KeyId, usize> = HashMap::new();
-        for (index, raw, key, _) in wanted {
-            index_of.extend(self.other_ids(asker, raw, key).into_iter().map(|id| (id, *index)));
+        for (index, material, key, _) in wanted {
+            index_of.extend(self.other_ids(asker, material, key).into_iter().map(|id| (id, *index)));
         }
         let ids = index_of.keys().cloned().collect();
         let found = self.0.parts.store.keys(asker.scope(), KeyKind::Imported, ids).await;
@@ -253,9 +263,9 @@ impl KeyStory {
     }
 
     /// What was unknown a moment ago is known now, under whichever hash it was looked for.
-    fn forget_absent(&self, asker: &Asker, raw: &SecretString, key: &Key) {
+    fn forget_absent(&self, asker: &Asker, material: &Material, key: &Key) {
         self.0.rows.appeared(asker.tenant.nid, &key.key_id);
-        for id in self.other_ids(asker, raw, key) {
+        for id in self.other_ids(asker, material, key) {
             self.0.rows.appeared(asker.tenant.nid, &id);
         }
     }
@@ -284,6 +294,21 @@ const EXISTS: &str = "This key was imported already";
 
 fn exists() -> Refusal {
     Refusal::new(Code::Conflict, EXISTS)
+}
+
+/// Whether a text may be a key of another server: it has no form that is made here.
+fn from_elsewhere(raw: &str, house: &House) -> Result<(), Refusal> {
+    match route(raw.as_bytes(), &house.macaroons) {
+        Route::Imported => Ok(()),
+        Route::Issued(_) => {
+            let message = "The text has the form of a key that is issued here: it cannot be imported";
+            Err(Refusal::new(Code::Conflict, message))
+        }
+        Route::Jwt | Route::Macaroon => {
+            let message = "The text has the form of a derived token: it cannot be imported";
+            Err(Refusal::new(Code::FailedPrecondition, message))
+        }
+    }
 }
 
 /// Whether a key that is here under another hash was made by the same request.

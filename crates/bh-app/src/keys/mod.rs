@@ -43,7 +43,7 @@ pub use counting::{LimitTold, LimitUse};
 pub use credits::CreditsTold;
 pub use derive::{Derivation, Derived, TokenForm};
 pub use house::TokenSeeds;
-pub use import::{IMPORTS_MAX, Import, ImportFault, ImportFaultKind};
+pub use import::{IMPORTS_MAX, Import, ImportFault, ImportFaultKind, Material};
 pub use issue::{Issue, IssuedKey};
 pub(crate) use list::page_size;
 pub use list::{KeyPage, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};

@@ -233,12 +233,24 @@ async fn answer(store: Arc<dyn KeyStore>, (nid, kind): Place, waiting: Vec<Waiti
     };
     let mut absent = 0;
     for question in waiting {
-        let found = rows.as_ref().map(|rows| question.ids.iter().find_map(|id| rows.get(id).cloned()));
+        let found = rows.as_ref().map(|rows| of_question(nid, &question, rows));
         absent += usize::from(matches!(found, Ok(None)));
         // Whoever asked may be gone.
         let _gone = question.answer.send(found.map_err(|unread| *unread));
     }
     ((nid, kind), absent)
+}
+
+/// The row that answers a question: the likeliest. A key that is here under several hashes is told of, because to revoke
+/// it means to revoke each.
+fn of_question(nid: Nid, question: &Waiting, rows: &HashMap<KeyId, Arc<Row>>) -> Option<Arc<Row>> {
+    let mut found = question.ids.iter().filter_map(|id| rows.get(id));
+    let first = found.next().cloned();
+    if let (Some(answers), Some(silent)) = (&first, found.next()) {
+        let (answers, silent) = (&answers.key.key_id, &silent.key.key_id);
+        tracing::warn!(%nid, %answers, %silent, "a key was imported twice, as itself and as its hash");
+    }
+    first
 }
 
 #[cfg(test)]

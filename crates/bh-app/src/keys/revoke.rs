@@ -180,8 +180,10 @@ impl KeyStory {
             }
         };
         let ids: Vec<KeyId> = ids.iter().filter_map(|id| KeyId::parse(id).ok()).collect();
-        let found = self.0.parts.store.keys(asker.scope(), kind, ids).await;
-        let found = found.map_err(|fault| store_fault(&fault))?.pop();
+        let found = self.0.parts.store.keys(asker.scope(), kind, ids.clone()).await;
+        let found = found.map_err(|fault| store_fault(&fault))?;
+        // The one that answers for the text, where it is here under several hashes.
+        let found = found.into_iter().min_by_key(|key| ids.iter().position(|id| *id == key.key_id));
         let shown = found.filter(|key| match route(credential.as_bytes(), &house.macaroons) {
             Route::Issued(shown) => shown.carries(key.secret_digest.as_ref()),
             Route::Imported => true,

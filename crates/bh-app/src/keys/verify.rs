@@ -256,7 +256,7 @@ impl KeyStory {
             Shown::Named(_, key_id) => return rows.known(nid, key_id.as_str(), now),
         };
         let hasher = &self.0.parts.hasher;
-        match rows.known(nid, &hasher.key_id(HashVersion::V2, nid, raw), now) {
+        match rows.known(nid, &hasher.key_id(HashVersion::default(), nid, raw), now) {
             Known::Unknown => {}
             known @ (Known::Present(_) | Known::Absent) => return known,
         }

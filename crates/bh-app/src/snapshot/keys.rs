@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use bh_domain::evidence::hex;
+use bh_domain::keys::imported::HashVersion;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
 use secrecy::SecretString;
@@ -41,7 +42,7 @@ pub struct KeySettings {
     /// Most live keys; `None` = no limit.
     pub api_keys_max: Option<u64>,
     /// How new imported keys are hashed.
-    pub imported_hash: ImportedHash,
+    pub imported_hash: HashVersion,
 }
 
 /// First parts of issued keys.
@@ -115,15 +116,6 @@ impl CacheSettings {
     pub fn is_shared(&self) -> bool {
         self.is_on() && self.kind == CacheKind::Redis
     }
-}
-
-/// How new imported keys are hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImportedHash {
-    /// As Talos does (dossier §3.3).
-    V1,
-    /// With a key of this installation.
-    V2,
 }
 
 /// What a tenant's keys are signed with.

@@ -165,8 +165,9 @@ pub struct Credentials {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImportedKeySettings {
-    /// How new ones are hashed: `2` with a key of this installation, `1` as Talos does. Default 2.
-    #[schemars(range(min = 1, max = 2))]
+    /// How new ones are hashed: `3` with a key of this installation, and a key and its SHA-256 are one key; `2` with that
+    /// key as well, but not so; `1` as Talos does. Default 3.
+    #[schemars(range(min = 1, max = 3))]
     pub hash_version: Option<u8>,
 }
 

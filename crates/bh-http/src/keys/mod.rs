@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bh_app::identity::Principal;
-use bh_app::keys::{Asker, IMPORTS_MAX, Import, ImportFaultKind, KeyStory, Revoke, Rotate};
+use bh_app::keys::{Asker, IMPORTS_MAX, Import, ImportFaultKind, KeyStory, Material, Revoke, Rotate};
 use bh_app::snapshot::Tenant;
 use bh_domain::keys::key::{Key, KeyKind};
 use bh_domain::keys::mask::UpdateMask;
@@ -246,9 +246,16 @@ impl RevokeIn {
 }
 
 fn import(mut body: KeyIn) -> Result<Import, Refusal> {
-    let raw = body.raw_key.take().unwrap_or_default().into();
+    let raw = body.raw_key.take().filter(|raw| !raw.is_empty());
+    let material = match (raw, body.hashed.take()) {
+        (Some(_), Some(_)) => {
+            return Err(invalid("hashed", "a key is given as `raw_key` or as `hashed`, not as both"));
+        }
+        (None, Some(Object(hashed))) => Material::Hashed(hashed.read()?),
+        (raw, None) => Material::Raw(raw.unwrap_or_default().into()),
+    };
     let ttl = lifetime("ttl", body.ttl.as_deref())?;
-    Ok(Import { raw, ttl, attributes: body.attributes()? })
+    Ok(Import { material, ttl, attributes: body.attributes()? })
 }
 
 #[derive(Debug, Default, Deserialize)]

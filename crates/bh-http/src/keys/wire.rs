@@ -7,6 +7,7 @@ use std::fmt;
 
 use bh_app::keys::{Attributes, Change, Issue, policy_text};
 use bh_domain::keys::extras::Extras;
+use bh_domain::keys::imported::PlainDigest;
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::mask::{MaskPath, UpdateMask};
@@ -26,6 +27,7 @@ use crate::object::Object;
 const REQUESTS: &str = "requests";
 /// The member, and what would be its path in an update mask.
 pub(super) const CREDITS: &str = "credits";
+const SHA256: &str = "SHA256";
 
 /// What a key is given, in any request.
 #[derive(Debug, Default, Deserialize)]
@@ -52,6 +54,7 @@ pub(super) struct KeyIn {
     pub(super) request_id: Option<String>,
     #[serde(alias = "rawKey")]
     pub(super) raw_key: Option<String>,
+    pub(super) hashed: Option<Object<HashedIn>>,
     #[serde(alias = "graceTtl")]
     pub(super) grace_ttl: Option<String>,
     /// Some documents wrap the resource of an update.
@@ -59,6 +62,14 @@ pub(super) struct KeyIn {
     pub(super) issued_api_key: Option<Object<Box<Self>>>,
     #[serde(alias = "importedApiKey")]
     pub(super) imported_api_key: Option<Object<Box<Self>>>,
+}
+
+/// A key of which only a hash is known: an addition to Talos.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct HashedIn {
+    algorithm: Option<String>,
+    digest: Option<String>,
 }
 
 /// A rate limit.
@@ -182,6 +193,19 @@ impl KeyIn {
             permissions: self.permissions,
             rate_limits: self.rate_limits.map(named::limits).transpose()?,
         })
+    }
+}
+
+impl HashedIn {
+    pub(super) fn read(&self) -> Result<PlainDigest, Refusal> {
+        if self.algorithm.as_deref() != Some(SHA256) {
+            return Err(invalid(
+                "hashed.algorithm",
+                format!("expected `{SHA256}`, the only one that is known"),
+            ));
+        }
+        let digest = self.digest.as_deref().unwrap_or_default();
+        PlainDigest::parse(digest).map_err(|error| invalid("hashed.digest", error))
     }
 }
 

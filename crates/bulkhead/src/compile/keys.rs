@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bh_app::snapshot::{
-    CacheKind, CacheSettings, DerivedSettings, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Retired,
-    Snapshot, TenantSecrets,
+    CacheKind, CacheSettings, DerivedSettings, HmacSecret, KeyPrefixes, KeySettings, Retired, Snapshot,
+    TenantSecrets,
 };
 use bh_config::schema::{
     self, CacheType, KEY_PREFIX_DEFAULT, MACAROON_PREFIX_DEFAULT, Rotated, Rotation, TenantKeys,
 };
 use bh_config::{GoDuration, KeyPrefix, Loaded, Overlays, Secret};
+use bh_domain::keys::imported::HashVersion;
 use bh_domain::tenant::{Nid, TenantId};
 use secrecy::SecretString;
 
@@ -80,6 +81,7 @@ fn settings(keys: &TenantKeys, secrets: &TenantSecrets) -> KeySettings {
     let pagination = keys.secrets.pagination.as_ref().or(keys.secrets.default.as_ref());
     let hmac = keys.secrets.hmac.as_ref().or(keys.secrets.default.as_ref());
     let api_keys = &credentials.api_keys;
+    let hash_version = credentials.imported_keys.hash_version.and_then(HashVersion::from_number);
     KeySettings {
         prefixes: prefixes(&api_keys.prefix),
         issuer: credentials.issuer.clone().unwrap_or_else(|| ISSUER.to_owned()),
@@ -98,10 +100,7 @@ fn settings(keys: &TenantKeys, secrets: &TenantSecrets) -> KeySettings {
         cache: cache(keys.cache.as_ref()),
         rate_limit_enabled: keys.rate_limit.as_ref().is_some_and(|limit| limit.enabled),
         api_keys_max: keys.quota.as_ref().map(|quota| quota.api_keys_max).filter(|max| *max > 0),
-        imported_hash: match credentials.imported_keys.hash_version {
-            Some(1) => ImportedHash::V1,
-            Some(_) | None => ImportedHash::V2,
-        },
+        imported_hash: hash_version.unwrap_or_default(),
     }
 }
 
@@ -226,7 +225,7 @@ quota: {api_keys_max: 7}
         let lifetimes = [keys.max_ttl, keys.derived.default_ttl, keys.clock_skew].map(|d| d.as_secs());
         assert_eq!((keys.default_ttl, lifetimes), (None, [31_536_000, 3_600, 300]));
         let cache = CacheSettings { kind: CacheKind::Memory, enabled: true, ttl: Duration::from_secs(300) };
-        assert_eq!((keys.cache, keys.api_keys_max, keys.imported_hash), (cache, None, ImportedHash::V2));
+        assert_eq!((keys.cache, keys.api_keys_max, keys.imported_hash), (cache, None, HashVersion::V3));
         assert_ne!(secret_of(&keys, OTHER), secret_of(&keys, TWO));
     }
 
@@ -266,7 +265,7 @@ quota: {api_keys_max: 7}
         assert_eq!((prefixes, one.derived.signing_keys.len()), (("one", Some("pub")), 1));
         assert_eq!((one.default_ttl, one.clock_skew.as_secs()), (Some(Duration::from_secs(3_600)), 60));
         let cache = CacheSettings { kind: CacheKind::Memory, enabled: true, ttl: Duration::from_secs(60) };
-        assert_eq!((one.cache, one.api_keys_max, one.imported_hash), (cache, Some(7), ImportedHash::V1));
+        assert_eq!((one.cache, one.api_keys_max, one.imported_hash), (cache, Some(7), HashVersion::V1));
         assert!(one.rate_limit_enabled, "what the overlay leaves out is inherited");
         assert!(!format!("{one:?}{other:?}").contains("-secret-"), "a secret shows");
     }

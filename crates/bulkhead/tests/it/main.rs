@@ -35,6 +35,7 @@ mod keys_edge;
 mod keys_errors;
 mod keys_extras;
 mod keys_fences;
+mod keys_hashed;
 mod keys_imports;
 mod keys_program;
 mod keys_redis;

@@ -12,6 +12,7 @@ use bh_domain::evidence::record::{
     AuditTrail, Compliance, ContentHash, Durability as Recorded, Execution, PolicyDecision, Tokens,
 };
 use bh_domain::evidence::{Draft, HmacKey};
+use bh_domain::keys::imported::HashVersion;
 use bh_domain::money::NanoUsd;
 use bh_domain::price::PriceTable;
 use bh_domain::tenant::{Nid, TenantId};
@@ -27,8 +28,7 @@ use crate::ports::{Clock, EvidenceStore, Holder};
 use crate::recorder::{Checkpointer, Entry, Recorder, RecorderOptions};
 use crate::snapshot::{
     CacheKind, CacheSettings, Caller, CallerPolicy, CallerSource, Caps, DerivedSettings, Durability,
-    EvidencePolicy, HmacSecret, ImportedHash, KeyPrefixes, KeySettings, Live, OnFailure, Snapshot, Tenant,
-    TenantSecrets,
+    EvidencePolicy, HmacSecret, KeyPrefixes, KeySettings, Live, OnFailure, Snapshot, Tenant, TenantSecrets,
 };
 
 /// 2026-11-21T09:30:00Z.
@@ -208,7 +208,7 @@ fn key_settings() -> Arc<KeySettings> {
         cache: CacheSettings { kind: CacheKind::None, enabled: false, ttl: seconds(300) },
         rate_limit_enabled: false,
         api_keys_max: None,
-        imported_hash: ImportedHash::V2,
+        imported_hash: HashVersion::default(),
     })
 }
 
