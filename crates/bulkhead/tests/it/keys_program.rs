@@ -299,15 +299,15 @@ fn uuid_like(text: &str) -> bool {
 }
 
 /// A server that wants an admin key, and the command line that has it.
-async fn guarded(store: Store) -> Gateway {
+pub(crate) async fn guarded(store: Store) -> Gateway {
     Gateway::builder(BULKHEAD).store(store).env("BULKHEAD_ADMIN_KEY", ADMIN_KEY).start().await
 }
 
-fn keys(gateway: &Gateway, args: &[&str]) -> CliOutput {
+pub(crate) fn keys(gateway: &Gateway, args: &[&str]) -> CliOutput {
     gateway.cli(&[&["keys", "-e", gateway.url()], args].concat())
 }
 
-fn keys_json(gateway: &Gateway, args: &[&str]) -> Value {
+pub(crate) fn keys_json(gateway: &Gateway, args: &[&str]) -> Value {
     printed(&keys(gateway, &[args, &["--format", "json"]].concat()))
 }
 
@@ -388,6 +388,23 @@ on_both_stores! {
         wrong(&["keys", "-e", url, "issue", "x", "--rate-limit", "lots"], "--rate-limit: expected");
         wrong(&["keys", "-e", url, "issue", "x", "--metadata", "[]"], "--metadata: expected a JSON object");
         wrong(&["keys", "-e", url, "update", "x"], "nothing to change");
+        wrong(&["keys", "-e", url, "issue", "x", "--limit", "a=5"], "--limit: expected NAME=QUOTA/WINDOW");
+        wrong(&["keys", "-e", url, "issue", "x", "--limit", "a=5/1h:apples"], "`rate_limits[0].unit`");
+        wrong(&["keys", "-e", url, "issue", "x", "--permission", "a..b"], "`a..b` is not a permission");
+        wrong(&["keys", "-e", url, "issue", "x", "--refill", "weekly:5"], "--refill: expected daily:AMOUNT");
+        wrong(&["keys", "-e", url, "credits", "x", "--set", "many"], "--set: expected a number");
+        wrong(&["keys", "-e", url, "verify", "x", "--permission", "a AND"], "`permissions`: expected");
+        wrong(&["keys", "-e", url, "import", "x", "--actor", "a", "--sha256", "abc"], "`hashed.digest`: expected");
+        for unclear in [
+            &["credits", "x"][..],
+            &["credits", "x", "--set", "1", "--increment", "2"],
+            &["import", "x", "--actor", "a"],
+            &["import", "x", "--actor", "a", "--raw-key", "k", "--sha256", "d"],
+        ] {
+            let output = keys(&gateway, unclear);
+            assert_eq!(output.code, Some(2), "{unclear:?}: {output}");
+            assert!(output.stderr.contains("--help"), "{output}");
+        }
         wrong(&["keys", "-e", "ftp://x", "list"], "--endpoint: expected");
         wrong(&["keys", "-e", "http://127.0.0.1:1", "list"], "no answer from http://127.0.0.1:1");
         let file = gateway.config_path().with_file_name("wrong.key");

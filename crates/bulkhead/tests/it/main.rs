@@ -38,6 +38,7 @@ mod keys_fences;
 mod keys_hashed;
 mod keys_imports;
 mod keys_program;
+mod keys_program_extras;
 mod keys_redis;
 mod keys_setup;
 mod keys_talos;

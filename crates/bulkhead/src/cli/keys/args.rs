@@ -1,114 +1,18 @@
 //! What the commands take, and the requests that it becomes.
 
-use std::io::Read as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::given::{Attributes, NewKey};
+use super::values::{NONE, limit_uses, object, put, secret, words};
 use crate::cli::Failure;
-
-/// The largest credential on standard input, line end and some room included.
-const STDIN_BYTES_MAX: u64 = 16 * 1_024;
-/// The text that stands for standard input.
-const STDIN: &str = "-";
-/// The text that takes a limit away.
-const NONE: &str = "none";
 
 #[derive(Debug, Args)]
 pub(super) struct IdArgs {
     /// The key's id.
     pub(super) key_id: String,
-}
-
-/// What a key may be given, and may be changed to.
-#[derive(Debug, Args)]
-pub(super) struct Attributes {
-    /// What it may do, separated by commas.
-    #[arg(long, value_delimiter = ',', value_name = "SCOPE")]
-    scopes: Option<Vec<String>>,
-    /// What is kept with it, as a JSON object.
-    #[arg(long, value_name = "JSON")]
-    metadata: Option<String>,
-    /// Address ranges that it may be used from, separated by commas.
-    #[arg(long, value_delimiter = ',', value_name = "CIDR")]
-    allowed_cidrs: Option<Vec<String>>,
-    /// How often it may be used, e.g. `100/60s`; `none` for any number of times.
-    #[arg(long, value_name = "COUNT/WINDOW")]
-    rate_limit: Option<String>,
-}
-
-impl Attributes {
-    /// The members of a request, and their names for an update mask.
-    fn write(&self, body: &mut Map<String, Value>) -> Result<Vec<&'static str>, Failure> {
-        let mut given = Vec::new();
-        let mut set = |name: &'static str, value: Option<Value>| {
-            if let Some(value) = value {
-                body.insert(name.to_owned(), value);
-                given.push(name);
-            }
-        };
-        set("scopes", self.scopes.as_deref().map(words));
-        set("metadata", self.metadata.as_deref().map(|text| object("--metadata", text)).transpose()?);
-        let cidrs = self.allowed_cidrs.as_deref().map(words);
-        set("ip_restriction", cidrs.map(|cidrs| json!({ "allowed_cidrs": cidrs })));
-        set("rate_limit_policy", self.rate_limit.as_deref().map(rate_limit).transpose()?);
-        Ok(given)
-    }
-}
-
-/// `--scopes ""` is an empty list rather than a list of one empty word.
-fn words(words: &[String]) -> Value {
-    words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()).collect()
-}
-
-fn object(option: &str, text: &str) -> Result<Value, Failure> {
-    match serde_json::from_str(text) {
-        Ok(value @ Value::Object(_)) => Ok(value),
-        Ok(_) => Err(Failure::new(format!("{option}: expected a JSON object"))),
-        Err(error) => Err(Failure::new(format!("{option}: not JSON: {error}"))),
-    }
-}
-
-fn rate_limit(text: &str) -> Result<Value, Failure> {
-    if text == NONE {
-        return Ok(Value::Null);
-    }
-    let wrong = || Failure::new("--rate-limit: expected a number and a time such as 100/60s, or none");
-    let (quota, window) = text.split_once('/').ok_or_else(wrong)?;
-    quota.parse::<u64>().map_err(|_| wrong())?;
-    Ok(json!({ "quota": quota, "window": window, "unit": "requests" }))
-}
-
-fn put<T: Into<Value>>(body: &mut Map<String, Value>, name: &str, value: Option<T>) {
-    if let Some(value) = value {
-        body.insert(name.to_owned(), value.into());
-    }
-}
-
-/// A secret from the command line, or the first line of standard input.
-fn secret(text: &str) -> Result<String, Failure> {
-    if text != STDIN {
-        return Ok(text.to_owned());
-    }
-    let mut read = String::new();
-    std::io::stdin().take(STDIN_BYTES_MAX).read_to_string(&mut read)?;
-    Ok(read.lines().next().unwrap_or_default().to_owned())
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Visibility {
-    Secret,
-    Public,
-}
-
-impl Visibility {
-    fn wire(self) -> &'static str {
-        match self {
-            Self::Secret => "KEY_VISIBILITY_SECRET",
-            Self::Public => "KEY_VISIBILITY_PUBLIC",
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -119,27 +23,15 @@ pub(super) struct IssueArgs {
     #[arg(long)]
     actor: Option<String>,
     #[command(flatten)]
-    attributes: Attributes,
-    /// How long it lives, e.g. `720h`, `30d`, `1y`.
-    #[arg(long)]
-    ttl: Option<String>,
-    /// Whether it is a secret or may be seen by anybody.
-    #[arg(long, value_enum)]
-    visibility: Option<Visibility>,
-    /// Makes the request safe to repeat: the same id makes one key.
-    #[arg(long)]
-    request_id: Option<String>,
+    new: NewKey,
 }
 
 impl IssueArgs {
     pub(super) fn body(self) -> Result<Value, Failure> {
         let mut body = Map::new();
-        self.attributes.write(&mut body)?;
+        self.new.write(&mut body)?;
         put(&mut body, "name", self.name);
         put(&mut body, "actor_id", self.actor);
-        put(&mut body, "ttl", self.ttl);
-        put(&mut body, "visibility", self.visibility.map(Visibility::wire));
-        put(&mut body, "request_id", self.request_id);
         Ok(body.into())
     }
 }
@@ -261,47 +153,109 @@ pub(super) struct VerifyArgs {
     /// Audience that it must name; may be given several times.
     #[arg(long = "audience", value_name = "AUDIENCE")]
     audiences: Vec<String>,
+    /// Permissions that it must have, e.g. `documents.read AND (users.read OR admin)`.
+    #[arg(long = "permission", value_name = "QUERY")]
+    permissions: Option<String>,
+    /// A named limit that is taken from, by 1 or by a cost; may be given several times.
+    #[arg(long = "limit", value_name = "NAME[=COST]")]
+    limits: Vec<String>,
+    /// How many credits are taken, in place of 1; with 0 they are only shown.
+    #[arg(long, value_name = "COUNT")]
+    cost: Option<u64>,
 }
 
 impl VerifyArgs {
     pub(super) fn body(self) -> Result<Value, Failure> {
-        Ok(json!({ "credential": secret(&self.credential)?, "expected_audiences": self.audiences }))
+        let mut body = Map::new();
+        put(&mut body, "credential", Some(secret(&self.credential)?));
+        put(&mut body, "expected_audiences", Some(self.audiences));
+        put(&mut body, "permissions", self.permissions);
+        put(&mut body, "rate_limits", (!self.limits.is_empty()).then(|| limit_uses(&self.limits)));
+        put(&mut body, "credits", self.cost.map(|cost| json!({ "cost": cost })));
+        Ok(body.into())
     }
+}
+
+/// One change of a key's credits.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct CreditsChange {
+    /// How many it has from now on; `none` for any number.
+    #[arg(long, value_name = "COUNT")]
+    set: Option<String>,
+    /// How many more.
+    #[arg(long, value_name = "COUNT")]
+    increment: Option<u64>,
+    /// How many fewer.
+    #[arg(long, value_name = "COUNT")]
+    decrement: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreditsArgs {
+    /// The key's id.
+    pub(super) key_id: String,
+    #[command(flatten)]
+    change: CreditsChange,
+}
+
+impl CreditsArgs {
+    pub(super) fn body(&self) -> Result<Value, Failure> {
+        let CreditsChange { set, increment, decrement } = &self.change;
+        let number = |text: &str| match text {
+            NONE => Ok(Value::Null),
+            text => text.parse::<u64>().map(Value::from),
+        };
+        let wrong = |_| Failure::new("--set: expected a number of uses, or none");
+        let set = set.as_deref().map(number).transpose().map_err(wrong)?;
+        let changes = [
+            ("set", set),
+            ("increment", increment.map(Value::from)),
+            ("decrement", decrement.map(Value::from)),
+        ];
+        let one = changes.into_iter().find_map(|(operation, value)| Some((operation, value?)));
+        Ok(one
+            .map(|(operation, value)| json!({ "operation": operation, "value": value }))
+            .unwrap_or_default())
+    }
+}
+
+/// What is known of a key that was made elsewhere.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Known {
+    /// The key; `-` reads it from standard input.
+    #[arg(long, value_name = "KEY")]
+    raw_key: Option<String>,
+    /// The key's plain SHA-256, where nobody has the key: 64 hexadecimal digits or base64; `-` reads it from standard
+    /// input.
+    #[arg(long, value_name = "DIGEST")]
+    sha256: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
     /// The key's name.
     name: String,
-    /// The key; `-` reads it from standard input.
-    #[arg(long, value_name = "KEY")]
-    raw_key: String,
+    #[command(flatten)]
+    known: Known,
     /// Whose key it is.
     #[arg(long)]
     actor: String,
     #[command(flatten)]
-    attributes: Attributes,
-    /// How long it lives, e.g. `720h`, `30d`, `1y`.
-    #[arg(long)]
-    ttl: Option<String>,
-    /// Whether it is a secret or may be seen by anybody.
-    #[arg(long, value_enum)]
-    visibility: Option<Visibility>,
-    /// Makes the request safe to repeat: the same id makes one key.
-    #[arg(long)]
-    request_id: Option<String>,
+    new: NewKey,
 }
 
 impl ImportArgs {
     pub(super) fn body(self) -> Result<Value, Failure> {
         let mut body = Map::new();
-        self.attributes.write(&mut body)?;
-        put(&mut body, "raw_key", Some(secret(&self.raw_key)?));
+        self.new.write(&mut body)?;
+        put(&mut body, "raw_key", self.known.raw_key.as_deref().map(secret).transpose()?);
+        let digest = self.known.sha256.as_deref().map(secret).transpose()?;
+        let hashed = digest.map(|digest| json!({ "algorithm": "SHA256", "digest": digest }));
+        put(&mut body, "hashed", hashed);
         put(&mut body, "name", Some(self.name));
         put(&mut body, "actor_id", Some(self.actor));
-        put(&mut body, "ttl", self.ttl);
-        put(&mut body, "visibility", self.visibility.map(Visibility::wire));
-        put(&mut body, "request_id", self.request_id);
         Ok(body.into())
     }
 }

@@ -6,9 +6,11 @@ mod args;
 mod audit;
 mod bulk;
 mod client;
+mod given;
 mod run;
 mod show;
 mod talos;
+mod values;
 
 use std::path::PathBuf;
 
@@ -17,8 +19,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::Failure;
 use crate::load::ConfigSource;
 use args::{
-    DeriveArgs, IdArgs, ImportArgs, ImportFileArgs, IssueArgs, ListArgs, RevokeArgs, RotateArgs, UpdateArgs,
-    VerifyArgs,
+    CreditsArgs, DeriveArgs, IdArgs, ImportArgs, ImportFileArgs, IssueArgs, ListArgs, RevokeArgs, RotateArgs,
+    UpdateArgs, VerifyArgs,
 };
 use audit::AuditArgs;
 use talos::ImportTalosArgs;
@@ -95,90 +97,86 @@ enum KeysCommand {
 /// What a server is asked.
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// Issue a key. Its secret is shown once.
-    Issue(IssueArgs),
-    /// Show a key.
-    Get(IdArgs),
-    /// List keys, newest first.
-    List(ListArgs),
-    /// Change what a key may do.
-    Update(UpdateArgs),
-    /// Replace a key by a new one.
-    Rotate(RotateArgs),
-    /// Revoke a key for good.
-    Revoke(RevokeArgs),
-    /// Remove a key and its row.
-    Delete(IdArgs),
+    #[command(flatten)]
+    Issue(IssueCommand),
+    #[command(flatten)]
+    Stored(StoredCommand),
+    #[command(flatten)]
+    Import(ImportCommand),
     /// Ask whether a key or token is good; ends with 1 when it is not.
     Verify(VerifyArgs),
-    /// Take over a key that was made elsewhere.
-    Import(ImportArgs),
-    /// Take over many: a file of import requests, as a JSON array or one object on each line.
-    ImportFile(ImportFileArgs),
     /// Derive a short-lived token from a key.
     Derive(DeriveArgs),
 }
 
+/// What makes keys here.
 #[derive(Debug, Subcommand)]
-enum IssuedCommand {
+enum IssueCommand {
     /// Issue a key. Its secret is shown once.
     Issue(IssueArgs),
+    /// Replace a key by a new one.
+    Rotate(RotateArgs),
+}
+
+/// What takes keys over.
+#[derive(Debug, Subcommand)]
+enum ImportCommand {
+    /// Take over a key that was made elsewhere.
+    Import(Box<ImportArgs>),
+    /// Take over many: a file of import requests, as a JSON array or one object on each line.
+    ImportFile(ImportFileArgs),
+}
+
+/// What is done with keys that are here, wherever they were made.
+#[derive(Debug, Subcommand)]
+enum StoredCommand {
     /// Show a key.
     Get(IdArgs),
     /// List keys, newest first.
     List(ListArgs),
     /// Change what a key may do.
     Update(UpdateArgs),
-    /// Replace a key by a new one.
-    Rotate(RotateArgs),
+    /// Change how many uses a key has left.
+    Credits(CreditsArgs),
     /// Revoke a key for good.
     Revoke(RevokeArgs),
     /// Remove a key and its row.
     Delete(IdArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum IssuedCommand {
+    #[command(flatten)]
+    Issue(IssueCommand),
+    #[command(flatten)]
+    Stored(StoredCommand),
 }
 
 #[derive(Debug, Subcommand)]
 enum ImportedCommand {
-    /// Take over a key that was made elsewhere.
-    Import(ImportArgs),
-    /// Take over many: a file of import requests, as a JSON array or one object on each line.
-    ImportFile(ImportFileArgs),
-    /// Show a key.
-    Get(IdArgs),
-    /// List keys, newest first.
-    List(ListArgs),
-    /// Change what a key may do.
-    Update(UpdateArgs),
-    /// Revoke a key for good.
-    Revoke(RevokeArgs),
-    /// Remove a key and its row.
-    Delete(IdArgs),
+    #[command(flatten)]
+    Import(ImportCommand),
+    #[command(flatten)]
+    Stored(StoredCommand),
 }
 
-impl IssuedCommand {
-    fn command(self) -> KeyCommand {
-        match self {
-            Self::Issue(args) => KeyCommand::Issue(args),
-            Self::Get(args) => KeyCommand::Get(args),
-            Self::List(args) => KeyCommand::List(args),
-            Self::Update(args) => KeyCommand::Update(args),
-            Self::Rotate(args) => KeyCommand::Rotate(args),
-            Self::Revoke(args) => KeyCommand::Revoke(args),
-            Self::Delete(args) => KeyCommand::Delete(args),
+impl From<IssuedCommand> for KeyCommand {
+    fn from(command: IssuedCommand) -> Self {
+        match command {
+            IssuedCommand::Issue(command) => Self::Issue(command),
+            IssuedCommand::Stored(command) => Self::Stored(command),
         }
     }
 }
 
-impl ImportedCommand {
-    fn command(self) -> KeyCommand {
-        match self {
-            Self::Import(args) => KeyCommand::Import(args),
-            Self::ImportFile(args) => KeyCommand::ImportFile(args),
-            Self::Get(args) => KeyCommand::Get(args),
-            Self::List(args) => KeyCommand::List(ListArgs { imported: true, ..args }),
-            Self::Update(args) => KeyCommand::Update(args),
-            Self::Revoke(args) => KeyCommand::Revoke(args),
-            Self::Delete(args) => KeyCommand::Delete(args),
+impl From<ImportedCommand> for KeyCommand {
+    fn from(command: ImportedCommand) -> Self {
+        match command {
+            ImportedCommand::Import(command) => Self::Import(command),
+            ImportedCommand::Stored(StoredCommand::List(args)) => {
+                Self::Stored(StoredCommand::List(ListArgs { imported: true, ..args }))
+            }
+            ImportedCommand::Stored(command) => Self::Stored(command),
         }
     }
 }
@@ -196,8 +194,8 @@ pub(super) async fn run(source: ConfigSource, args: KeysArgs) -> Result<(), Fail
     let command = match args.command {
         KeysCommand::Audit(_) => return Ok(()),
         KeysCommand::Call(command) => command,
-        KeysCommand::Issued(command) => command.command(),
-        KeysCommand::Imported(command) => command.command(),
+        KeysCommand::Issued(command) => command.into(),
+        KeysCommand::Imported(command) => command.into(),
         KeysCommand::ImportTalos(import) => return talos::run(&source, &import, as_json).await,
     };
     let api = client::Api::new(&source, &args.server)?;

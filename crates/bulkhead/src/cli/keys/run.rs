@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::args::{ListArgs, UpdateArgs};
 use super::client::Api;
-use super::{KeyCommand, bulk, show};
+use super::{ImportCommand, IssueCommand, KeyCommand, StoredCommand, bulk, show};
 use crate::cli::{Failure, print};
 
 const ISSUED: &str = "/v2alpha1/admin/issuedApiKeys";
@@ -20,23 +20,18 @@ const PAGE_KEYS_MAX: usize = 1_000;
 /// Runs one command.
 pub(super) async fn run(api: &Api, command: KeyCommand, as_json: bool) -> Result<(), Failure> {
     match command {
-        KeyCommand::Issue(args) => made(&api.post(ISSUED, &args.body()?).await?, as_json),
-        KeyCommand::Rotate(args) => {
+        KeyCommand::Issue(IssueCommand::Issue(args)) => {
+            made(&api.post(ISSUED, &args.body()?).await?, as_json)
+        }
+        KeyCommand::Issue(IssueCommand::Rotate(args)) => {
             let path = format!("{ISSUED}/{}:rotate", escaped(&args.key_id));
             made(&api.post(&path, &args.body()?).await?, as_json)
         }
-        KeyCommand::Get(args) => told(&api.get(&path_of(&args.key_id)).await?, as_json),
-        KeyCommand::Import(args) => told(&api.post(IMPORTED, &args.body()?).await?, as_json),
-        KeyCommand::Update(args) => update(api, &args, as_json).await,
-        KeyCommand::Revoke(args) => {
-            api.post(&format!("{}:revoke", path_of(&args.key_id)), &args.body()).await?;
-            done("revoked", &args.key_id, as_json)
+        KeyCommand::Import(ImportCommand::Import(args)) => {
+            told(&api.post(IMPORTED, &args.body()?).await?, as_json)
         }
-        KeyCommand::Delete(args) => {
-            api.delete(&path_of(&args.key_id)).await?;
-            done("deleted", &args.key_id, as_json)
-        }
-        KeyCommand::List(args) => list(api, &args, as_json).await,
+        KeyCommand::Import(ImportCommand::ImportFile(args)) => bulk::import(api, &args.file, as_json).await,
+        KeyCommand::Stored(command) => stored(api, command, as_json).await,
         KeyCommand::Verify(args) => {
             verdict(&api.post(&format!("{KEYS}:verify"), &args.body()?).await?, as_json)
         }
@@ -44,7 +39,26 @@ pub(super) async fn run(api: &Api, command: KeyCommand, as_json: bool) -> Result
             let answer = api.post(&format!("{KEYS}:derive"), &args.body()?).await?;
             if as_json { print::json(&answer) } else { show::members(&answer["token"]) }
         }
-        KeyCommand::ImportFile(args) => bulk::import(api, &args.file, as_json).await,
+    }
+}
+
+async fn stored(api: &Api, command: StoredCommand, as_json: bool) -> Result<(), Failure> {
+    match command {
+        StoredCommand::Get(args) => told(&api.get(&path_of(&args.key_id)).await?, as_json),
+        StoredCommand::List(args) => list(api, &args, as_json).await,
+        StoredCommand::Update(args) => update(api, &args, as_json).await,
+        StoredCommand::Credits(args) => {
+            let path = format!("{}:updateCredits", path_of(&args.key_id));
+            told(&api.post(&path, &args.body()?).await?, as_json)
+        }
+        StoredCommand::Revoke(args) => {
+            api.post(&format!("{}:revoke", path_of(&args.key_id)), &args.body()).await?;
+            done("revoked", &args.key_id, as_json)
+        }
+        StoredCommand::Delete(args) => {
+            api.delete(&path_of(&args.key_id)).await?;
+            done("deleted", &args.key_id, as_json)
+        }
     }
 }
 
