@@ -122,6 +122,8 @@ pub const MATRIX: &[Row] = &[
     row("POST", "/v2alpha1/admin/apiKeys:batchVerify", KeyAdmin, now!(keys::batch_verify)),
     row("POST", "/v2alpha1/admin/apiKeys:derive", KeyAdmin, now!(keys::derive)),
     row("POST", "/v2alpha1/admin/derivedTokens/{jti}", KeyAdmin, now!(keys::derived_token)),
+    row("GET POST", "/v2alpha1/admin/identities", KeyAdmin, now!(keys::identities)),
+    row("GET PATCH DELETE", "/v2alpha1/admin/identities/{identity_id}", KeyAdmin, now!(keys::identity)),
     row("GET", "/v2alpha1/admin/auditEvents", KeyAdmin, now!(keys::audit_list)),
     row("GET", "/v2alpha1/admin/auditEvents:export", KeyAdmin, now!(keys::audit_export)),
     row("GET", "/v2alpha1/derivedKeys/jwks.json", Open, now!(keys::jwks)),

@@ -59,6 +59,7 @@ async fn measure(calls: usize) -> Result<(), Failure> {
     });
     let keys = KeyStory::new(KeyParts {
         store: Arc::new(store.clone()),
+        identities: Arc::new(store.clone()),
         trail: AuditTrail::new(Arc::new(store.clone()), Arc::clone(&clock), Arc::clone(&metrics)),
         clock,
         entropy: Arc::new(SystemEntropy),

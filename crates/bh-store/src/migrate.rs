@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -40,6 +40,12 @@ const MIGRATIONS: [Migration; 4] = [
         name: "key_extras",
         text: include_str!("../migrations/0004_key_extras.sql"),
         postgres: "",
+    },
+    Migration {
+        version: 6,
+        name: "identities",
+        text: include_str!("../migrations/0006_identities.sql"),
+        postgres: include_str!("../migrations/0006_identities.postgres.sql"),
     },
 ];
 

@@ -227,6 +227,7 @@ pub(crate) fn key_story(
 ) -> KeyStory {
     let parts = KeyParts {
         store: Arc::new(sql.clone()),
+        identities: Arc::new(sql.clone()),
         clock: Arc::clone(clock),
         entropy: Arc::new(SystemEntropy),
         hasher: ImportHasher::new(&secrets.derive("imported keys")),

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::hosts::Host;
 use crate::keys::{
-    Denied, Freshness, KeyStory, Needs, Question, Row, Subject, TokenSubject, policy_overrides,
+    Denied, FoundKey, Freshness, IdentityRow, KeyStory, Needs, Question, Row, Subject, TokenSubject,
+    policy_overrides,
 };
 use crate::metrics::CredentialType;
 use crate::rates;
@@ -219,16 +220,17 @@ impl Gate {
             (Some(Subject::Key(row)), None) => {
                 admits_scope(door, &row.key.scopes)?;
                 self.keys.note_use(tenant, &row);
-                self.caller_of(snapshot, tenant, &row)
+                self.caller_of(snapshot, tenant, &FoundKey { row, identity: verdict.identity })
             }
             (Some(Subject::Token(token)), None) => {
                 let address = Some(knock.address);
-                let row = self.keys.parent_of(tenant, &token, Freshness::Cached, address).await;
-                let row =
-                    row.inspect_err(|denied| self.failed(tenant, knock, &token, denied)).map_err(orphaned)?;
-                admits_token(door, knock, &token, &row)?;
-                self.keys.note_use(tenant, &row);
-                self.caller_of_token(&self.caller_of(snapshot, tenant, &row), &token)?
+                let found = self.keys.parent_of(tenant, &token, Freshness::Cached, address).await;
+                let found = found
+                    .inspect_err(|denied| self.failed(tenant, knock, &token, denied))
+                    .map_err(orphaned)?;
+                admits_token(door, knock, &token, &found.row)?;
+                self.keys.note_use(tenant, &found.row);
+                self.caller_of_token(&self.caller_of(snapshot, tenant, &found), &token)?
             }
             (_, denied) => {
                 return Err(denied.map_or_else(|| access.refusal(), refused));
@@ -244,10 +246,12 @@ impl Gate {
         self.keys.failed(tenant.nid, of, denied.code, key_id, Some(knock.address));
     }
 
-    /// The caller that a key is: named by its actor, with the default policy under its own. Made once for a row and a
-    /// configuration.
-    fn caller_of(&self, snapshot: &Snapshot, tenant: &Arc<Tenant>, row: &Row) -> Arc<Caller> {
-        row.caller(snapshot.generation, || {
+    /// The caller that a key is: named by its actor, with the default policy under its own. Made once for a row, a
+    /// configuration, and a state of the key's identity.
+    fn caller_of(&self, snapshot: &Snapshot, tenant: &Arc<Tenant>, found: &FoundKey) -> Arc<Caller> {
+        let FoundKey { row, identity } = found;
+        let identity = identity.as_deref();
+        row.caller((snapshot.generation, identity.map(IdentityRow::state)), || {
             let key = &row.key;
             let name = key.actor_id.as_ref().filter(|actor| !actor.is_empty());
             let name = name.or(Some(&key.name)).filter(|name| !name.is_empty());
@@ -256,7 +260,7 @@ impl Gate {
                 KeyKind::Imported => CallerSource::Imported,
             };
             let rate = self.keys.limit_of(tenant, row);
-            let named = self.keys.named_of(tenant, row).into();
+            let named = self.keys.named_of(tenant, row, identity).into();
             let new = NewCaller {
                 key: Some(UsedKey { id: key.key_id.clone(), rate, named, token: None }),
                 ..NewCaller::plain(name.map_or(key.key_id.as_str(), String::as_str), tenant, source)

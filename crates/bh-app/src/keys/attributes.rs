@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bh_domain::keys::credits::{CREDITS_MAX, CreditsError, Refill};
 use bh_domain::keys::extras::{CREDITS_REFILL, PERMISSIONS, PERMISSIONS_MAX, RATE_LIMITS};
+use bh_domain::keys::identity::EXTERNAL_ID;
 use bh_domain::keys::key::{JsonObject, Key, KeyRateLimit};
 use bh_domain::keys::named::{self, NamedLimit};
 use bh_domain::keys::overrides::{OVERRIDES_BYTES_MAX, OverridesError, PolicyOverrides};
@@ -102,6 +103,10 @@ impl Attributes {
 
 pub(super) fn name(name: &str) -> Result<(), Refusal> {
     text("name", name, TEXT_CHARS_MAX)
+}
+
+pub(super) fn external_id(external_id: &str) -> Result<(), Refusal> {
+    text(EXTERNAL_ID, external_id, TEXT_CHARS_MAX)
 }
 
 pub(super) fn scopes(scopes: &[String]) -> Result<(), Refusal> {

@@ -12,6 +12,7 @@ use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
 
 use super::KeyStory;
+use super::identities::IdentityRow;
 use super::rows::Row;
 use super::verdict::{Denied, Subject, Verdict};
 use super::verify::{Needs, Question};
@@ -51,7 +52,8 @@ struct Rule {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct CountKey {
     nid: Nid,
-    key_id: Box<str>,
+    /// The key's id, or what stands for its identity.
+    whose: Box<str>,
     /// Empty for the one limit that Talos knows.
     name: Box<str>,
     rule: Rule,
@@ -61,15 +63,15 @@ struct CountKey {
 #[derive(Clone, Copy, Debug, Hash)]
 struct CountRef<'a> {
     nid: Nid,
-    key_id: &'a str,
+    whose: &'a str,
     name: &'a str,
     rule: Rule,
 }
 
 impl Equivalent<CountKey> for CountRef<'_> {
     fn equivalent(&self, key: &CountKey) -> bool {
-        let CountKey { nid, key_id, name, rule } = key;
-        self.nid == *nid && *self.key_id == **key_id && *self.name == **name && self.rule == *rule
+        let CountKey { nid, whose, name, rule } = key;
+        self.nid == *nid && *self.whose == **whose && *self.name == **name && self.rule == *rule
     }
 }
 
@@ -87,22 +89,22 @@ impl KeyLimits {
     pub(super) fn own(&self, nid: Nid, key_id: &KeyId, limit: KeyRateLimit) -> Arc<RateCell> {
         let KeyRateLimit { quota, window_s } = limit;
         let rule = Rule { unit: LimitUnit::Requests, quota, window_s };
-        self.cell(CountRef { nid, key_id: key_id.as_str(), name: "", rule })
+        self.cell(CountRef { nid, whose: key_id.as_str(), name: "", rule })
     }
 
-    /// The count of one of a key's named limits.
-    fn named(&self, nid: Nid, key_id: &KeyId, limit: &NamedLimit) -> Arc<RateCell> {
+    /// The count of a named limit of a key or an identity.
+    fn named(&self, nid: Nid, whose: &str, limit: &NamedLimit) -> Arc<RateCell> {
         let NamedLimit { name, quota, window_s, unit, auto_apply: _ } = limit;
         let rule = Rule { unit: *unit, quota: *quota, window_s: *window_s };
-        self.cell(CountRef { nid, key_id: key_id.as_str(), name, rule })
+        self.cell(CountRef { nid, whose, name, rule })
     }
 
     fn cell(&self, count: CountRef<'_>) -> Arc<RateCell> {
         if let Some(cell) = self.0.get(&count) {
             return cell;
         }
-        let CountRef { nid, key_id, name, rule } = count;
-        let place = CountKey { nid, key_id: key_id.into(), name: name.into(), rule };
+        let CountRef { nid, whose, name, rule } = count;
+        let place = CountKey { nid, whose: whose.into(), name: name.into(), rule };
         let new = || Ok::<_, Infallible>(Arc::new(RateCell::new(nid, name)));
         self.0.get_or_insert_with(&place, new).unwrap_or_else(|never| match never {})
     }
@@ -112,23 +114,28 @@ impl KeyLimits {
 type Wanted = (NamedCount, u64);
 
 impl KeyStory {
-    /// The counts of those of a key's named limits that concern calls.
-    pub(crate) fn named_of(&self, tenant: &Tenant, row: &Row) -> Vec<NamedCount> {
-        let limits = row.named_limits().iter().filter(|limit| limit.concerns_calls());
-        limits.filter_map(|limit| self.count_of(tenant.nid, row, limit)).collect()
+    /// The counts of those of a key's named limits that concern calls, its identity's among them.
+    pub(crate) fn named_of(
+        &self,
+        tenant: &Tenant,
+        row: &Row,
+        identity: Option<&IdentityRow>,
+    ) -> Vec<NamedCount> {
+        let limits = limits_of(row, identity).filter(|(limit, _)| limit.concerns_calls());
+        limits.filter_map(|(limit, whose)| self.count_of(tenant.nid, whose, limit)).collect()
     }
 
-    fn count_of(&self, nid: Nid, row: &Row, limit: &NamedLimit) -> Option<NamedCount> {
-        NamedCount::new(limit.clone(), self.0.limits.named(nid, &row.key.key_id, limit))
+    fn count_of(&self, nid: Nid, whose: &str, limit: &NamedLimit) -> Option<NamedCount> {
+        NamedCount::new(limit.clone(), self.0.limits.named(nid, whose, limit))
     }
 
     /// The limits that hold for a use: those that it names, and those that apply by themselves.
-    fn wanted(&self, nid: Nid, row: &Row, needs: Needs<'_>) -> Vec<Wanted> {
-        let wanted = |limit| {
+    fn wanted(&self, nid: Nid, row: &Row, identity: Option<&IdentityRow>, needs: Needs<'_>) -> Vec<Wanted> {
+        let wanted = |(limit, whose)| {
             let amount = amount(limit, needs)?;
-            Some((self.count_of(nid, row, limit)?, amount))
+            Some((self.count_of(nid, whose, limit)?, amount))
         };
-        row.named_limits().iter().filter_map(wanted).collect()
+        limits_of(row, identity).filter_map(wanted).collect()
     }
 
     /// Counts a use of a good key, which its limits and its credits may refuse: then none of them is touched.
@@ -146,7 +153,7 @@ impl KeyStory {
         self.note_use(tenant, &row);
         let now_ns = self.monotonic_ns();
         let own_count = self.limit_of(tenant, &row).filter(|_| own);
-        let wanted = self.wanted(tenant.nid, &row, question.needs);
+        let wanted = self.wanted(tenant.nid, &row, verdict.identity.as_deref(), question.needs);
         verdict.rate = own_count.as_ref().map(|Limited { limit, cell }| cell.take(*limit, now_ns));
         if verdict.rate.is_some_and(|rate| !rate.allowed) {
             verdict.limits = ask(&wanted, now_ns);
@@ -199,6 +206,21 @@ impl KeyStory {
             }
         }
     }
+}
+
+/// A key's named limits, and those that it shares with all keys of its identity, each with whose count it is. Its own
+/// wins over a shared one of the same name.
+fn limits_of<'a>(
+    row: &'a Row,
+    identity: Option<&'a IdentityRow>,
+) -> impl Iterator<Item = (&'a NamedLimit, &'a str)> {
+    let own = row.named_limits();
+    let shared = identity.into_iter().flat_map(move |identity| {
+        let limits = identity.identity.rate_limits.iter();
+        let limits = limits.filter(|shared| own.iter().all(|own| own.name != shared.name));
+        limits.map(|limit| (limit, identity.counted_as()))
+    });
+    own.iter().map(|limit| (limit, row.key.key_id.as_str())).chain(shared)
 }
 
 /// How much a use takes of a limit; `None` when the limit does not hold for it.

@@ -91,7 +91,7 @@ impl KeyStory {
                 return Ok(Some(balance));
             };
             match self.named_row(tenant, &successor, freshness).await? {
-                Some(row) => balance = row,
+                Some(found) => balance = found.row,
                 None => return Ok(None),
             }
         }

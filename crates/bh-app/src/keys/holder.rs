@@ -1,14 +1,13 @@
 //! Keys as the gateway's own doors meet them: whoever shows one becomes a caller.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bh_domain::keys::key::{KeyId, KeyKind};
 use bh_domain::keys::verdict::{KeyStatus, VerificationError};
 use bh_domain::limit::RateLimit;
 
 use super::KeyStory;
-use super::rows::Row;
+use super::rows::{FoundKey, Row};
 use super::tokens::TokenSubject;
 use super::verdict::{Denied, Freshness};
 use super::verify::Shown;
@@ -24,13 +23,13 @@ impl KeyStory {
         token: &TokenSubject,
         freshness: Freshness,
         address: Option<IpAddr>,
-    ) -> Result<Arc<Row>, Denied> {
+    ) -> Result<FoundKey, Denied> {
         let id = token.narrowed.claims().key_id.as_deref().and_then(|id| KeyId::parse(id).ok());
         let id = id.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
-        let row = self.live_parent(tenant, &id, freshness).await?;
-        row.readable_extras()?;
-        if row.admits_address(address) {
-            return Ok(row);
+        let found = self.live_parent(tenant, &id, freshness).await?;
+        found.row.readable_extras()?;
+        if found.row.admits_address(address) {
+            return Ok(found);
         }
         Err(Denied::because(VerificationError::IpNotAllowed))
     }
@@ -41,7 +40,7 @@ impl KeyStory {
         tenant: &Tenant,
         key_id: &KeyId,
         freshness: Freshness,
-    ) -> Result<Option<Arc<Row>>, Denied> {
+    ) -> Result<Option<FoundKey>, Denied> {
         let internal = |_| Denied::because(VerificationError::Internal);
         let house = self.0.houses.of(tenant).map_err(internal)?;
         let issued = uuid::Uuid::try_parse(key_id.as_str()).is_ok();
@@ -55,14 +54,14 @@ impl KeyStory {
         tenant: &Tenant,
         key_id: &KeyId,
         freshness: Freshness,
-    ) -> Result<Arc<Row>, Denied> {
+    ) -> Result<FoundKey, Denied> {
         let now = self.0.parts.clock.now();
-        let row = self.named_row(tenant, key_id, freshness).await?;
+        let found = self.named_row(tenant, key_id, freshness).await?;
         let gone =
             || Denied::saying(VerificationError::Revoked, "the key this token was derived from is gone");
-        let row = row.ok_or_else(gone)?;
-        match row.key.status_at(now) {
-            KeyStatus::Active if row.key.enabled => Ok(row),
+        let found = found.ok_or_else(gone)?;
+        match found.row.key.status_at(now) {
+            KeyStatus::Active if found.row.key.enabled => Ok(found),
             KeyStatus::Active | KeyStatus::Revoked => Err(Denied::saying(
                 VerificationError::Revoked,
                 "the key this token was derived from is revoked or disabled",

@@ -13,6 +13,7 @@ mod derive;
 mod fences;
 mod holder;
 mod house;
+mod identities;
 mod import;
 mod issue;
 mod list;
@@ -43,6 +44,7 @@ pub use counting::{LimitTold, LimitUse};
 pub use credits::CreditsTold;
 pub use derive::{Derivation, Derived, TokenForm};
 pub use house::TokenSeeds;
+pub use identities::{IdentityChange, IdentityPage, IdentityRow, NewIdentity};
 pub use import::{IMPORTS_MAX, Import, ImportFault, ImportFaultKind, Material};
 pub use issue::{Issue, IssuedKey};
 pub(crate) use list::page_size;
@@ -50,6 +52,7 @@ pub use list::{KeyPage, PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX};
 pub(crate) use page::PageList;
 pub use revoke::{Revoke, SelfRevoke};
 pub use rotate::{Rotate, RotatedKey};
+pub(crate) use rows::FoundKey;
 pub use rows::Row;
 pub use shared::SharedParts;
 pub use tokens::TokenSubject;
@@ -58,7 +61,7 @@ pub use verify::{BATCH_VERIFY_MAX, Needs, Question};
 
 use crate::audit::AuditTrail;
 use crate::metrics::Metrics;
-use crate::ports::{Clock, Denial, Entropy, KeyChange, KeyStore, StoreFault};
+use crate::ports::{Clock, Denial, Entropy, IdentityStore, KeyChange, KeyStore, StoreFault};
 use crate::snapshot::Tenant;
 
 /// How often a change is decided anew because somebody else changed the key meanwhile.
@@ -71,6 +74,8 @@ const CATCH_UP_RETRY: Duration = Duration::from_millis(500);
 pub struct KeyParts {
     /// Rows.
     pub store: Arc<dyn KeyStore>,
+    /// Whom keys belong to.
+    pub identities: Arc<dyn IdentityStore>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -99,6 +104,7 @@ struct Inner {
     parts: KeyParts,
     houses: house::Houses,
     rows: rows::Rows,
+    identities: identities::Identities,
     reads: reads::Reads,
     uses: uses::Uses,
     denials: tokens::Denials,
@@ -146,6 +152,7 @@ impl KeyStory {
         Self(Arc::new(Inner {
             houses,
             rows: rows::Rows::default(),
+            identities: identities::Identities::default(),
             reads,
             uses: uses::Uses::default(),
             denials: tokens::Denials::default(),
@@ -185,7 +192,8 @@ impl KeyStory {
                 KeyChange::Key { nid, key_id } => self.0.rows.evict(nid, &key_id),
                 KeyChange::Denied(Denial { nid, subject, until }) => self.0.denials.add(nid, subject, until),
                 KeyChange::Tenant(nid) => self.0.rows.evict_tenant(nid),
-                KeyChange::Deaf => self.0.rows.distrust(),
+                KeyChange::Identity { nid, external_id } => self.0.identities.evict(nid, &external_id),
+                KeyChange::Deaf => self.distrust(),
                 KeyChange::Everything => self.catch_up().await,
             }
         }
@@ -193,12 +201,18 @@ impl KeyStory {
 
     /// Learns what may have been missed; memory is believed again when that is done.
     async fn catch_up(&self) {
-        self.0.rows.distrust();
+        self.distrust();
         // The log has the cause. What changes meanwhile waits, and is heard before anything else.
         while self.read_denials().await.is_err() || self.read_fences().await.is_err() {
             tokio::time::sleep(CATCH_UP_RETRY).await;
         }
         self.0.rows.hear();
+    }
+
+    /// Changes may be missed from now on: nothing that is remembered is believed.
+    fn distrust(&self) {
+        self.0.rows.distrust();
+        self.0.identities.clear();
     }
 
     /// What is told of the audit trail beside changes; somebody must see to it that it is written.

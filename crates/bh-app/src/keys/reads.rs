@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bh_domain::keys::identity::Identity;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
 use parking_lot::Mutex;
@@ -16,9 +17,10 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::rows::Row;
+use super::identities::IdentityRow;
+use super::rows::{FoundKey, Row};
 use crate::metrics::Metrics;
-use crate::ports::{KeyStore, StoreFault};
+use crate::ports::KeyStore;
 
 /// Ids of one read.
 const READ_IDS_MAX: usize = 512;
@@ -35,7 +37,7 @@ const BEAT: Duration = Duration::from_millis(10);
 const IDLE_LINES_MAX: usize = 4_096;
 
 /// The row, or that there is none; `Err` when the store did not answer.
-type Found = Result<Option<Arc<Row>>, Unread>;
+type Found = Result<Option<FoundKey>, Unread>;
 
 /// A store that did not answer; the log has the cause.
 #[derive(Clone, Copy, Debug)]
@@ -223,9 +225,9 @@ async fn answer(store: Arc<dyn KeyStore>, (nid, kind): Place, waiting: Vec<Waiti
     let mut ids: Vec<KeyId> = waiting.iter().flat_map(|question| question.ids.iter().cloned()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let read: Result<Vec<Key>, StoreFault> = store.keys(Scope::tenant(nid), kind, ids).await;
-    let rows: Result<HashMap<KeyId, Arc<Row>>, Unread> = match read {
-        Ok(keys) => Ok(keys.into_iter().map(|key| (key.key_id.clone(), Arc::new(Row::new(key)))).collect()),
+    let read = store.keys_with_identities(Scope::tenant(nid), kind, ids).await;
+    let rows: Result<HashMap<KeyId, FoundKey>, Unread> = match read {
+        Ok(keys) => Ok(keys.into_iter().map(found).collect()),
         Err(fault) => {
             tracing::error!(error = &fault as &dyn std::error::Error, "keys were not read");
             Err(Unread)
@@ -241,13 +243,18 @@ async fn answer(store: Arc<dyn KeyStore>, (nid, kind): Place, waiting: Vec<Waiti
     ((nid, kind), absent)
 }
 
+fn found((key, identity): (Key, Option<Identity>)) -> (KeyId, FoundKey) {
+    let identity = identity.map(|identity| Arc::new(IdentityRow::new(identity)));
+    (key.key_id.clone(), FoundKey { row: Arc::new(Row::new(key)), identity })
+}
+
 /// The row that answers a question: the likeliest. A key that is here under several hashes is told of, because to revoke
 /// it means to revoke each.
-fn of_question(nid: Nid, question: &Waiting, rows: &HashMap<KeyId, Arc<Row>>) -> Option<Arc<Row>> {
+fn of_question(nid: Nid, question: &Waiting, rows: &HashMap<KeyId, FoundKey>) -> Option<FoundKey> {
     let mut found = question.ids.iter().filter_map(|id| rows.get(id));
     let first = found.next().cloned();
     if let (Some(answers), Some(silent)) = (&first, found.next()) {
-        let (answers, silent) = (&answers.key.key_id, &silent.key.key_id);
+        let (answers, silent) = (&answers.row.key.key_id, &silent.row.key.key_id);
         tracing::warn!(%nid, %answers, %silent, "a key was imported twice, as itself and as its hash");
     }
     first

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bh_domain::keys::extras::Extras;
+use bh_domain::keys::identity::IdentityId;
 use bh_domain::keys::key::{Key, KeyId};
 use bh_domain::keys::named::NamedLimit;
 use bh_domain::keys::verdict::VerificationError;
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 
 use super::credits::AtMost;
 use super::fences::Fences;
+use super::identities::IdentityRow;
 use super::verdict::Denied;
 use crate::snapshot::Caller;
 
@@ -31,6 +33,16 @@ const EPOCHS: usize = 256;
 /// How long an unknown key is known to be unknown. Short: another replica's import does not always name the id under
 /// which it was looked for here.
 const ABSENT_MS: i64 = 1_000;
+
+/// The configuration that a caller was made with, and the state of the identity that its key belongs to.
+pub(crate) type MadeWith = (u64, Option<(IdentityId, u64)>);
+
+/// A key, and the identity that it belongs to.
+#[derive(Clone)]
+pub(crate) struct FoundKey {
+    pub(crate) row: Arc<Row>,
+    pub(crate) identity: Option<Arc<IdentityRow>>,
+}
 
 /// A key as it is kept in memory.
 pub struct Row {
@@ -44,8 +56,8 @@ pub struct Row {
     pub(super) credits: AtMost,
     /// The last day on which a use of it was noted.
     used_day: AtomicI64,
-    /// The caller made of it, and the configuration that it was made with.
-    caller: ArcSwapOption<(u64, Arc<Caller>)>,
+    /// The caller made of it, and what it was made with.
+    caller: ArcSwapOption<(MadeWith, Arc<Caller>)>,
 }
 
 impl std::fmt::Debug for Row {
@@ -72,13 +84,13 @@ impl Row {
         }
     }
 
-    /// The caller that this key is under a configuration, made once for both.
-    pub(crate) fn caller(&self, generation: u64, make: impl FnOnce() -> Caller) -> Arc<Caller> {
-        if let Some(made) = self.caller.load().as_ref().filter(|made| made.0 == generation) {
+    /// The caller that this key is under a configuration and as its identity's, made once for all.
+    pub(crate) fn caller(&self, with: MadeWith, make: impl FnOnce() -> Caller) -> Arc<Caller> {
+        if let Some(made) = self.caller.load().as_ref().filter(|made| made.0 == with) {
             return Arc::clone(&made.1);
         }
         let caller = Arc::new(make());
-        self.caller.store(Some(Arc::new((generation, Arc::clone(&caller)))));
+        self.caller.store(Some(Arc::new((with, Arc::clone(&caller)))));
         caller
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use bh_domain::hash::sha256;
+use bh_domain::keys::identity::Identity;
 use bh_domain::keys::key::{JsonObject, Key, KeyId};
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::Nid;
@@ -30,6 +31,9 @@ pub(super) enum Action {
     TokensDenied,
     TokenDerived,
     ImportFailed,
+    IdentityCreated,
+    IdentityUpdated,
+    IdentityDeleted,
 }
 
 impl Action {
@@ -47,6 +51,9 @@ impl Action {
             Self::TokensDenied => "key.tokens_denied",
             Self::TokenDerived => "key.token_derived",
             Self::ImportFailed => "key.import_failed",
+            Self::IdentityCreated => "identity.created",
+            Self::IdentityUpdated => "identity.updated",
+            Self::IdentityDeleted => "identity.deleted",
         }
     }
 }
@@ -54,7 +61,16 @@ impl Action {
 /// Whether an action may have left older rows of its object behind, in memory outside this process. Not one that made a
 /// key, nor one that changes no row. An action that this version does not know may have.
 pub(super) fn outdates_rows(action: &str) -> bool {
-    let harmless = [Action::Issued, Action::Imported, Action::TokenDerived, Action::ImportFailed];
+    let harmless = [
+        Action::Issued,
+        Action::Imported,
+        Action::TokenDerived,
+        Action::ImportFailed,
+        // Shared memory keeps keys, and not whom they belong to.
+        Action::IdentityCreated,
+        Action::IdentityUpdated,
+        Action::IdentityDeleted,
+    ];
     action != VERIFICATION_FAILED && harmless.iter().all(|harmless| harmless.as_str() != action)
 }
 
@@ -83,6 +99,22 @@ impl KeyStory {
             before_digest: before.map(row_digest),
             after_digest: after.map(row_digest),
             detail: JsonObject::default(),
+        }
+    }
+
+    /// The event of one change of an identity, to be written with it.
+    pub(super) fn identity_event(
+        &self,
+        asker: &Asker,
+        action: Action,
+        before: Option<&Identity>,
+        after: Option<&Identity>,
+    ) -> AuditEvent {
+        let object = after.or(before).map_or_else(String::new, |identity| identity.id.to_string());
+        AuditEvent {
+            before_digest: before.map(identity_digest),
+            after_digest: after.map(identity_digest),
+            ..self.plain_event(asker, action, &object, &json!({}))
         }
     }
 
@@ -120,6 +152,19 @@ impl KeyStory {
             self.0.parts.trail.failed(Failure { nid, code, of, key_id, address });
         }
     }
+}
+
+/// SHA-256 of everything that an identity says.
+fn identity_digest(identity: &Identity) -> [u8; 32] {
+    let row = json!([
+        identity.id.to_string(),
+        identity.external_id,
+        identity.metadata.as_str(),
+        identity.rate_limits,
+        identity.created.0,
+        identity.updated.0,
+    ]);
+    sha256(row.to_string().as_bytes())
 }
 
 /// SHA-256 of everything a row says but for what changes with each use.

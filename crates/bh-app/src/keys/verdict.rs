@@ -8,6 +8,7 @@ use bh_domain::limit::RateVerdict;
 
 use super::counting::LimitTold;
 use super::credits::CreditsTold;
+use super::identities::IdentityRow;
 use super::rows::Row;
 use super::tokens::TokenSubject;
 
@@ -89,6 +90,8 @@ pub struct Verdict {
     pub limits: Vec<LimitTold>,
     /// What is left of its credits, when it has some that were counted.
     pub credits: Option<CreditsTold>,
+    /// The identity that its key belongs to; of a token only where its key was looked at.
+    pub identity: Option<Arc<IdentityRow>>,
     /// The key that a token was counted on.
     pub(super) parent: Option<Arc<Row>>,
     /// The key that a credential which is not good names, where that is known: for the audit trail, never for clients.
@@ -108,6 +111,7 @@ impl Verdict {
             rate: None,
             limits: Vec::new(),
             credits: None,
+            identity: None,
             parent: None,
             suspect: None,
         }

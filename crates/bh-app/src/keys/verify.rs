@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::KeyStory;
 use super::counting::LimitUse;
 use super::house::House;
-use super::rows::{Known, Reading, Row};
+use super::identities::lookup;
+use super::rows::{FoundKey, Known, Reading, Row};
 use super::tokens::TokenSubject;
 use super::verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
 use crate::metrics::{CredentialType, Verified};
@@ -160,12 +161,12 @@ impl KeyStory {
         if !question.needs.any() {
             return good(Subject::Token(Arc::new(token)), CacheUse::Skip);
         }
-        let row = self.parent_of(tenant, &token, question.freshness, question.address).await;
-        let permitted = row.and_then(|row| permitted_token(&token, &row, question.needs).map(|()| row));
-        match permitted {
-            Ok(row) => {
+        let found = self.parent_of(tenant, &token, question.freshness, question.address).await;
+        let permitted = |found: FoundKey| permitted_token(&token, &found.row, question.needs).map(|()| found);
+        match found.and_then(permitted) {
+            Ok(FoundKey { row, identity }) => {
                 let verdict = good(Subject::Token(Arc::new(token)), CacheUse::Skip);
-                Verdict { parent: Some(row), ..verdict }
+                Verdict { parent: Some(row), identity, ..verdict }
             }
             Err(denied) => no(&token, denied),
         }
@@ -180,18 +181,18 @@ impl KeyStory {
         now: Timestamp,
     ) -> Verdict {
         let (found, cache) = self.row(nid, house, shown, question.freshness, now).await;
-        let row = match found {
-            Ok(Some(row)) => row,
+        let FoundKey { row, identity } = match found {
+            Ok(Some(found)) => found,
             Ok(None) => return Verdict::no(Denied::because(VerificationError::NotFound), cache),
             Err(denied) => return Verdict::no(denied, cache),
         };
         match admitted_key(&row, house, shown, question, now) {
-            Ok(()) => good(Subject::Key(row), cache),
+            Ok(()) => Verdict { identity, ..good(Subject::Key(row), cache) },
             Err(denied) => Verdict::no(denied, cache).naming(Some(row.key.key_id.clone())),
         }
     }
 
-    /// The row of a key: from memory, where that is allowed and knows it.
+    /// The row of a key and the identity that it belongs to: from memory, where that is allowed and knows them.
     pub(super) async fn row(
         &self,
         nid: Nid,
@@ -199,7 +200,7 @@ impl KeyStory {
         shown: &Shown<'_>,
         freshness: Freshness,
         now: Timestamp,
-    ) -> (Result<Option<Arc<Row>>, Denied>, CacheUse) {
+    ) -> (Result<Option<FoundKey>, Denied>, CacheUse) {
         let rows = &self.0.rows;
         let cache = &house.settings.cache;
         let reads_memory = cache.is_on() && freshness == Freshness::Cached;
@@ -207,7 +208,9 @@ impl KeyStory {
         let trusted = rows.hears();
         if reads_memory && trusted {
             match self.remembered(nid, shown, now) {
-                Known::Present(row) => return (Ok(Some(row)), CacheUse::Hit),
+                Known::Present(row) => {
+                    return (self.with_identity(nid, row, cache, now).await.map(Some), CacheUse::Hit);
+                }
                 Known::Absent => return (Ok(None), CacheUse::Hit),
                 Known::Unknown => {}
             }
@@ -221,21 +224,27 @@ impl KeyStory {
         {
             let row = Arc::new(Row::new(key));
             rows.keep(readings, Some(&row), until, now);
-            return (Ok(Some(row)), CacheUse::Hit);
+            return (self.with_identity(nid, row, cache, now).await.map(Some), CacheUse::Hit);
         }
-        let Ok(row) = self.0.reads.read(nid, shown.kind(), ids).await else {
+        let begun = self.0.identities.begin();
+        let Ok(found) = self.0.reads.read(nid, shown.kind(), ids).await else {
             return (Err(Denied::because(VerificationError::Internal)), cache_use);
         };
         if cache.is_on() && trusted && freshness != Freshness::NoStore {
-            let ttl_ms = i64::try_from(cache.ttl.as_millis()).unwrap_or(i64::MAX);
-            let end = row.as_ref().and_then(|row| row.key.expires).unwrap_or(Timestamp(i64::MAX));
-            let until = now.plus_ms(ttl_ms).min(end);
-            if let (Some(shared), Some(row)) = (shared, &row) {
+            let row = found.as_ref().map(|found| &found.row);
+            let end = row.and_then(|row| row.key.expires).unwrap_or(Timestamp(i64::MAX));
+            let until = cache.kept_until(now).min(end);
+            if let (Some(shared), Some(row)) = (shared, row) {
                 shared.keep(nid, &row.key, now, until);
             }
-            rows.keep(readings, row.as_ref(), until, now);
+            rows.keep(readings, row, until, now);
+            if let Some(found) = &found
+                && let Some(lookup) = lookup(nid, &found.row.key, cache, now)
+            {
+                self.0.identities.keep(lookup, found.identity.clone(), begun);
+            }
         }
-        (Ok(row), cache_use)
+        (Ok(found), cache_use)
     }
 
     /// Whether nothing says that what shared memory told of a key is from before a change.

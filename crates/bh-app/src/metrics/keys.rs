@@ -133,6 +133,8 @@ pub struct KeyMetrics {
     pub reads: Counter,
     /// Statements that take, or try to take, a key's credits.
     pub credit_writes: Counter,
+    /// Reads of identities alone, without a key.
+    pub identity_reads: Counter,
     revoked: Family<ReasonLabels, Counter>,
     verifications: [Verifications; 5],
     cache_hits: Counter,
@@ -158,6 +160,7 @@ impl KeyMetrics {
             minted: Counter::default(),
             reads: Counter::default(),
             credit_writes: Counter::default(),
+            identity_reads: Counter::default(),
             revoked: Family::default(),
             verifications: verifications(talos),
             cache_hits: Counter::default(),
@@ -181,6 +184,8 @@ impl KeyMetrics {
         bulkhead.register("key_reads", help, metrics.reads.clone());
         let help = "Statements that take, or try to take, credits of API keys";
         bulkhead.register("key_credit_writes", help, metrics.credit_writes.clone());
+        let help = "Reads of identities from the store, for keys that memory knows";
+        bulkhead.register("identity_reads", help, metrics.identity_reads.clone());
         metrics
     }
 
@@ -348,6 +353,7 @@ mod tests {
             "talos_db_open_connections 0",
             "bulkhead_key_reads_total 0",
             "bulkhead_key_credit_writes_total 0",
+            "bulkhead_identity_reads_total 0",
         ] {
             assert!(text.lines().any(|told| told == line), "{line} in {text}");
         }

@@ -3,6 +3,7 @@
 //! Every change writes its rows, the tenant's number of live keys and one audit event in one transaction. Whoever changes
 //! a key reads it, decides, and asks the store to replace it where its revision is still the one that was read.
 
+use bh_domain::keys::identity::Identity;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::verdict::KeyStatus;
 use bh_domain::tenant::{Nid, Scope};
@@ -102,6 +103,13 @@ pub enum KeyChange {
     },
     /// Many keys of a tenant were made.
     Tenant(Nid),
+    /// An identity was made, changed or removed.
+    Identity {
+        /// Tenant.
+        nid: Nid,
+        /// What its keys call it.
+        external_id: String,
+    },
     /// Tokens are denied from now on.
     Denied(Denial),
     /// Nothing is heard from now on, until [`KeyChange::Everything`] says that it is again.
@@ -151,6 +159,13 @@ impl KeyChanges {
 pub trait KeyStore: Send + Sync + 'static {
     /// Keys by id, in no order; an unknown id is absent.
     fn keys(&self, scope: Scope, kind: KeyKind, ids: Vec<KeyId>) -> StoreResult<Vec<Key>>;
+    /// The same, each with the identity that its actor names, if there is one: in one read.
+    fn keys_with_identities(
+        &self,
+        scope: Scope,
+        kind: KeyKind,
+        ids: Vec<KeyId>,
+    ) -> StoreResult<Vec<(Key, Option<Identity>)>>;
     /// Inserts a key if the tenant has fewer than `max` live ones of both kinds together (`None` for any number).
     fn insert(&self, scope: Scope, key: Key, max: Option<u64>, event: AuditEvent) -> StoreResult<Inserted>;
     /// Inserts at most [`INSERT_MANY_MAX`] keys of one kind, each with its event, in one transaction, each decided on its

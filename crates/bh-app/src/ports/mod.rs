@@ -2,6 +2,7 @@
 
 mod audit;
 mod evidence;
+mod identities;
 mod keys;
 mod money;
 mod outside;
@@ -12,6 +13,7 @@ pub use evidence::{
     Appended, Batch, Checkpoint, Columns, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow,
     Position, Purge, RecordRow, StoredHead, StoredRecord,
 };
+pub use identities::IdentityStore;
 pub use keys::{
     CreditsChange, CreditsDue, Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore,
     KeyUse,

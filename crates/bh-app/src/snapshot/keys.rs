@@ -111,6 +111,12 @@ impl CacheSettings {
         self.enabled && self.kind != CacheKind::None && !self.ttl.is_zero()
     }
 
+    /// Until when what is read at an instant may be kept.
+    #[must_use]
+    pub fn kept_until(&self, now: Timestamp) -> Timestamp {
+        now.plus_ms(i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Whether replicas share them.
     #[must_use]
     pub fn is_shared(&self) -> bool {

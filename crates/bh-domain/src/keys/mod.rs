@@ -5,6 +5,7 @@ pub mod credits;
 pub mod extras;
 pub mod filter;
 pub mod format;
+pub mod identity;
 pub mod imported;
 pub mod key;
 pub mod lifetime;

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::asked::{Asked, VerifyIn};
 use super::credits::CreditsOut;
+use super::identities::BelongsTo;
 use super::named::NamedOut;
 use super::wire::{self, RateOut, invalid};
 use crate::ask::Ask;
@@ -77,6 +78,9 @@ struct SubjectOut<'a> {
     /// Likewise: what is left of its credits.
     #[serde(skip_serializing_if = "Option::is_none")]
     credits: Option<CreditsOut>,
+    /// Likewise: whom it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<BelongsTo<'a>>,
 }
 
 /// `apiKeys:verify`: 200 for every verdict.
@@ -175,6 +179,7 @@ fn subject_out<'a>(
     };
     let credits = verdict.credits;
     let credits = credits.map(|told| CreditsOut::remaining(told.remaining));
+    let identity = verdict.identity.as_deref().map(|row| BelongsTo::of(&row.identity)).transpose()?;
     let rate_limits = verdict.limits.iter().map(|told| NamedOut::told(told, now)).collect();
     Ok(match subject {
         Subject::Key(row) => SubjectOut {
@@ -192,6 +197,7 @@ fn subject_out<'a>(
             audiences: &[],
             rate_limits,
             credits,
+            identity,
             permissions: row.extras.as_ref().map_or(&[], |extras| &extras.permissions),
         },
         Subject::Token(token) => {
@@ -213,6 +219,7 @@ fn subject_out<'a>(
                 permissions: &[],
                 rate_limits,
                 credits,
+                identity,
             }
         }
     })

@@ -5,6 +5,7 @@ mod audit;
 mod checks;
 mod credits;
 mod headers;
+mod identities;
 mod named;
 mod wire;
 
@@ -33,6 +34,7 @@ use wire::{CREDITS, KeyIn, KeyOut, credits_stay, invalid, lifetime};
 pub(crate) use audit::{export as audit_export, list as audit_list};
 pub(crate) use checks::{CACHE_USE, batch_verify, derive, is_bypass, jwks, self_revoke, verify};
 pub(crate) use headers::ApiHeaders;
+pub(crate) use identities::{identities, identity};
 
 /// Who administers keys where nobody has to prove anything: a loopback listener without admin keys (seed 003).
 const ANYBODY: &str = "anonymous";

@@ -274,7 +274,7 @@ pub(super) fn reason(text: Option<&str>) -> Result<RevocationReason, Refusal> {
     Ok(reason.flatten().unwrap_or_default())
 }
 
-fn object(field: &'static str, raw: Option<&RawValue>) -> Result<Option<JsonObject>, Refusal> {
+pub(super) fn object(field: &'static str, raw: Option<&RawValue>) -> Result<Option<JsonObject>, Refusal> {
     let text = raw.map(RawValue::get).filter(|text| *text != "null");
     text.map(JsonObject::parse).transpose().map_err(|error| invalid(field, error))
 }

@@ -111,6 +111,7 @@ fn text(change: &KeyChange) -> String {
         KeyChange::Made { nid, key_id } => format!("made/{nid}/{key_id}"),
         KeyChange::Key { nid, key_id } => format!("key/{nid}/{key_id}"),
         KeyChange::Tenant(nid) => format!("tenant/{nid}"),
+        KeyChange::Identity { nid, external_id } => format!("identity/{nid}/{external_id}"),
         KeyChange::Denied(denial) => {
             format!("denied/{}/{}/{}", denial.nid, denial.until.0, denial.subject)
         }
@@ -138,6 +139,10 @@ fn known(text: &str) -> Option<KeyChange> {
             Some(KeyChange::Made { nid: nid(tenant)?, key_id: KeyId::parse(key_id).ok()? })
         }
         "tenant" => Some(KeyChange::Tenant(nid(rest)?)),
+        "identity" => {
+            let (tenant, external_id) = rest.split_once('/')?;
+            Some(KeyChange::Identity { nid: nid(tenant)?, external_id: external_id.to_owned() })
+        }
         "denied" => {
             let (tenant, rest) = rest.split_once('/')?;
             let (until, subject) = rest.split_once('/')?;
@@ -160,6 +165,7 @@ mod tests {
             KeyChange::Made { nid, key_id: KeyId::parse("5f-0c").unwrap() },
             KeyChange::Key { nid, key_id: KeyId::parse("5f-0c").unwrap() },
             KeyChange::Tenant(nid),
+            KeyChange::Identity { nid, external_id: "a/ü b".to_owned() },
             KeyChange::Denied(denial),
             KeyChange::Everything,
         ] {

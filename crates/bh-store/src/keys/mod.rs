@@ -4,6 +4,7 @@ mod audit;
 mod change;
 mod counts;
 mod feed;
+mod identities;
 mod insert;
 mod read;
 mod row;
@@ -15,6 +16,7 @@ use bh_app::ports::{
     AuditEvent, CreditsChange, CreditsDue, Denial, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore,
     KeyUse, StoreResult,
 };
+use bh_domain::keys::identity::Identity;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
@@ -35,6 +37,21 @@ impl KeyStore for SqlStore {
             let Some(nid) = scope.nid() else { return Ok(Vec::new()) };
             let mut tx = db.read(&scope).await?;
             let keys = read::keys(&mut tx, nid, kind, ids.iter()).await?;
+            tx.commit().await?;
+            Ok(keys)
+        })
+    }
+
+    fn keys_with_identities(
+        &self,
+        scope: Scope,
+        kind: KeyKind,
+        ids: Vec<KeyId>,
+    ) -> StoreResult<Vec<(Key, Option<Identity>)>> {
+        self.run("read keys", move |db| async move {
+            let Some(nid) = scope.nid() else { return Ok(Vec::new()) };
+            let mut tx = db.read(&scope).await?;
+            let keys = read::keys_with_identities(&mut tx, nid, kind, ids.iter()).await?;
             tx.commit().await?;
             Ok(keys)
         })

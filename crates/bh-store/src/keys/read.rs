@@ -1,13 +1,14 @@
 //! Reading keys, by id and in lists.
 
 use bh_app::ports::KeyFilter;
+use bh_domain::keys::identity::Identity;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::verdict::KeyStatus;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
-use super::{Outcome, row};
-use crate::db::{Db, Tx, Value};
+use super::{Outcome, identities, row};
+use crate::db::{Db, Row, Tx, Value};
 
 /// Keys by id.
 pub(super) async fn keys(
@@ -20,6 +21,24 @@ pub(super) async fn keys(
     let names = ids.flat_map(|id| [nid.clone(), id.as_str().into()]).collect();
     let rows = tx.fetch_rows(row::table(kind).keys, names).await?;
     rows.iter().map(|found| row::key(kind, found)).collect()
+}
+
+/// Keys by id, each with the identity that its actor names.
+pub(super) async fn keys_with_identities(
+    tx: &mut Tx,
+    nid: Nid,
+    kind: KeyKind,
+    ids: impl Iterator<Item = &KeyId>,
+) -> Outcome<Vec<(Key, Option<Identity>)>> {
+    let nid: Value = nid.into();
+    let names = ids.flat_map(|id| [nid.clone(), id.as_str().into()]).collect();
+    let rows = tx.fetch_rows(row::table(kind).keys_with_identities, names).await?;
+    let both = |found: &Row| {
+        let identity = found.optional_text(row::COLUMNS)?;
+        let identity = identity.map(|_| identities::identity(found, row::COLUMNS)).transpose()?;
+        Ok((row::key(kind, found)?, identity))
+    };
+    rows.iter().map(both).collect()
 }
 
 /// The keys that requests have made.

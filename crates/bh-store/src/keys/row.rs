@@ -8,6 +8,9 @@ use super::Outcome;
 use super::statements::{Table, imported, issued};
 use crate::db::{Row, Value, malformed};
 
+/// Columns of a key in the statements that read; more may follow.
+pub(super) const COLUMNS: usize = 26;
+
 /// The statements for keys of a kind.
 pub(super) fn table(kind: KeyKind) -> &'static Table {
     match kind {

@@ -11,6 +11,28 @@ macro_rules! shared {
     };
 }
 
+/// The columns of an identity that are read, in the order of `identities::identity`, of a table or its alias.
+macro_rules! identity {
+    ($of:literal) => {
+        concat!(
+            $of,
+            "identity_id, ",
+            $of,
+            "external_id, ",
+            $of,
+            "metadata, ",
+            $of,
+            "rate_limits, ",
+            $of,
+            "created_ms, ",
+            $of,
+            "updated_ms, ",
+            $of,
+            "revision"
+        )
+    };
+}
+
 /// How many of tenant `$1`'s keys are not revoked.
 macro_rules! live {
     () => {
@@ -70,6 +92,7 @@ pub(crate) struct Lists {
 /// The statements of one table of keys.
 pub(crate) struct Table {
     pub(crate) keys: &'static Bulk,
+    pub(crate) keys_with_identities: &'static Bulk,
     pub(crate) by_request: &'static Bulk,
     pub(crate) add: &'static Bulk,
     pub(crate) state: &'static str,
@@ -168,6 +191,16 @@ macro_rules! key_statements {
                 2,
                 ")"
             );
+            /// Keys by tenant and id, each with the identity that its actor names.
+            KEYS_WITH_IDENTITIES = bulk!(
+                List,
+                concat!(
+                    "SELECT k.*, ", identity!("i."), " FROM (SELECT ", shared!(), ", ", $read, " FROM ", $table,
+                    " WHERE (nid, key_id) IN (VALUES "
+                ),
+                2,
+                ")) AS k LEFT JOIN identities AS i ON i.nid = k.nid AND i.external_id = k.actor_id"
+            );
             /// Keys by tenant and the request that made them. The first condition admits the index, which only has
             /// such keys.
             BY_REQUEST = bulk!(
@@ -201,6 +234,7 @@ macro_rules! key_statements {
 
         pub(crate) static TABLE: super::Table = super::Table {
             keys: &KEYS,
+            keys_with_identities: &KEYS_WITH_IDENTITIES,
             by_request: &BY_REQUEST,
             add: &ADD,
             state: STATE,
@@ -240,6 +274,33 @@ pub(crate) mod issued {
 /// Keys that were brought along.
 pub(crate) mod imported {
     key_statements!("imported_api_keys", "", "NULL, CAST(0 AS BIGINT), NULL", 23);
+}
+
+/// Whom keys belong to.
+pub(crate) mod identities {
+    use crate::statements::statements;
+
+    statements! {
+        /// Identity `$2` of a tenant.
+        IDENTITY = concat!("SELECT ", identity!(""), " FROM identities WHERE nid = $1 AND identity_id = $2");
+        /// The identity that a tenant calls `$2`.
+        IDENTITY_CALLED = concat!("SELECT ", identity!(""), " FROM identities WHERE nid = $1 AND external_id = $2");
+        /// A tenant's identities, newest first: `$2`/`$3` before this place, `$4` limit.
+        NEWEST = concat!(
+            "SELECT ", identity!(""), " FROM identities WHERE nid = $1 AND (created_ms, identity_id) < ($2, $3) \
+             ORDER BY created_ms DESC, identity_id DESC LIMIT $4"
+        );
+        /// An identity, unless its tenant has one that is called the same.
+        ADD = concat!(
+            "INSERT INTO identities (nid, ", identity!(""),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING"
+        );
+        /// Replaces what a change may change in identity `$2`, if it is still at revision `$3`.
+        REPLACE = "UPDATE identities SET metadata = $4, rate_limits = $5, updated_ms = $6, revision = revision + 1 \
+            WHERE nid = $1 AND identity_id = $2 AND revision = $3";
+        /// Removes an identity.
+        DELETE = "DELETE FROM identities WHERE nid = $1 AND identity_id = $2";
+    }
 }
 
 /// What belongs to no table of keys.

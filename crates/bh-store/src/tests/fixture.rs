@@ -16,6 +16,10 @@ use uuid::Uuid;
 
 use crate::{Options, SqlStore, open};
 
+/// Makes the schema look as a later program would leave it.
+pub(crate) const NEWER: &str = "UPDATE schema_migrations SET version = 1000 \
+    WHERE version = (SELECT MAX(version) FROM schema_migrations)";
+
 /// A store of this test's own, and what keeps it alive.
 pub(crate) struct Fixture {
     pub(crate) store: SqlStore,

@@ -10,7 +10,8 @@ use bh_domain::tenant::Scope;
 use bh_domain::time::Timestamp;
 use bh_testkit::{Store, on_both_stores};
 
-use super::fixture::{Fixture, holder, nid, record, system};
+use super::fixture::{Fixture, NEWER, holder, nid, record, system};
+use crate::migrate::VERSION;
 use crate::{Access, OpenFault, Options, open};
 
 const READ: Options = Options { access: Access::Read, connections_max: 2 };
@@ -46,9 +47,9 @@ on_both_stores! {
 
     async fn a_schema_from_a_newer_program_is_refused(kind) {
         let fixture = Fixture::new(kind).await;
-        change(&fixture, "UPDATE schema_migrations SET version = 7 WHERE version = 4").await;
+        change(&fixture, NEWER).await;
         let fault = refused(&fixture.url).await;
-        assert!(matches!(fault, OpenFault::Newer { found: 7, known: 4, .. }), "{fault:?}");
+        assert!(matches!(fault, OpenFault::Newer { found: 1_000, known: VERSION, .. }), "{fault:?}");
     }
 
     async fn a_schema_made_from_another_text_is_refused(kind) {
@@ -70,7 +71,7 @@ on_both_stores! {
         let script = "DELETE FROM schema_migrations";
         change(&fixture, script).await;
         let fault = open(&fixture.url, READ).await.unwrap_err();
-        assert!(matches!(fault, OpenFault::Older { found: 0, known: 4, .. }), "{fault:?}");
+        assert!(matches!(fault, OpenFault::Older { found: 0, known: VERSION, .. }), "{fault:?}");
     }
 }
 

@@ -4,12 +4,12 @@ use bh_testkit::on_both_stores;
 
 use super::fixture::Fixture;
 use crate::db::{Bulk, Form, Value};
-use crate::keys::statements::{beside, imported, issued};
+use crate::keys::statements::{beside, identities, imported, issued};
 use crate::statements;
 
 /// Every statement and its name.
 fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
-    [statements::ALL, beside::ALL, issued::ALL, imported::ALL].into_iter().flatten().copied()
+    [statements::ALL, beside::ALL, identities::ALL, issued::ALL, imported::ALL].into_iter().flatten().copied()
 }
 
 /// Every bulk statement and its name.
@@ -124,6 +124,14 @@ async fn postgresql_reads_keys_by_index_and_sorts_none_of_them() {
         let plan = plan(text, &args);
         assert!(plan.contains("Index Scan") && !plan.contains("Seq Scan"), "{plan}\n{text}");
         assert!(!plan.contains("Sort"), "{plan}\n{text}");
+    }
+    let identities = "INSERT INTO identities SELECT 'tenant-' || n % 50, 'id-' || n, 'actor-' || n % 977, '{}', '[]', n, n, 1 \
+        FROM generate_series(1, 30000) AS n ON CONFLICT DO NOTHING; ANALYZE identities";
+    assert_eq!(database.sql(identities), "");
+    for text in issued::KEYS_WITH_IDENTITIES.texts(Form::Exact).iter().take(3) {
+        let rows = (text.matches('$').count() / 2).max(1);
+        let plan = plan(text, &vec!["'tenant-7', 'key-7'"; rows].join(", "));
+        assert!(plan.contains("identities_by_external_id") && !plan.contains("Seq Scan"), "{plan}\n{text}");
     }
     for (bulk, args) in [(&issued::KEYS, "'tenant-7', 'key-7'"), (&issued::BY_REQUEST, "'tenant-7', 'r-7'")] {
         for (text, rows) in bulk.texts(Form::Exact).iter().zip([1, 2, 4, 8, 16, 32, 64]) {

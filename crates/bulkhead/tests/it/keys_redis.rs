@@ -98,6 +98,39 @@ async fn a_row_that_one_replica_has_read_is_not_read_from_the_store_by_another()
     assert!((1..=300_000).contains(&left), "{left} ms");
 }
 
+/// What replicas share says nothing of identities: each replica asks the store, once for a tenant that has none.
+#[tokio::test]
+async fn a_row_from_redis_is_told_with_the_identity_of_the_store() {
+    let redis = Redis::private();
+    let (one, two, _) = two_replicas(&redis).await;
+    let (api_one, api_two) = (Api::of(&one), Api::of(&two));
+    let mut keys = Vec::new();
+    for actor in ["first", "second", "third"] {
+        let key = api_one.issue(&json!({"name": "k", "actor_id": actor})).await;
+        assert_eq!(api_one.verdict(&key.secret).await, "valid");
+        kept(&redis, &key).await;
+        keys.push(key);
+    }
+    let identity_reads = async || metric(&two, "bulkhead_identity_reads_total").await;
+    let before = (reads(&two).await, identity_reads().await);
+    for key in &keys {
+        assert_eq!(api_two.verify(&key.secret).await.get("identity"), None);
+    }
+    assert_eq!((reads(&two).await, identity_reads().await), (before.0, before.1 + 1), "once for all actors");
+    let identity = json!({"external_id": "second", "metadata": {"plan": "known-to-the-store-alone"}});
+    let id = api_one.done("/v2alpha1/admin/identities", &identity, 201).await["identity_id"].clone();
+    let deadline = Instant::now() + PATIENCE;
+    while api_two.verify(&keys[1].secret).await["identity"]["identity_id"] != id {
+        assert!(Instant::now() < deadline, "the identity is not heard of");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(api_two.verify(&keys[0].secret).await.get("identity"), None);
+    assert_eq!(reads(&two).await, before.0, "the keys themselves are read from Redis");
+    for name in redis.names() {
+        assert!(!holds(&redis.ask(&["GET", &name]), "known-to-the-store-alone"), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_revoked_is_refused_by_every_replica_whatever_redis_says() {
     let redis = Redis::private();

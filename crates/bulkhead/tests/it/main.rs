@@ -36,6 +36,7 @@ mod keys_errors;
 mod keys_extras;
 mod keys_fences;
 mod keys_hashed;
+mod keys_identities;
 mod keys_imports;
 mod keys_program;
 mod keys_program_extras;

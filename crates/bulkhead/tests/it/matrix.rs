@@ -109,6 +109,7 @@ fn path_of(row: &Row, acme_id: &str) -> String {
         .replace("{*model}", "gpt-4o-mini")
         .replace("{id}", acme_id)
         .replace("{key_id}", acme_id)
+        .replace("{identity_id}", acme_id)
         .replace("{*rest}", if row.path.contains("/proxy/") { "v1/files" } else { "part" })
 }
 

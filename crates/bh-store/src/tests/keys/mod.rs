@@ -1,6 +1,7 @@
 //! Keys, their number, their changes and their trail.
 
 mod changes;
+mod identities;
 mod inserting;
 mod lists;
 mod news;

@@ -12,12 +12,12 @@ use super::super::fixture::{Fixture, nid};
 use super::{DEADLINE, any_event, id, imported, issued, revoked, tenant};
 use crate::SqlStore;
 
-async fn next(changes: &mut KeyChanges) -> Option<KeyChange> {
+pub(super) async fn next(changes: &mut KeyChanges) -> Option<KeyChange> {
     timeout(DEADLINE, changes.next()).await.expect("a change arrives")
 }
 
 /// Changes, from when they are sure to arrive.
-async fn listening(store: &SqlStore) -> KeyChanges {
+pub(super) async fn listening(store: &SqlStore) -> KeyChanges {
     let mut changes = store.key_changes();
     assert_eq!(next(&mut changes).await, Some(KeyChange::Everything), "it listens from now on");
     changes

@@ -1,0 +1,368 @@
+//! Identities: whom keys belong to, and the limits that their keys share (decision 21).
+
+use std::time::Instant;
+
+use bh_testkit::{Answer, Call, FakeProvider, Gateway, Store, on_both_stores};
+use serde_json::{Value, json};
+
+use crate::auth::BULKHEAD;
+use crate::keys_cache::{SHARED, replica};
+use crate::keys_extras::hourly;
+use crate::keys_setup::{
+    HOST_ONE, HOST_TWO, Side, assert_bad_request, assert_error, open_gateway, two_tenants,
+};
+use crate::money::{ADMIN, config, provider};
+use crate::verify_setup::{Api, BATCH_VERIFY, PATIENCE, metric, verdict};
+
+const IDENTITIES: &str = "/v2alpha1/admin/identities";
+const EVENTS: &str = "/v2alpha1/admin/auditEvents";
+const RAW: &str = "sk_live_0123456789abcdef";
+
+/// Makes an identity; its id.
+async fn made(side: &Side<'_>, body: &Value) -> String {
+    let answer = side.post(IDENTITIES, body).await;
+    assert_eq!(answer.status, 201, "{body}: {}", answer.text());
+    answer.json()["identity_id"].as_str().unwrap().to_owned()
+}
+
+async fn patched(side: &Side<'_>, id: &str, mask: &str, body: &Value) -> Value {
+    let answer = side.send("PATCH", &format!("{IDENTITIES}/{id}?update_mask={mask}"), body).await;
+    assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+    answer.json()
+}
+
+fn assert_unknown(answer: &Answer) {
+    assert_eq!(assert_error(answer, 404, "NOT_FOUND", "NOT_FOUND"), "identity not found");
+}
+
+/// How often keys, and identities alone, were read from the store.
+async fn reads(gateway: &Gateway) -> (u64, u64) {
+    let keys = metric(gateway, "bulkhead_key_reads_total").await;
+    (keys, metric(gateway, "bulkhead_identity_reads_total").await)
+}
+
+/// What is left of a limit after a use that names it; `None` where it does not hold for the credential.
+async fn left(api: &Api<'_>, credential: &str, name: &str) -> Option<String> {
+    let body = json!({"credential": credential, "rate_limits": [{"name": name}]});
+    let told = api.verify_with(&body, &[]).await.json();
+    let limits = told["rate_limits"].as_array().cloned().unwrap_or_default();
+    let limit = limits.into_iter().find(|limit| limit["name"] == name)?;
+    Some(if limit["exceeded"] == true {
+        "exceeded".to_owned()
+    } else {
+        limit["remaining"].as_str()?.to_owned()
+    })
+}
+
+on_both_stores! {
+    async fn an_identity_is_made_read_listed_changed_and_removed(store) {
+        let gateway = open_gateway(store, "").start().await;
+        let side = Side::of(&gateway, "");
+        let limits = json!([hourly("all", "5", "requests", true)]);
+        let body = json!({"external_id": "acme/ü", "metadata": {"plan": "gold"}, "rate_limits": limits});
+        let answer = side.post(IDENTITIES, &body).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let made_one = answer.json();
+        for (name, value) in body.as_object().unwrap() {
+            assert_eq!(&made_one[name], value, "{name}");
+        }
+        let id = made_one["identity_id"].as_str().unwrap();
+        let path = format!("{IDENTITIES}/{id}");
+        assert_eq!(side.read(&path).await, made_one);
+        assert_error(&side.post(IDENTITIES, &body).await, 409, "ALREADY_EXISTS", "CONFLICT");
+
+        let changed = patched(&side, id, "metadata", &json!({"metadata": {"plan": "iron"}, "rate_limits": []})).await;
+        assert_eq!((&changed["metadata"], &changed["rate_limits"]), (&json!({"plan": "iron"}), &limits), "as the mask says");
+        assert_eq!(patched(&side, id, "rateLimits", &json!({})).await.get("rate_limits"), None);
+        let whole = side.send("PATCH", &path, &json!({"external_id": "acme/ü", "metadata": {}})).await.json();
+        assert_eq!(whole["metadata"], json!({}), "without a mask what the body has");
+        let renamed = side.send("PATCH", &path, &json!({"external_id": "other"})).await;
+        assert_bad_request(&renamed, "`external_id`: cannot be changed");
+
+        let mut names = vec!["acme/ü".to_owned()];
+        for number in 0..6 {
+            names.push(format!("customer-{number}"));
+            made(&side, &json!({"external_id": names[number + 1]})).await;
+        }
+        names.reverse();
+        let (mut listed, mut token) = (Vec::new(), String::new());
+        loop {
+            let page = side.read(&format!("{IDENTITIES}?page_size=3&page_token={token}")).await;
+            let identities = page["identities"].as_array().unwrap();
+            assert!(identities.len() <= 3, "{page}");
+            listed.extend(identities.iter().map(|identity| identity["external_id"].as_str().unwrap().to_owned()));
+            token = page["next_page_token"].as_str().unwrap().to_owned();
+            if token.is_empty() {
+                break;
+            }
+            let other = side.get(&format!("{IDENTITIES}?page_token={token}&filter=external_id%3D%22a%22")).await;
+            assert_bad_request(&other, "`page_token`");
+        }
+        let (mut sorted, mut wanted) = (listed.clone(), names.clone());
+        sorted.sort();
+        wanted.sort();
+        assert_eq!(sorted, wanted, "each once");
+        let one = side.read(&format!("{IDENTITIES}?filter=external_id%3D%22customer-4%22")).await;
+        assert_eq!(one["identities"].as_array().unwrap().len(), 1, "{one}");
+        assert_eq!(side.read(&format!("{IDENTITIES}?filter=external_id%3D%22x%22")).await["identities"], json!([]));
+
+        assert_eq!(side.delete(&path).await.status, 204);
+        assert_unknown(&side.delete(&path).await);
+        assert_unknown(&side.get(&path).await);
+        let trail = side.read(&format!("{EVENTS}?order_by=create_time&filter=object%3D%22{id}%22")).await;
+        let events = trail["audit_events"].as_array().unwrap();
+        let actions: Vec<&str> = events.iter().map(|event| event["action"].as_str().unwrap()).collect();
+        let updated = "identity.updated";
+        assert_eq!(actions, ["identity.created", updated, updated, updated, "identity.deleted"], "{trail}");
+        let digests = |name: &str| events.iter().map(|event| event[name].clone()).collect::<Vec<_>>();
+        let (before, after) = (digests("before_digest"), digests("after_digest"));
+        assert_eq!(before[1..], after[..4], "a chain of states");
+        let family = side.read(&format!("{EVENTS}?filter=action%3D%22identity.*%22")).await;
+        assert_eq!(family["audit_events"].as_array().unwrap().len(), 11, "{family}");
+    }
+
+    async fn what_cannot_be_an_identity_says_why(store) {
+        let gateway = open_gateway(store, "").start().await;
+        let side = Side::of(&gateway, "");
+        let limit = hourly("a", "1", "requests", true);
+        let with = |name: &str, value: Value| {
+            let mut body = json!({"external_id": "acme"});
+            body[name] = value;
+            body
+        };
+        for (body, words) in [
+            (json!({}), "`external_id`: is missing or empty"),
+            (with("external_id", json!("x".repeat(256))), "`external_id`: longer than 255 characters"),
+            (with("external_id", json!("a\0b")), "holds a NUL character"),
+            (with("metadata", json!([])), "`metadata`: not a JSON object"),
+            (with("rate_limits", json!([limit, limit])), "`rate_limits`: entry 1: another one has this name"),
+            (with("rate_limits", json!([{"name": "a", "quota": "x"}])), "`rate_limits[0].quota`"),
+        ] {
+            assert_bad_request(&side.post(IDENTITIES, &body).await, words);
+        }
+        let id = made(&side, &json!({"external_id": "acme"})).await;
+        let refused = side.send("PATCH", &format!("{IDENTITIES}/{id}?update_mask=external_id"), &json!({})).await;
+        assert_bad_request(&refused, "`update_mask`: the paths are metadata, rate_limits");
+        assert_bad_request(&side.get(&format!("{IDENTITIES}?filter=name%3D%22a%22")).await, "`filter`: expected `external_id`");
+        assert_unknown(&side.get(&format!("{IDENTITIES}/no-uuid")).await);
+    }
+
+    async fn a_verdict_tells_whom_its_key_belongs_to_and_costs_one_read_when_cold_and_none_when_warm(store) {
+        let gateway = open_gateway(store, "").start().await;
+        let (side, api) = (Side::of(&gateway, ""), Api::of(&gateway));
+        let key = api.issue(&json!({"name": "k", "actor_id": "acme"})).await;
+        api.import(RAW, json!({})).await;
+        let other = api.issue(&json!({"name": "k", "actor_id": "other"})).await.secret;
+        for credential in [key.secret.as_str(), RAW, &other] {
+            assert_eq!(api.verify(credential).await.get("identity"), None);
+        }
+        // From the next verification on, for keys that are in memory already.
+        let id = made(&side, &json!({"external_id": "acme", "metadata": {"plan": "gold"}})).await;
+        let someone = made(&side, &json!({"external_id": "someone"})).await;
+        let told = json!({"identity_id": id, "external_id": "acme", "metadata": {"plan": "gold"}});
+        assert_eq!(api.verify(&key.secret).await["identity"], told);
+        assert_eq!(api.verify(RAW).await["identity"]["identity_id"], json!(someone));
+        assert_eq!(api.verify(&other).await.get("identity"), None);
+        let batch = api.done(BATCH_VERIFY, &json!({"requests": [{"credential": key.secret}]}), 200).await;
+        assert_eq!(batch["results"][0]["identity"], told);
+        // A token's key is looked at where something is asked that only its key has.
+        let token = api.derive(&key.secret, "MACAROON", json!({})).await;
+        assert_eq!(api.verify(&token).await.get("identity"), None);
+        let asked = json!({"credential": token, "rate_limits": [{"name": "any"}]});
+        assert_eq!(api.verify_with(&asked, &[]).await.json()["identity"], told);
+
+        let cold = api.issue(&json!({"name": "cold", "actor_id": "acme"})).await.secret;
+        let (keys, identities) = reads(&gateway).await;
+        assert_eq!(api.verify(&cold).await["identity"], told);
+        assert_eq!(reads(&gateway).await, (keys + 1, identities), "both at once");
+        for credential in [cold.as_str(), &key.secret, RAW, &other] {
+            assert_eq!(api.seen(credential, &[]).await.1, "HIT");
+        }
+        assert_eq!(reads(&gateway).await, (keys + 1, identities), "memory knows them and whose they are");
+        let fresh = [("cache-control", "no-store")];
+        assert_eq!(api.verify_with(&json!({"credential": cold}), &fresh).await.json()["identity"], told);
+        assert_eq!(reads(&gateway).await, (keys + 2, identities), "both at once");
+
+        patched(&side, &id, "metadata", &json!({"metadata": {"plan": "iron"}})).await;
+        for credential in [cold.as_str(), &key.secret] {
+            assert_eq!(api.verify(credential).await["identity"]["metadata"], json!({"plan": "iron"}));
+        }
+        let once_for_all = (keys + 2, identities + 2);
+        assert_eq!(reads(&gateway).await, once_for_all, "whether there are any, and this one, for all its keys");
+        assert_eq!(side.delete(&format!("{IDENTITIES}/{id}")).await.status, 204);
+        let gone = api.verify(&key.secret).await;
+        assert_eq!((verdict(&gone).as_str(), gone.get("identity")), ("valid", None), "its keys stay");
+        assert_ne!(made(&side, &json!({"external_id": "acme"})).await, id);
+        assert_eq!(api.verify(&key.secret).await["identity"]["metadata"], json!({}), "another one of that name");
+    }
+
+    async fn without_a_cache_a_key_and_its_identity_are_one_read(store) {
+        let gateway = open_gateway(store, "cache: {type: noop}\n").start().await;
+        let (side, api) = (Side::of(&gateway, ""), Api::of(&gateway));
+        let id = made(&side, &json!({"external_id": "acme"})).await;
+        let key = api.issue(&json!({"name": "k", "actor_id": "acme"})).await.secret;
+        let plain = api.issue(&json!({"name": "k"})).await.secret;
+        let (keys, identities) = reads(&gateway).await;
+        for n in 1..=2 {
+            assert_eq!(api.verify(&key).await["identity"]["identity_id"], json!(id));
+            assert_eq!(api.verify(&plain).await.get("identity"), None);
+            assert_eq!(reads(&gateway).await, (keys + 2 * n, identities));
+        }
+    }
+
+    async fn the_keys_of_an_identity_share_its_limits_and_a_limit_of_their_own_wins(store) {
+        let gateway = open_gateway(store, "").start().await;
+        let (side, api) = (Side::of(&gateway, ""), Api::of(&gateway));
+        let limits = json!([hourly("shared", "4", "requests", false), hourly("own", "1", "requests", false)]);
+        let id = made(&side, &json!({"external_id": "acme", "rate_limits": limits})).await;
+        made(&side, &json!({"external_id": "globex", "rate_limits": limits})).await;
+        let key = async |actor: &str, limits: Value| {
+            api.issue(&json!({"name": "k", "actor_id": actor, "rate_limits": limits})).await.secret
+        };
+        let first = key("acme", json!([hourly("own", "9", "requests", false)])).await;
+        let second = key("acme", json!([])).await;
+        let foreign = key("globex", json!([])).await;
+        let left = async |credential: &str, name: &str| left(&api, credential, name).await.unwrap();
+        assert_eq!(left(&first, "shared").await, "3");
+        assert_eq!(left(&second, "shared").await, "2");
+        assert_eq!(left(&foreign, "shared").await, "3", "another identity's count");
+        assert_eq!((left(&first, "own").await.as_str(), left(&first, "own").await.as_str()), ("8", "7"));
+        assert_eq!(left(&second, "own").await, "0", "the first has its own, and took nothing of this");
+        assert_eq!(left(&first, "shared").await, "1");
+        assert_eq!(left(&second, "shared").await, "0");
+        for credential in [&first, &second] {
+            let body = json!({"credential": credential, "rate_limits": [{"name": "shared"}, {"name": "own", "cost": 0}]});
+            let refused = api.verify_with(&body, &[]).await.json();
+            assert_eq!(verdict(&refused), "RATE_LIMITED");
+            assert!(refused["error_message"].as_str().unwrap().contains("`shared`"), "{refused}");
+            assert_eq!(refused["identity"]["identity_id"], json!(id), "{refused}");
+        }
+        let token = api.derive(&second, "JWT", json!({})).await;
+        assert_eq!(left(&token, "shared").await, "exceeded", "a token's key is counted");
+        // A limit that applies by itself, from the next use on and for each key.
+        let shared = json!({"rate_limits": [hourly("all", "2", "requests", true)]});
+        patched(&side, &id, "rate_limits", &shared).await;
+        assert_eq!(api.verdict(&first).await, "valid");
+        assert_eq!(api.verdict(&second).await, "valid");
+        assert_eq!(api.verdict(&first).await, "RATE_LIMITED");
+        assert_eq!(api.verdict(&foreign).await, "valid");
+        assert_eq!(side.delete(&format!("{IDENTITIES}/{id}")).await.status, 204);
+        assert_eq!(api.verdict(&first).await, "valid", "nobody's limit any more");
+    }
+
+    async fn the_limits_of_an_identity_hold_at_the_llm_doors_for_all_its_keys(store) {
+        let provider = provider();
+        let gateway = doors(store, &provider).await;
+        for (limit, calls) in [
+            (hourly("calls", "2", "requests", true), 2),
+            // A call uses 17 tokens: two are let in while nothing is owed.
+            (hourly("tpm", "20", "tokens", false), 2),
+        ] {
+            let name = limit["name"].as_str().unwrap().to_owned();
+            let body = json!({"external_id": name, "rate_limits": [limit]});
+            let made = admin(&gateway, "POST", IDENTITIES).json(&body).send().await;
+            assert_eq!(made.status, 201, "{}", made.text());
+            let id = made.json()["identity_id"].as_str().unwrap().to_owned();
+            let keys = [caller(&gateway, &name).await, caller(&gateway, &name).await];
+            let stranger = caller(&gateway, "stranger").await;
+            for key in keys.iter().cycle().take(calls) {
+                let answer = chat(&gateway, key).await;
+                assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+            }
+            for key in &keys {
+                let refused = chat(&gateway, key).await;
+                assert_eq!(refused.status, 429, "{name}: {}", refused.text());
+                assert!(refused.header("retry-after").is_some(), "{name}");
+            }
+            assert_eq!(chat(&gateway, &stranger).await.status, 200, "{name}");
+            let path = format!("{IDENTITIES}/{id}?update_mask=rate_limits");
+            assert_eq!(admin(&gateway, "PATCH", &path).json(&json!({})).send().await.status, 200);
+            for key in &keys {
+                assert_eq!(chat(&gateway, key).await.status, 200, "{name}: from the next call on");
+            }
+        }
+    }
+
+    async fn no_identity_of_a_tenant_is_anything_to_another(store) {
+        let gateway = two_tenants(store, "", "", "").start().await;
+        let (one, two) = (Side::of(&gateway, HOST_ONE), Side::of(&gateway, HOST_TWO));
+        let limits = json!([hourly("shared", "2", "requests", false)]);
+        let body = json!({"external_id": "acme", "metadata": {"of": "one"}, "rate_limits": limits});
+        let id = made(&one, &body).await;
+        let unknown = "00000000-0000-4000-8000-000000000000";
+        for method in ["GET", "PATCH", "DELETE"] {
+            let asked = async |id: &str| {
+                let answer = two.send(method, &format!("{IDENTITIES}/{id}"), &json!({"metadata": {}})).await;
+                assert_unknown(&answer);
+                answer.text()
+            };
+            assert_eq!(asked(&id).await, asked(unknown).await, "{method}");
+        }
+        assert_eq!(two.read(IDENTITIES).await["identities"], json!([]));
+        let keys = [one.issue(&json!({"actor_id": "acme"})).await, two.issue(&json!({"actor_id": "acme"})).await];
+        let (of_one, of_two) = (Api::at(&gateway, HOST_ONE), Api::at(&gateway, HOST_TWO));
+        assert_eq!(of_one.verify(&keys[0].secret).await["identity"]["metadata"], json!({"of": "one"}));
+        assert_eq!(of_two.verify(&keys[1].secret).await.get("identity"), None);
+        assert_eq!(left(&of_two, &keys[1].secret, "shared").await, None);
+        // The same name there is another identity, with counts of its own.
+        let other = made(&two, &json!({"external_id": "acme", "rate_limits": limits})).await;
+        assert_ne!(other, id);
+        assert_eq!(left(&of_one, &keys[0].secret, "shared").await.as_deref(), Some("1"));
+        assert_eq!(left(&of_one, &keys[0].secret, "shared").await.as_deref(), Some("0"));
+        assert_eq!(left(&of_two, &keys[1].secret, "shared").await.as_deref(), Some("1"));
+        assert_eq!(two.delete(&format!("{IDENTITIES}/{other}")).await.status, 204);
+        assert_eq!(of_one.verify(&keys[0].secret).await["identity"]["identity_id"], json!(id));
+        let page = one.read(&format!("{IDENTITIES}?page_size=1")).await;
+        assert_eq!(page["next_page_token"], json!(""), "{page}");
+    }
+}
+
+async fn doors(store: Store, provider: &FakeProvider) -> Gateway {
+    crate::money::gateway(&config(provider, ["{}", "{}", "{}"], "")).store(store).start().await
+}
+
+fn admin(gateway: &Gateway, method: &str, path: &str) -> Call {
+    Call::new(method, gateway.at(path)).bearer(ADMIN).header("x-tenant-id", "acme")
+}
+
+/// A key of an actor of tenant acme for LLM calls.
+async fn caller(gateway: &Gateway, actor: &str) -> String {
+    let body = json!({"name": "bot", "actor_id": actor, "scopes": ["llm"]});
+    let answer = admin(gateway, "POST", crate::keys_setup::ISSUED).json(&body).send().await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()["secret"].as_str().unwrap().to_owned()
+}
+
+async fn chat(gateway: &Gateway, key: &str) -> Answer {
+    crate::money::call(gateway, key).header("x-tenant-id", "acme").send().await
+}
+
+/// Asks until a key's identity says this.
+async fn becomes(api: &Api<'_>, credential: &str, wanted: &Value) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = api.verify(credential).await;
+        if told["identity"]["metadata"] == *wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "never {wanted}: {told}: {}", api.gateway.output());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn every_replica_hears_of_a_changed_identity() {
+    let first = Gateway::builder(BULKHEAD).store(Store::Postgres).config(SHARED).start().await;
+    let second = replica(&first.database().unwrap().url()).await;
+    let (side, other) = (Side::of(&first, ""), Api::of(&second));
+    let key = Api::of(&first).issue(&json!({"name": "k", "actor_id": "acme"})).await.secret;
+    // In memory there, and known to belong to nobody.
+    becomes(&other, &key, &Value::Null).await;
+    assert_eq!(other.seen(&key, &[]).await.1, "HIT");
+    let id = made(&side, &json!({"external_id": "acme", "metadata": {"plan": "gold"}})).await;
+    becomes(&other, &key, &json!({"plan": "gold"})).await;
+    patched(&side, &id, "metadata", &json!({"metadata": {"plan": "iron"}})).await;
+    becomes(&other, &key, &json!({"plan": "iron"})).await;
+    assert_eq!(side.delete(&format!("{IDENTITIES}/{id}")).await.status, 204);
+    becomes(&other, &key, &Value::Null).await;
+}
