@@ -1,6 +1,8 @@
 //! Limits of more than requests: so much of something in a time, taken in any amounts (the generic cell rate algorithm of
 //! [`crate::limit`], in which one request takes one).
 
+use crate::limit::{PERIOD_NS_MAX, SECOND_NS};
+
 /// So much in any time of so long, with a burst of all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
@@ -21,9 +23,6 @@ pub struct AllowanceVerdict {
     pub retry_after_ns: Option<u64>,
 }
 
-const SECOND_NS: u64 = 1_000_000_000;
-/// A hundred years: what can be added to a monotonic clock without a thought.
-const PERIOD_NS_MAX: u64 = 100 * 365 * 86_400 * SECOND_NS;
 /// The most that can be owed, in periods: whoever used more than that at once waits no longer.
 pub const DEBT_PERIODS_MAX: u64 = 100;
 

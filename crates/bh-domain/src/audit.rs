@@ -1,7 +1,7 @@
 //! Which events of the audit trail are wanted: a filter in the grammar of the lists of keys (Talos dossier §2.5).
 
 use crate::keys::filter::{equals, quoted};
-use crate::keys::syntax::{Cursor, SyntaxError};
+use crate::keys::syntax::{Cursor, SyntaxError, clauses};
 use crate::time::Timestamp;
 
 /// The longest filter, in bytes.
@@ -41,25 +41,9 @@ impl TrailFilter {
     /// # Errors
     /// [`SyntaxError`] says what was expected, and where.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let mut cursor = Cursor::new(text);
-        if text.len() > FILTER_BYTES_MAX {
-            return Err(cursor.error(format!("the filter is longer than {FILTER_BYTES_MAX} bytes")));
-        }
         let mut filter = Self::default();
-        cursor.skip_spaces();
-        if cursor.is_at_end() {
-            return Ok(filter);
-        }
-        loop {
-            filter.clause(&mut cursor)?;
-            let spaced = cursor.skip_spaces();
-            if cursor.is_at_end() {
-                return Ok(filter);
-            }
-            if !(spaced && cursor.eat("AND") && cursor.skip_spaces()) {
-                return Err(cursor.error("expected ` AND ` and another clause, or the end"));
-            }
-        }
+        clauses(text, FILTER_BYTES_MAX, |cursor| filter.clause(cursor))?;
+        Ok(filter)
     }
 
     fn clause(&mut self, cursor: &mut Cursor<'_>) -> Result<(), SyntaxError> {

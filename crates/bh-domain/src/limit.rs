@@ -28,9 +28,9 @@ pub struct RateVerdict {
     pub period_s: u64,
 }
 
-const SECOND_NS: u64 = 1_000_000_000;
+pub(crate) const SECOND_NS: u64 = 1_000_000_000;
 /// A hundred years: what can be added to a monotonic clock without a thought.
-const PERIOD_NS_MAX: u64 = 100 * 365 * 86_400 * SECOND_NS;
+pub(crate) const PERIOD_NS_MAX: u64 = 100 * 365 * 86_400 * SECOND_NS;
 const MINUTE_NS: u64 = 60_000_000_000;
 
 impl RateLimit {

@@ -1,6 +1,6 @@
 //! The filter of a list (Talos dossier §2.5): `actor_id="…"` and `status=KEY_STATUS_…`, alone or joined by `AND`.
 
-use super::syntax::{Cursor, SyntaxError};
+use super::syntax::{Cursor, SyntaxError, clauses};
 use super::verdict::KeyStatus;
 
 /// The longest filter, in bytes.
@@ -21,25 +21,9 @@ impl ListFilter {
     /// # Errors
     /// [`SyntaxError`] says what was expected, and where.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let mut cursor = Cursor::new(text);
-        if text.len() > FILTER_BYTES_MAX {
-            return Err(cursor.error(format!("the filter is longer than {FILTER_BYTES_MAX} bytes")));
-        }
         let mut filter = Self::default();
-        cursor.skip_spaces();
-        if cursor.is_at_end() {
-            return Ok(filter);
-        }
-        loop {
-            filter.clause(&mut cursor)?;
-            let spaced = cursor.skip_spaces();
-            if cursor.is_at_end() {
-                return Ok(filter);
-            }
-            if !(spaced && cursor.eat("AND") && cursor.skip_spaces()) {
-                return Err(cursor.error("expected ` AND ` and another clause, or the end"));
-            }
-        }
+        clauses(text, FILTER_BYTES_MAX, |cursor| filter.clause(cursor))?;
+        Ok(filter)
     }
 
     fn clause(&mut self, cursor: &mut Cursor<'_>) -> Result<(), SyntaxError> {

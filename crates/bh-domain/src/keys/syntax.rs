@@ -82,3 +82,32 @@ impl<'a> Cursor<'a> {
         SyntaxError { at: before + 1, problem: problem.into() }
     }
 }
+
+/// Reads clauses joined by ` AND `, each with `clause`; nothing but spaces has none.
+///
+/// # Errors
+/// A text of more than `bytes_max`, what `clause` does not understand, and what stands between clauses.
+pub(crate) fn clauses(
+    text: &str,
+    bytes_max: usize,
+    mut clause: impl FnMut(&mut Cursor<'_>) -> Result<(), SyntaxError>,
+) -> Result<(), SyntaxError> {
+    let mut cursor = Cursor::new(text);
+    if text.len() > bytes_max {
+        return Err(cursor.error(format!("the filter is longer than {bytes_max} bytes")));
+    }
+    cursor.skip_spaces();
+    if cursor.is_at_end() {
+        return Ok(());
+    }
+    loop {
+        clause(&mut cursor)?;
+        let spaced = cursor.skip_spaces();
+        if cursor.is_at_end() {
+            return Ok(());
+        }
+        if !(spaced && cursor.eat("AND") && cursor.skip_spaces()) {
+            return Err(cursor.error("expected ` AND ` and another clause, or the end"));
+        }
+    }
+}
