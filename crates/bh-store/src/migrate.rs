@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -39,6 +39,12 @@ const MIGRATIONS: [Migration; 5] = [
         version: 4,
         name: "key_extras",
         text: include_str!("../migrations/0004_key_extras.sql"),
+        postgres: "",
+    },
+    Migration {
+        version: 5,
+        name: "audit_object",
+        text: include_str!("../migrations/0005_audit_object.sql"),
         postgres: "",
     },
     Migration {

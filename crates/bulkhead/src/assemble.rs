@@ -176,6 +176,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         checkpointer: checkpointer.clone(),
         budgets,
         retention,
+        failure_retention_days: loaded.config.audit.failure_retention_days,
         holder,
         keys: keys.clone(),
         key_uses_every: key_uses_every(loaded),

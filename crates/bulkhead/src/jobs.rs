@@ -47,6 +47,7 @@ pub(crate) struct Jobs {
     pub(crate) checkpointer: Checkpointer,
     pub(crate) budgets: BudgetKeeper,
     pub(crate) retention: Option<Retention>,
+    pub(crate) failure_retention_days: u32,
     pub(crate) keys: KeyStory,
     pub(crate) holder: Holder,
     pub(crate) checkpoint_every: Duration,
@@ -159,6 +160,7 @@ impl Jobs {
         let mut work = std::pin::pin!(async {
             self.forget_dead().await;
             self.keys.forget_denials().await;
+            self.forget_failures().await;
             self.retain().await;
         });
         loop {
@@ -191,6 +193,20 @@ impl Jobs {
             Ok(rows) => tracing::info!(rows, "old leases and dead processes forgotten"),
             Err(fault) => {
                 tracing::warn!(error = &fault as &dyn std::error::Error, "old leases were not forgotten")
+            }
+        }
+    }
+
+    async fn forget_failures(&self) {
+        let kept_ms = i64::from(self.failure_retention_days).saturating_mul(DAY_MS);
+        match self.keys.trail().forget_failures(self.clock.now().plus_ms(-kept_ms)).await {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "old failed verifications forgotten"),
+            Err(fault) => {
+                tracing::warn!(
+                    error = &fault as &dyn std::error::Error,
+                    "old failed verifications were not forgotten"
+                )
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::{Nid, Scope};
+use bh_domain::time::Timestamp;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
@@ -19,6 +20,8 @@ const WAITING_MAX: usize = 8_192;
 const MINUTES_MAX: usize = 65_536;
 /// Events of one write.
 const WRITE_MAX: usize = 500;
+/// Events that one transaction removes, so that none holds the writer for long.
+const FORGET_MAX: u32 = 1_000;
 
 /// The action of an event that tells of a credential that was not good.
 pub(crate) const VERIFICATION_FAILED: &str = "key.verification_failed";
@@ -52,6 +55,9 @@ struct Inner {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     waiting: Mutex<Waiting>,
+    /// Held by who writes: events that are on their way to the store are not waiting any more, and who closes the trail
+    /// has to wait for them.
+    writing: tokio::sync::Mutex<()>,
 }
 
 /// Takes events. Clones share what waits.
@@ -69,7 +75,8 @@ impl AuditTrail {
     /// end.
     #[must_use]
     pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Inner { store, clock, metrics, waiting: Mutex::default() }))
+        let (waiting, writing) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self(Arc::new(Inner { store, clock, metrics, waiting, writing }))
     }
 
     /// Tells of a credential that was not good: of the first ones of a tenant's minute by themselves, of the others by
@@ -122,6 +129,22 @@ impl AuditTrail {
         self.0.store.append_audit_events(Scope::tenant(nid), vec![(nid, event)]).await
     }
 
+    /// Removes failed verifications from before an instant, and nothing else; how many.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn forget_failures(&self, before: Timestamp) -> Result<u64, StoreFault> {
+        let mut forgotten = 0;
+        loop {
+            let scope = Scope::system("retention of failed verifications");
+            let part = self.0.store.forget_failures(scope, before, FORGET_MAX).await?;
+            forgotten += part;
+            if part < u64::from(FORGET_MAX) {
+                return Ok(forgotten);
+            }
+        }
+    }
+
     /// Writes what waits. What cannot be written now waits on.
     pub async fn flush(&self) {
         let now_ns = self.0.clock.monotonic_ns();
@@ -129,7 +152,7 @@ impl AuditTrail {
         self.write().await;
     }
 
-    /// Writes everything, also of minutes that are not over.
+    /// Writes everything, also of minutes that are not over, and waits for what is being written.
     pub async fn close(&self) {
         self.end_minutes(|_| true);
         self.write().await;
@@ -158,6 +181,7 @@ impl AuditTrail {
     }
 
     async fn write(&self) {
+        let _turn = self.0.writing.lock().await;
         loop {
             let batch: Vec<_> = {
                 let mut waiting = self.0.waiting.lock();
@@ -192,5 +216,85 @@ fn event_of(sample: &Sample) -> AuditEvent {
         before_digest: None,
         after_digest: None,
         detail: sample.detail(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future as _, poll_fn};
+    use std::task::Poll;
+
+    use bh_domain::audit::TrailFilter;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::ports::{StoreResult, SystemClock, TrailOrder};
+
+    /// Takes events when it is let.
+    struct Slow {
+        asked: Arc<Semaphore>,
+        answers: Arc<Semaphore>,
+        written: Arc<Mutex<usize>>,
+    }
+
+    impl Slow {
+        fn new() -> Self {
+            let none = || Arc::new(Semaphore::new(0));
+            Self { asked: none(), answers: none(), written: Arc::default() }
+        }
+    }
+
+    impl AuditStore for Slow {
+        fn audit_events(
+            &self,
+            _: Scope,
+            _: TrailFilter,
+            _: TrailOrder,
+            _: Option<Uuid>,
+            _: u32,
+        ) -> StoreResult<Vec<AuditEvent>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+        fn audit_events_everywhere(
+            &self,
+            _: Scope,
+            _: Option<Uuid>,
+            _: u32,
+        ) -> StoreResult<Vec<(Nid, AuditEvent)>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+        fn append_audit_events(&self, _: Scope, events: Vec<(Nid, AuditEvent)>) -> StoreResult<()> {
+            let (asked, answers) = (Arc::clone(&self.asked), Arc::clone(&self.answers));
+            let written = Arc::clone(&self.written);
+            Box::pin(async move {
+                asked.add_permits(1);
+                answers.acquire().await.unwrap().forget();
+                *written.lock() += events.len();
+                Ok(())
+            })
+        }
+        fn forget_failures(&self, _: Scope, _: Timestamp, _: u32) -> StoreResult<u64> {
+            Box::pin(async { Ok(0) })
+        }
+    }
+
+    #[tokio::test]
+    async fn who_closes_the_trail_waits_for_what_is_being_written() {
+        let store = Arc::new(Slow::new());
+        let shared: Arc<dyn AuditStore> = Arc::<Slow>::clone(&store);
+        let trail = AuditTrail::new(shared, Arc::new(SystemClock::new()), Metrics::new());
+        let (code, of) = (VerificationError::NotFound, CredentialType::Issued);
+        trail.failed(Failure { nid: Nid::SYSTEM, code, of, key_id: None, address: None });
+        let flushing = trail.clone();
+        let flush = tokio::spawn(async move { flushing.flush().await });
+        store.asked.acquire().await.unwrap().forget();
+
+        let mut close = std::pin::pin!(trail.close());
+        let first = poll_fn(|cx| Poll::Ready(close.as_mut().poll(cx))).await;
+        assert!(first.is_pending(), "an event is on its way");
+        store.answers.add_permits(1);
+        close.await;
+        assert_eq!(*store.written.lock(), 1);
+        flush.await.unwrap();
     }
 }

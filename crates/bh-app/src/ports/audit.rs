@@ -1,4 +1,5 @@
-//! The audit trail as the stories see it: events are appended and read, never changed.
+//! The audit trail as the stories see it: events are appended and read, never changed. What goes
+//! with time are failed verifications, and these alone.
 //!
 //! Most events are written by whatever they tell of, in its own transaction; those of [`AuditStore::append_audit_events`]
 //! tell of what changed nothing.
@@ -72,4 +73,7 @@ pub trait AuditStore: Send + Sync + 'static {
     /// Writes events that belong to no change, in one transaction; one that is there already stays as it is, so that a
     /// call may be repeated. Another tenant's than the scope's are a fault.
     fn append_audit_events(&self, scope: Scope, events: Vec<(Nid, AuditEvent)>) -> StoreResult<()>;
+    /// Removes at most `limit` of all tenants' oldest failed verifications from before an instant, as their ids say it;
+    /// how many. No other event is ever removed. System jobs only.
+    fn forget_failures(&self, scope: Scope, before: Timestamp, limit: u32) -> StoreResult<u64>;
 }

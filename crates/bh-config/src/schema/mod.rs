@@ -4,6 +4,7 @@
 //! A field marked `x-comes-with` belongs to a part of the product that a later release implements: it is read and
 //! validated, and reported as "accepted, not active yet".
 
+mod audit;
 mod caches;
 mod connectors;
 mod evidence;
@@ -17,6 +18,7 @@ mod talos;
 mod tenant_keys;
 mod tenants;
 
+pub use audit::*;
 pub use caches::*;
 pub use connectors::*;
 pub use evidence::*;
@@ -85,6 +87,8 @@ pub struct Config {
     pub tenants: Vec<Tenant>,
     /// The signed record of every decision.
     pub evidence: Evidence,
+    /// The trail of who did what to which key.
+    pub audit: Audit,
     /// Tenancy of the tool gateway, as Connectors writes it.
     #[serde(rename = "multiTenant")]
     #[schemars(extend("x-comes-with" = TENANTS))]

@@ -59,6 +59,20 @@ impl AuditStore for SqlStore {
             tx.commit().await
         })
     }
+
+    fn forget_failures(&self, scope: Scope, before: Timestamp, limit: u32) -> StoreResult<u64> {
+        self.run("forget failed verifications", move |db| async move {
+            if scope.nid().is_some() { Ok(0) } else { forget_failures(&db, before, limit).await }
+        })
+    }
+}
+
+/// Removes the oldest failed verifications from before an instant.
+async fn forget_failures(db: &Db, before: Timestamp, limit: u32) -> Outcome<u64> {
+    let mut tx = db.write().await?;
+    let removed = tx.execute(beside::FORGET_FAILURES, vec![near(before, 0).into(), limit.into()]).await?;
+    tx.commit().await?;
+    Ok(removed)
 }
 
 /// Adds events to a transaction.
@@ -98,15 +112,15 @@ async fn of_tenant(
     let mut low = filter.from.map_or_else(|| BEFORE_ALL.into(), |from| near(from, -EVENT_ID_SKEW_MS));
     let mut high = filter.to.map_or_else(|| AFTER_ALL.into(), |to| near(to, EVENT_ID_SKEW_MS));
     let after = after.map(uuid_text);
-    let sql = match order {
-        TrailOrder::NewestFirst => {
-            high = after.into_iter().fold(high, Ord::min);
-            beside::EVENTS_NEWEST
-        }
-        TrailOrder::OldestFirst => {
-            low = after.into_iter().fold(low, Ord::max);
-            beside::EVENTS_OLDEST
-        }
+    match order {
+        TrailOrder::NewestFirst => high = after.into_iter().fold(high, Ord::min),
+        TrailOrder::OldestFirst => low = after.into_iter().fold(low, Ord::max),
+    }
+    let sql = match (order, filter.object.is_some()) {
+        (TrailOrder::NewestFirst, false) => beside::EVENTS_NEWEST,
+        (TrailOrder::NewestFirst, true) => beside::EVENTS_NEWEST_OF_OBJECT,
+        (TrailOrder::OldestFirst, false) => beside::EVENTS_OLDEST,
+        (TrailOrder::OldestFirst, true) => beside::EVENTS_OLDEST_OF_OBJECT,
     };
     let (one, family) = match &filter.actions {
         None => ("", ""),

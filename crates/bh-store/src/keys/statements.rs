@@ -49,15 +49,18 @@ macro_rules! event {
 }
 
 /// Tenant `$1`'s events between ids `$2` and `$3` and from instant `$4` until before `$5`, at most `$10`: of the action
-/// `$6`, of the family of actions `$7`, by actor `$8`, to object `$9`, each for any where it is empty.
+/// `$6`, of the family of actions `$7`, by actor `$8`, to object `$9`, each for any where it is empty. `$range` is the range
+/// of ids, of an object where one is asked for, and `$order` its order.
 macro_rules! trail {
-    ($order:literal) => {
+    ($range:literal, $order:literal) => {
         concat!(
             "SELECT ",
             event!(),
-            " FROM audit_events WHERE nid = $1 AND id > $2 AND id < $3 AND at_ms >= $4 AND at_ms < $5 \
+            " FROM audit_events WHERE nid = $1 AND ",
+            $range,
+            " AND at_ms >= $4 AND at_ms < $5 \
              AND ($6 = '' OR action = $6) AND ($7 = '' OR substr(action, 1, length($7)) = $7) \
-             AND ($8 = '' OR actor = $8) AND ($9 = '' OR object = $9) ORDER BY id ",
+             AND ($8 = '' OR actor = $8) ORDER BY ",
             $order,
             " LIMIT $10"
         )
@@ -334,9 +337,19 @@ pub(crate) mod beside {
         FORGET_DENIALS = "DELETE FROM token_denials WHERE until_ms < $1";
 
         /// A tenant's events, newest first: see `trail!`.
-        EVENTS_NEWEST = trail!("DESC");
+        EVENTS_NEWEST = trail!("id > $2 AND id < $3 AND ($9 = '' OR object = $9)", "id DESC");
         /// A tenant's events, oldest first: see `trail!`.
-        EVENTS_OLDEST = trail!("ASC");
+        EVENTS_OLDEST = trail!("id > $2 AND id < $3 AND ($9 = '' OR object = $9)", "id ASC");
+        /// What happened to one object, newest first: see `trail!`. Written so that no other index fits.
+        EVENTS_NEWEST_OF_OBJECT =
+            trail!("(object, id) > ($9, $2) AND (object, id) < ($9, $3)", "object DESC, id DESC");
+        /// What happened to one object, oldest first: see `trail!`.
+        EVENTS_OLDEST_OF_OBJECT =
+            trail!("(object, id) > ($9, $2) AND (object, id) < ($9, $3)", "object ASC, id ASC");
+        /// Removes the `$2` oldest failed verifications from before the id `$1`.
+        FORGET_FAILURES = "DELETE FROM audit_events WHERE action = 'key.verification_failed' AND id < COALESCE( \
+            (SELECT id FROM audit_events WHERE action = 'key.verification_failed' AND id < $1 \
+            ORDER BY id LIMIT 1 OFFSET $2), $1)";
         /// All tenants' events after event `$1`, oldest first.
         EVENTS_EVERYWHERE =
             concat!("SELECT ", event!(), " FROM audit_events WHERE id > $1 ORDER BY id, nid LIMIT $2");

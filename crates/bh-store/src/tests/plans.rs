@@ -94,6 +94,58 @@ async fn a_list_of_keys_is_one_range_of_one_index() {
     }
 }
 
+/// Statements about events, and the index that each is a range of.
+const EVENTS: [(&str, &str); 3] = [
+    (
+        beside::EVENTS_NEWEST_OF_OBJECT,
+        "audit_events_by_object (nid=? AND (object,id)>(?,?) AND (object,id)<(?,?))",
+    ),
+    (
+        beside::EVENTS_OLDEST_OF_OBJECT,
+        "audit_events_by_object (nid=? AND (object,id)>(?,?) AND (object,id)<(?,?))",
+    ),
+    (beside::FORGET_FAILURES, "audit_events_failed (id<?)"),
+];
+
+#[tokio::test]
+async fn the_events_of_an_object_and_old_failures_are_one_range_of_an_index() {
+    let fixture = Fixture::new(bh_testkit::Store::Sqlite).await;
+    for (text, range) in EVENTS {
+        let steps = fixture.store.0.explain(text).await.unwrap();
+        assert!(steps.iter().any(|step| step.ends_with(range)), "{steps:?}\n{text}");
+    }
+}
+
+/// Events of many objects, one in three a failure.
+const MANY_EVENTS: &str = "INSERT INTO audit_events (nid, id, at_ms, action, object, actor, role, detail) \
+    SELECT 'tenant-' || n % 5, lpad(n::text, 9, '0'), n, CASE n % 3 WHEN 0 THEN 'key.verification_failed' ELSE 'key.issued' END, \
+    'key-' || n % 977, 'ops', 'admin', '{}' FROM generate_series(1, 30000) AS n; ANALYZE audit_events";
+
+#[tokio::test]
+async fn postgresql_reads_the_events_of_an_object_and_old_failures_by_index() {
+    let fixture = Fixture::new(bh_testkit::Store::Postgres).await;
+    let database = fixture.database.as_ref().unwrap();
+    assert_eq!(database.sql(MANY_EVENTS), "");
+    let trail = "'tenant-3', '0', 'g', 0, 99999, '', '', '', 'key-7', 50";
+    for (text, index, args) in [
+        (beside::EVENTS_NEWEST_OF_OBJECT, "audit_events_by_object", trail),
+        (beside::EVENTS_OLDEST_OF_OBJECT, "audit_events_by_object", trail),
+        (beside::FORGET_FAILURES, "audit_events_failed", "'000001000', 100"),
+    ] {
+        let plan = generic_plan(database, text, args);
+        // It may sort what it has found: one object's events.
+        assert!(plan.contains(index) && !plan.contains("Seq Scan"), "{plan}\n{text}");
+    }
+}
+
+/// The plan of a statement that is prepared once for all arguments.
+fn generic_plan(database: &bh_testkit::Database, text: &str, args: &str) -> String {
+    let script = format!(
+        "SET plan_cache_mode = force_generic_plan; PREPARE asked AS {text}; EXPLAIN (COSTS OFF) EXECUTE asked({args})"
+    );
+    database.sql(&script)
+}
+
 /// Keys of many tenants, as PostgreSQL's planner would meet them.
 const MANY_KEYS: &str = "INSERT INTO api_keys (nid, key_id, name, actor_id, scopes, metadata, status, enabled, \
     visibility, created_ms, updated_ms, expires_ms, allowed_cidrs, extras, revision, version) \
@@ -105,12 +157,7 @@ async fn postgresql_reads_keys_by_index_and_sorts_none_of_them() {
     let fixture = Fixture::new(bh_testkit::Store::Postgres).await;
     let database = fixture.database.as_ref().unwrap();
     assert_eq!(database.sql(MANY_KEYS), "");
-    let plan = |text: &str, args: &str| {
-        let script = format!(
-            "SET plan_cache_mode = force_generic_plan; PREPARE asked AS {text}; EXPLAIN (COSTS OFF) EXECUTE asked({args})"
-        );
-        database.sql(&script)
-    };
+    let plan = |text: &str, args: &str| generic_plan(database, text, args);
     let place = "'tenant-7', 500, 'key-9', 50";
     let lists = [
         (issued::NEWEST, place.to_owned()),

@@ -139,6 +139,29 @@ async fn one_of_everything(
 }
 
 on_both_stores! {
+    async fn old_failed_verifications_go_and_no_other_event_does(store) {
+        let yaml = format!("admin_keys: [{{name: ops, key: {ADMIN}, role: admin}}, {{name: eyes, key: {VIEWER}, role: viewer}}]\n");
+        let mut gateway = open_gateway(store, &yaml).start().await;
+        let verify = "/v2alpha1/admin/apiKeys:verify";
+        Ops(&gateway).issue(json!({"name": "kept"})).await;
+        Ops(&gateway).post(verify, json!({"credential": "old"}), 200).await;
+        Ops(&gateway).events_become(FAILED, 1).await;
+        assert!(gateway.terminate().await, "{}", gateway.output());
+        // Four years older, as their ids say it.
+        tamper(&gateway, "UPDATE audit_events SET id = '018' || substr(id, 4)");
+        gateway.restart().await;
+        assert!(gateway.prints("old failed verifications forgotten", PATIENCE).await, "{}", gateway.output());
+        Ops(&gateway).post(verify, json!({"credential": "new"}), 200).await;
+        let failed = Ops(&gateway).events_become(FAILED, 1).await;
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        let actions: Vec<String> = Ops(&gateway).events(OLDEST_FIRST, 9).await.iter().map(|event| text(&event["action"])).collect();
+        assert_eq!(actions, ["key.issued", "key.verification_failed"]);
+
+        gateway.rewrite_config(&format!("{yaml}audit: {{failure_retention_days: 0}}\n"));
+        let refused = gateway.cli(&["config", "show"]);
+        assert!(refused.code != Some(0) && refused.stderr.contains("audit.failure_retention_days"), "{}", refused.stderr);
+    }
+
     /// Proves: TALOS-S05
     async fn every_change_is_on_the_trail_with_who_made_it_also_after_a_kill(store) {
         let mut gateway = guarded(store).await;

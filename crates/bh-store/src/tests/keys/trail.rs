@@ -104,8 +104,33 @@ on_both_stores! {
         assert_eq!(found(actor, newest, None, 9).await, [5, 2]);
         let object = TrailFilter { object: Some("key 2".to_owned()), ..any() };
         assert_eq!(found(object, newest, None, 9).await, [0_usize; 0]);
+        let object = TrailFilter { object: Some("key 1".to_owned()), ..any() };
+        assert_eq!(found(object.clone(), newest, Some(4), 2).await, [3, 2]);
+        assert_eq!(found(object.clone(), oldest, Some(1), 2).await, [2, 3]);
+        let of_bot = TrailFilter { actor: Some("bot".to_owned()), from: Some(events[3].at), ..object };
+        assert_eq!(found(of_bot, oldest, None, 9).await, [5]);
         let span = TrailFilter { from: Some(events[1].at), to: Some(events[4].at), ..any() };
         assert_eq!(found(span.clone(), newest, None, 9).await, [3, 2, 1]);
         assert_eq!(found(span, oldest, Some(2), 9).await, [3]);
+    }
+
+    async fn old_failures_go_a_part_at_a_time_and_nothing_else_does(kind) {
+        let fixture = Fixture::new(kind).await;
+        let made = |ms: i64, action: &str| {
+            let id = Builder::from_unix_timestamp_millis(ms.cast_unsigned(), &[7; 10]).into_uuid();
+            AuditEvent { id, at: Timestamp(ms), action: action.to_owned(), ..event(1) }
+        };
+        let failed = |ms| made(ms, "key.verification_failed");
+        let rows = vec![
+            (nid(1), failed(1)), (nid(2), failed(1)), (nid(1), failed(3)), (nid(1), failed(5)),
+            (nid(1), made(2, "key.issued")), (nid(1), made(4, "key.verification_failed_otherwise")),
+        ];
+        fixture.store.append_audit_events(system(), rows).await.unwrap();
+        let forget = async |scope, before| fixture.store.forget_failures(scope, Timestamp(before), 2).await.unwrap();
+        assert_eq!(forget(tenant(), 5).await, 0, "for system jobs only");
+        assert_eq!([forget(system(), 5).await, forget(system(), 5).await, forget(system(), 5).await], [2, 1, 0]);
+        let left = fixture.store.audit_events_everywhere(system(), None, 9).await.unwrap();
+        let left: Vec<i64> = left.iter().map(|(_, event)| event.at.0).collect();
+        assert_eq!(left, [2, 4, 5]);
     }
 }
