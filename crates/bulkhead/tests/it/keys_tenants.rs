@@ -199,7 +199,12 @@ on_both_stores! {
             assert_eq!(answer.json()["is_valid"], true, "{}", answer.text());
             answer.header("ory-talos-cache").unwrap().to_owned()
         };
-        assert_eq!([cache(one, &first).await, cache(one, &first).await], ["MISS", "HIT"]);
+        assert_eq!(cache(one, &first).await, "MISS");
+        // On PostgreSQL a process hears of its own changes as well, a moment later, and then reads once more.
+        let deadline = Instant::now() + PATIENCE;
+        while cache(one, &first).await != "HIT" {
+            assert!(Instant::now() < deadline, "memory never answers");
+        }
         assert_eq!([cache(two, &second).await, cache(two, &second).await], ["SKIP", "SKIP"]);
         let told = two.verdict(&first).await;
         assert_eq!(told["error_code"], "VERIFICATION_ERROR_NOT_FOUND");
