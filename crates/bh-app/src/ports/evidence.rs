@@ -103,8 +103,8 @@ pub struct Batch {
     pub spend: Vec<SpendDelta>,
     /// Sealed content.
     pub contents: Vec<ContentRow>,
-    /// Whether others may have the core in the middle of the work: while few calls are under way, a commit in one piece
-    /// is what the next call would notice most.
+    /// Whether others may have the core in the middle of the work: while few calls are under way and none waits for this
+    /// batch, a commit in one piece is what the next call would notice most.
     pub gentle: bool,
 }
 

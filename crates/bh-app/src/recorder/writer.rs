@@ -147,7 +147,9 @@ impl Recorder {
 
     async fn try_write(&self, sealer: &mut Sealer, pending: &mut [Pending]) -> Result<bool, StoreFault> {
         sealer.load_heads(self.0.store.as_ref(), pending).await?;
-        let batch: Arc<Batch> = sealer.seal(self.0.holder, pending, self.few_calls()).await?;
+        let nobody_waits = pending.iter().all(|pending| pending.done.is_none());
+        let gentle = nobody_waits && self.few_calls();
+        let batch: Arc<Batch> = sealer.seal(self.0.holder, pending, gentle).await?;
         match self.0.store.append(Arc::clone(&batch)).await? {
             Appended::Durable => {
                 sealer.commit();
