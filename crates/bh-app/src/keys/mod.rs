@@ -108,6 +108,7 @@ struct Inner {
     reads: reads::Reads,
     uses: uses::Uses,
     denials: tokens::Denials,
+    proven: tokens::ProvenTokens,
     limits: counting::KeyLimits,
     /// Memory that replicas share.
     shared: Option<Arc<shared::SharedRows>>,
@@ -156,6 +157,7 @@ impl KeyStory {
             reads,
             uses: uses::Uses::default(),
             denials: tokens::Denials::default(),
+            proven: tokens::ProvenTokens::default(),
             limits: counting::KeyLimits::default(),
             shared: shared.map(|shared| {
                 shared::SharedRows::new(shared, Arc::clone(&parts.clock), Arc::clone(&parts.metrics))

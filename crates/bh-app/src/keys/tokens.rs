@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use bh_domain::keys::format::Prefix;
 use bh_domain::keys::key::JsonObject;
-use bh_domain::keys::token::{Narrowed, TokenFault, Verifier};
+use bh_domain::keys::token::{Narrowed, Proven, TokenFault, Verifier};
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::{SECOND_MS, Timestamp};
 use parking_lot::RwLock;
+use quick_cache::sync::Cache;
 use secrecy::ExposeSecret;
 
 use super::house::House;
@@ -32,6 +33,27 @@ impl TokenSubject {
     #[must_use]
     pub fn expires(&self) -> Timestamp {
         Timestamp(self.narrowed.claims().expires_at_s.saturating_mul(SECOND_MS))
+    }
+}
+
+/// JWTs whose signature was found good, in any tenant: what is left of verifying one is a hash. Each takes some 60 bytes.
+const PROVEN_MAX: usize = 65_536;
+
+pub(super) struct ProvenTokens(Cache<[u8; 32], ()>);
+
+impl Default for ProvenTokens {
+    fn default() -> Self {
+        Self(Cache::new(PROVEN_MAX))
+    }
+}
+
+impl Proven for ProvenTokens {
+    fn holds(&self, proof: &[u8; 32]) -> bool {
+        self.0.get(proof).is_some()
+    }
+
+    fn note(&self, proof: [u8; 32]) {
+        self.0.insert(proof, ());
     }
 }
 
@@ -98,7 +120,7 @@ impl KeyStory {
             let roots: Vec<&[u8]> = roots.iter().map(|root| root.expose_secret().as_slice()).collect();
             verifier.macaroon(token, &prefixes, &roots, now)
         } else {
-            verifier.jwt(token, &house.jwks, now)
+            verifier.jwt(token, &house.jwks, &self.0.proven, now)
         };
         let narrowed = narrowed.map_err(denied)?;
         if self.0.denials.holds(nid, &narrowed, now) {

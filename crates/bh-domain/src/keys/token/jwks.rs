@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::from_object;
 
-pub use jwk::{Algorithm, Jwk};
+pub use jwk::{Algorithm, Jwk, Proven};
 pub use new::NewJwk;
 
 /// The longest source of keys in bytes, as base64 and as JSON.

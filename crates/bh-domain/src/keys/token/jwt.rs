@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::jwks::{Algorithm, Jwk, Jwks};
+use super::jwks::{Algorithm, Jwk, Jwks, Proven};
 use super::{Claims, SignError, TOKEN_BYTES_MAX, TokenFault, base64url, from_base64url, from_object};
 
 #[derive(Serialize)]
@@ -70,6 +70,14 @@ impl Jwks {
     /// # Errors
     /// [`TokenFault::TooLong`], [`TokenFault::Malformed`] or [`TokenFault::Signature`].
     pub fn verify(&self, token: &str) -> Result<Claims, TokenFault> {
+        self.verify_once(token, &())
+    }
+
+    /// The same, where a signature that was found good before is not verified again.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_once(&self, token: &str, proven: &dyn Proven) -> Result<Claims, TokenFault> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenFault::TooLong);
         }
@@ -78,8 +86,10 @@ impl Jwks {
         let header: Header = from_object(&header).ok_or(TokenFault::Malformed)?;
         let signature = from_base64url(compact.signature).ok_or(TokenFault::Malformed)?;
         let algorithm = Algorithm::parse(&header.alg).ok_or(TokenFault::Signature)?;
-        let by =
-            |key: &Jwk| key.algorithm() == algorithm && key.verifies(compact.signed.as_bytes(), &signature);
+        let by = |key: &Jwk| {
+            let signed = compact.signed.as_bytes();
+            key.algorithm() == algorithm && key.verifies_once(signed, &signature, proven)
+        };
         let named = header.kid.and_then(|kid| self.keys().iter().find(|key| key.id() == kid));
         let proven = match named {
             Some(key) => by(key),

@@ -24,7 +24,7 @@ pub use caveat::{
     CAVEAT_BYTES_MAX, CAVEAT_ENTRIES_MAX, CAVEAT_ENTRY_BYTES_MAX, CAVEATS_MAX, Caveat, CaveatError, Pattern,
 };
 pub use claims::{Claims, CustomClaims, Leeway, RESERVED_CLAIMS, TOKEN_TYPE};
-pub use jwks::{Algorithm, JWKS_BYTES_MAX, JWKS_KEYS_MAX, Jwk, Jwks, JwksError, KeyProblem, NewJwk};
+pub use jwks::{Algorithm, JWKS_BYTES_MAX, JWKS_KEYS_MAX, Jwk, Jwks, JwksError, KeyProblem, NewJwk, Proven};
 pub use macaroon::{AttenuateError, Macaroon, attenuate, mint as mint_macaroon};
 pub use narrowed::Narrowed;
 pub use verifier::Verifier;

@@ -64,7 +64,7 @@ fn a_token_of_another_tenant_is_unknown_with_shared_and_with_different_keys() {
     let late = NOW.plus_ms(10_000_000);
     for keys in [&shared, &different] {
         for token in [&ed25519, &rsa] {
-            assert_eq!(other.jwt(token, keys, late), Err(TokenFault::OtherTenant));
+            assert_eq!(other.jwt(token, keys, &(), late), Err(TokenFault::OtherTenant));
         }
     }
     for root_key in [root_key(), [1; 32]] {
@@ -77,7 +77,7 @@ fn proof_comes_before_times_and_a_missing_tenant_after_both() {
     let own = Verifier { nid: nid(), ..VERIFIER };
     let keys = set(&[RFC_8037_KEY]);
     let jwt =
-        |token: &str, keys: &Jwks, now: Timestamp| own.jwt(token, keys, now).map(|n| n.claims().clone());
+        |token: &str, keys: &Jwks, now: Timestamp| own.jwt(token, keys, &(), now).map(|n| n.claims().clone());
     let macaroon = |token: &str, key: [u8; 32], now: Timestamp| {
         own.macaroon(token, &["mc"], &[key], now).map(|narrowed| narrowed.claims().clone())
     };

@@ -1,6 +1,6 @@
 //! The whole verification of a derived token, in the one order that answers alike for every tenant (dossier §4.1, §4.3).
 
-use super::{Jwks, Leeway, Macaroon, Narrowed, TokenFault, unverified_nid};
+use super::{Jwks, Leeway, Macaroon, Narrowed, Proven, TokenFault, unverified_nid};
 use crate::tenant::Nid;
 use crate::time::Timestamp;
 
@@ -16,14 +16,21 @@ pub struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    /// Verifies a JWT against the tenant's keys.
+    /// Verifies a JWT against the tenant's keys. A signature that was found good before is not verified again; all that may
+    /// change is checked each time.
     ///
     /// # Errors
     /// The first [`TokenFault`] found; [`TokenFault::OtherTenant`] before any cryptography when the token names
     /// another tenant.
-    pub fn jwt(&self, token: &str, keys: &Jwks, now: Timestamp) -> Result<Narrowed, TokenFault> {
+    pub fn jwt(
+        &self,
+        token: &str,
+        keys: &Jwks,
+        proven: &dyn Proven,
+        now: Timestamp,
+    ) -> Result<Narrowed, TokenFault> {
         self.refuse_foreign(token)?;
-        let narrowed = Narrowed::from(keys.verify(token)?);
+        let narrowed = Narrowed::from(keys.verify_once(token, proven)?);
         narrowed.check(now, Leeway::of_jwt(self.skew_s), self.issuers, self.nid)?;
         Ok(narrowed)
     }

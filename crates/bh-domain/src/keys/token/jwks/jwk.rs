@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPairComponents, PublicKeyComponents};
 use aws_lc_rs::signature::{
@@ -47,6 +47,24 @@ impl Algorithm {
     pub fn parse(name: &str) -> Option<Self> {
         [Self::EdDsa, Self::Rs256].into_iter().find(|algorithm| algorithm.as_str() == name)
     }
+}
+
+/// Signatures that were found good, by what [`Jwk`] makes of key, message and signature. One that is forgotten is
+/// verified again.
+pub trait Proven {
+    /// Whether it was found good.
+    fn holds(&self, proof: &[u8; 32]) -> bool;
+    /// It was found good.
+    fn note(&self, proof: [u8; 32]);
+}
+
+/// Remembers nothing.
+impl Proven for () {
+    fn holds(&self, _: &[u8; 32]) -> bool {
+        false
+    }
+
+    fn note(&self, _: [u8; 32]) {}
 }
 
 /// A key that verifies, and signs where its private half is known.
@@ -155,6 +173,43 @@ impl Jwk {
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify_sig(message, signature).is_ok()
+    }
+
+    /// The same, verified only where nobody has before.
+    #[must_use]
+    pub fn verifies_once(&self, message: &[u8], signature: &[u8], proven: &dyn Proven) -> bool {
+        let proof = self.proof(message, signature);
+        if proven.holds(&proof) {
+            return true;
+        }
+        let good = self.verifies(message, signature);
+        if good {
+            proven.note(proof);
+        }
+        good
+    }
+
+    /// SHA-256 of the public key, the message and the signature, each with its length: whether that signature is good
+    /// never changes.
+    fn proof(&self, message: &[u8], signature: &[u8]) -> [u8; 32] {
+        let mut hash = Context::new(&SHA256);
+        let mut part = |bytes: &[u8]| {
+            hash.update(&(bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        part(self.algorithm().as_str().as_bytes());
+        match &self.public {
+            Public::Ed25519 { x } => part(x),
+            Public::Rsa { n, e } => {
+                part(n);
+                part(e);
+            }
+        }
+        part(message);
+        part(signature);
+        let mut proof = [0; 32];
+        proof.copy_from_slice(hash.finish().as_ref());
+        proof
     }
 
     /// Signs. Both algorithms are deterministic: the library takes a source of randomness and ignores it.

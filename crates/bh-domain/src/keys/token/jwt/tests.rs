@@ -1,3 +1,5 @@
+use std::cell::RefCell;
+
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 
@@ -57,6 +59,40 @@ fn every_changed_byte_is_refused() {
         for changed in with_each_byte_changed(&sign(&keys)) {
             assert!(keys.verify(&changed).is_err(), "{changed}");
         }
+    }
+}
+
+/// Remembers, and counts what it was told.
+#[derive(Default)]
+struct Remembering(RefCell<Vec<[u8; 32]>>);
+
+impl Proven for Remembering {
+    fn holds(&self, proof: &[u8; 32]) -> bool {
+        self.0.borrow().contains(proof)
+    }
+
+    fn note(&self, proof: [u8; 32]) {
+        self.0.borrow_mut().push(proof);
+    }
+}
+
+#[test]
+fn a_proven_signature_proves_its_own_token_under_its_own_key_and_nothing_else() {
+    for (key, other) in [(RFC_8037_KEY, RFC_7515_KEY), (RFC_7515_KEY, RFC_8037_KEY)] {
+        let (keys, seen) = (set(&[key]), Remembering::default());
+        let token = sign(&keys);
+        for _ in 0..2 {
+            assert_eq!(keys.verify_once(&token, &seen), Ok(claims()));
+            assert_eq!(seen.0.borrow().len(), 1, "it is verified once");
+        }
+        for changed in with_each_byte_changed(&token) {
+            assert!(keys.verify_once(&changed, &seen).is_err(), "{changed}");
+        }
+        let renamed = other.replacen('{', &format!(r#"{{"kid":"{}","#, keys.keys()[0].id()), 1);
+        for others in [set(&[other]), set(&[&renamed])] {
+            assert_eq!(others.verify_once(&token, &seen), Err(TokenFault::Signature));
+        }
+        assert_eq!(seen.0.borrow().len(), 1, "what is not proven is not remembered");
     }
 }
 
