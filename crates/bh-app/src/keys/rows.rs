@@ -140,10 +140,35 @@ pub(super) struct Reading {
     epoch: u64,
 }
 
+impl Reading {
+    /// Whether it is of this key of its tenant.
+    pub(super) fn is_of(&self, key_id: &KeyId) -> bool {
+        self.place.1 == *key_id
+    }
+}
+
 #[derive(Clone)]
 enum Kept {
-    Present { row: Arc<Row>, until: Timestamp },
-    Absent { until: Timestamp },
+    Present {
+        row: Arc<Row>,
+        until: Timestamp,
+    },
+    Absent {
+        until: Timestamp,
+    },
+    /// Not here, though it could be: the row under another id answers. Goes when this id appears.
+    Elsewhere {
+        key_id: Arc<KeyId>,
+        until: Timestamp,
+    },
+}
+
+impl Kept {
+    fn until(&self) -> Timestamp {
+        match self {
+            Self::Present { until, .. } | Self::Absent { until } | Self::Elsewhere { until, .. } => *until,
+        }
+    }
 }
 
 /// What memory knows.
@@ -207,11 +232,29 @@ impl Rows {
 
     /// What memory knows of a key.
     pub(super) fn known(&self, nid: Nid, key_id: &str, now: Timestamp) -> Known {
-        match self.kept.get(&RowRef(nid, key_id)) {
-            Some(Kept::Present { row, until }) if now < until => Known::Present(row),
-            Some(Kept::Absent { until }) if now < until => Known::Absent,
-            Some(Kept::Present { .. } | Kept::Absent { .. }) | None => Known::Unknown,
+        match self.fresh(nid, key_id, now) {
+            Some(Kept::Present { row, .. }) => Known::Present(row),
+            Some(Kept::Absent { .. }) => Known::Absent,
+            Some(Kept::Elsewhere { .. }) | None => Known::Unknown,
         }
+    }
+
+    /// What memory knows of a key that may be kept under several ids, looked for under the likeliest. A row under another
+    /// one is believed only while it is known that there is none under this: that row would answer in its place.
+    pub(super) fn known_by_likeliest(&self, nid: Nid, likeliest: &str, now: Timestamp) -> Known {
+        match self.fresh(nid, likeliest, now) {
+            Some(Kept::Present { row, .. }) => Known::Present(row),
+            Some(Kept::Absent { .. }) => Known::Absent,
+            Some(Kept::Elsewhere { key_id, .. }) => match self.fresh(nid, key_id.as_str(), now) {
+                Some(Kept::Present { row, .. }) => Known::Present(row),
+                Some(Kept::Absent { .. } | Kept::Elsewhere { .. }) | None => Known::Unknown,
+            },
+            None => Known::Unknown,
+        }
+    }
+
+    fn fresh(&self, nid: Nid, key_id: &str, now: Timestamp) -> Option<Kept> {
+        self.kept.get(&RowRef(nid, key_id)).filter(|kept| now < kept.until())
     }
 
     /// Begins a reading of a key, whose result may be kept.
@@ -225,8 +268,8 @@ impl Rows {
         self.counter(reading.place.0, &reading.place.1).load(Ordering::Acquire) != reading.epoch
     }
 
-    /// Keeps what was read under one of some ids, unless it has changed since. A key that is not there is remembered under
-    /// the first.
+    /// Keeps what was read under one of some ids, the likeliest first, unless it has changed since. A key that is not there
+    /// is remembered under the first, and so is that the row under another one answers.
     pub(super) fn keep(
         &self,
         readings: Vec<Reading>,
@@ -234,12 +277,23 @@ impl Rows {
         until: Timestamp,
         now: Timestamp,
     ) {
-        let of_row = |reading: &Reading| row.is_none_or(|row| row.key.key_id == reading.place.1);
-        let Some(Reading { place, epoch }) = readings.into_iter().find(of_row) else { return };
-        let kept = match row {
-            Some(row) => Kept::Present { row: Arc::clone(row), until },
-            None => Kept::Absent { until: now.plus_ms(ABSENT_MS) },
+        let mut readings = readings.into_iter();
+        let Some(first) = readings.next() else { return };
+        let Some(row) = row else {
+            return self.put(first, Kept::Absent { until: now.plus_ms(ABSENT_MS) });
         };
+        let key_id = &row.key.key_id;
+        let present = Kept::Present { row: Arc::clone(row), until };
+        if first.is_of(key_id) {
+            return self.put(first, present);
+        }
+        if let Some(reading) = readings.find(|reading| reading.is_of(key_id)) {
+            self.put(reading, present);
+            self.put(first, Kept::Elsewhere { key_id: Arc::new(key_id.clone()), until });
+        }
+    }
+
+    fn put(&self, Reading { place, epoch }: Reading, kept: Kept) {
         self.kept.insert(place.clone(), kept);
         // After the insert: a change that was counted before it has looked for the entry too early.
         if self.counter(place.0, &place.1).load(Ordering::Acquire) != epoch {
@@ -286,76 +340,4 @@ impl Rows {
 }
 
 #[cfg(test)]
-mod tests {
-    use bh_domain::keys::key::KeyKind;
-
-    use super::super::Attributes;
-    use super::super::issue::new_key;
-    use super::*;
-
-    const NID: Nid = Nid(uuid::Uuid::nil());
-    /// An instant of a day, counted from 1970.
-    fn at(day: i64, ms: i64) -> Timestamp {
-        Timestamp(day * DAY_MS + ms)
-    }
-
-    fn row(last_used: Option<Timestamp>) -> Arc<Row> {
-        let id = KeyId::parse("key-1").unwrap();
-        let key = new_key(KeyKind::Issued, id, Attributes::default(), at(1, 0), None);
-        Arc::new(Row::new(Key { last_used, ..key }))
-    }
-
-    fn keep(rows: &Rows, row: Option<&Arc<Row>>, until: Timestamp, now: Timestamp) {
-        let reading = rows.reading(NID, &KeyId::parse("key-1").unwrap());
-        rows.keep(vec![reading], row, until, now);
-    }
-
-    fn is_present(rows: &Rows, now: Timestamp) -> bool {
-        matches!(rows.known(NID, "key-1", now), Known::Present(_))
-    }
-
-    /// The black-box half is `the_first_use_of_a_day_is_remembered_and_no_other`.
-    #[test]
-    fn a_key_is_used_once_a_day() {
-        let used = row(None);
-        assert!(used.used_first(at(20_000, 5)));
-        assert!(!used.used_first(at(20_000, 6)) && !used.used_first(at(20_000, DAY_MS - 1)));
-        assert!(used.used_first(at(20_001, 0)), "the next day, from midnight in UTC on");
-        assert!(!used.used_first(at(20_001, 1)) && !used.used_first(at(20_000, 7)), "clocks may go back");
-        let read_back = row(Some(at(20_000, 5)));
-        assert!(!read_back.used_first(at(20_000, 9)) && read_back.used_first(at(20_001, 9)));
-    }
-
-    #[test]
-    fn a_row_is_kept_until_its_time_or_a_change_and_not_when_it_changed_while_it_was_read() {
-        let (rows, row, now) = (Rows::default(), row(None), at(1, 0));
-        let id = KeyId::parse("key-1").unwrap();
-        keep(&rows, Some(&row), now.plus_ms(10), now);
-        assert!(is_present(&rows, now.plus_ms(9)) && !is_present(&rows, now.plus_ms(10)));
-        rows.evict(NID, &id);
-        assert!(!is_present(&rows, now));
-        let reading = rows.reading(NID, &id);
-        rows.evict(NID, &id);
-        rows.keep(vec![reading], Some(&row), now.plus_ms(10), now);
-        assert!(!is_present(&rows, now), "it was read before the change");
-        keep(&rows, Some(&row), now.plus_ms(10), now);
-        rows.evict_tenant(Nid(uuid::Uuid::from_u128(7)));
-        assert!(is_present(&rows, now), "another tenant's keys changed");
-        rows.evict_tenant(NID);
-        assert!(!is_present(&rows, now));
-        keep(&rows, None, now.plus_ms(10), now);
-        assert!(matches!(rows.known(NID, "key-1", now), Known::Absent));
-        assert!(matches!(rows.known(NID, "key-1", now.plus_ms(ABSENT_MS)), Known::Unknown));
-    }
-
-    #[test]
-    fn memory_is_believed_only_while_changes_are_heard() {
-        let rows = Rows::default();
-        assert!(!rows.hears(), "not before they are");
-        rows.hear();
-        keep(&rows, Some(&row(None)), at(9, 0), at(1, 0));
-        assert!(rows.hears() && is_present(&rows, at(1, 0)));
-        rows.distrust();
-        assert!(!rows.hears() && !is_present(&rows, at(1, 0)));
-    }
-}
+mod tests;

@@ -67,13 +67,12 @@ impl SharedRows {
         })
     }
 
-    /// A good key that is kept under one of these ids, and until when it may be believed.
-    pub(super) async fn find(&self, nid: Nid, kind: KeyKind, ids: &[KeyId]) -> Option<(Key, Timestamp)> {
+    /// A good key that is kept under an id, and until when it may be believed.
+    pub(super) async fn find(&self, nid: Nid, kind: KeyKind, id: &KeyId) -> Option<(Key, Timestamp)> {
         if self.rests() {
             return None;
         }
-        let names = ids.iter().map(|id| self.name(nid, id)).collect();
-        let found = match self.parts.memory.get(names).await {
+        let found = match self.parts.memory.get(vec![self.name(nid, id)]).await {
             Ok(found) => found,
             Err(fault) => {
                 self.failed(CacheOperation::Read, &fault);
@@ -81,9 +80,8 @@ impl SharedRows {
             }
         };
         self.answered();
-        let now = self.clock.now();
-        let open = |(sealed, id): (Option<Vec<u8>>, &KeyId)| self.open(nid, kind, id, &sealed?, now);
-        found.into_iter().zip(ids).find_map(open)
+        let sealed = found.into_iter().next().flatten()?;
+        self.open(nid, kind, id, &sealed, self.clock.now())
     }
 
     /// Keeps a good key that was read at an instant, on a task of its own: nobody waits for it.

@@ -219,7 +219,8 @@ impl KeyStory {
         let readings: Vec<Reading> = ids.iter().map(|id| rows.reading(nid, id)).collect();
         let shared = self.0.shared.as_ref().filter(|_| cache.is_shared() && trusted);
         if let Some(shared) = shared.filter(|_| reads_memory)
-            && let Some((key, until)) = shared.find(nid, shown.kind(), &ids).await
+            && let Some(likeliest) = ids.first()
+            && let Some((key, until)) = shared.find(nid, shown.kind(), likeliest).await
             && self.is_current(nid, &key.key_id, &readings)
         {
             let row = Arc::new(Row::new(key));
@@ -234,7 +235,10 @@ impl KeyStory {
             let row = found.as_ref().map(|found| &found.row);
             let end = row.and_then(|row| row.key.expires).unwrap_or(Timestamp(i64::MAX));
             let until = cache.kept_until(now).min(end);
-            if let (Some(shared), Some(row)) = (shared, row) {
+            // Never under another id than the likeliest: nothing there tells that a likelier row has come since.
+            if let (Some(shared), Some(row)) = (shared, row)
+                && readings.first().is_some_and(|reading| reading.is_of(&row.key.key_id))
+            {
                 shared.keep(nid, &row.key, now, until);
             }
             rows.keep(readings, row, until, now);
@@ -265,13 +269,7 @@ impl KeyStory {
             Shown::Named(_, key_id) => return rows.known(nid, key_id.as_str(), now),
         };
         let hasher = &self.0.parts.hasher;
-        match rows.known(nid, &hasher.key_id(HashVersion::default(), nid, raw), now) {
-            Known::Unknown => {}
-            known @ (Known::Present(_) | Known::Absent) => return known,
-        }
-        let older = hasher.candidates(nid, raw);
-        let older = older.iter().skip(1).map(|id| rows.known(nid, id, now));
-        older.into_iter().find(|known| matches!(known, Known::Present(_))).unwrap_or(Known::Unknown)
+        rows.known_by_likeliest(nid, &hasher.key_id(HashVersion::default(), nid, raw), now)
     }
 
     /// The ids a key may be kept under, the likeliest first.

@@ -12,7 +12,7 @@ use crate::keys_setup::{
     import_body, open_gateway, two_tenants,
 };
 use crate::money::tamper;
-use crate::verify_setup::PATIENCE;
+use crate::verify_setup::{PATIENCE, metric};
 
 const RAW: &str = "unkey_3ZqYQ8mRk2vXwT7p";
 
@@ -120,6 +120,25 @@ on_both_stores! {
             let codes: Vec<&str> = batch["results"].as_array().unwrap().iter().map(code).collect();
             assert_eq!(codes, ["", "ALREADY_EXISTS", "", "ALREADY_EXISTS"], "{batch}");
         }
+    }
+
+    /// The newer row answers, whatever becomes of the other, which memory knows to be good.
+    async fn a_revoked_hash_of_a_key_that_memory_knows_in_an_older_way_is_refused(store) {
+        let yaml = "credentials: {imported_keys: {hash_version: 2}}\n";
+        let gateway = open_gateway(store, yaml).start().await;
+        let side = Side::of(&gateway, "");
+        let old = side.import(RAW).await["key_id"].clone();
+        assert_eq!(side.verdict(RAW).await["key_id"], old);
+        let reads = metric(&gateway, "bulkhead_key_reads_total").await;
+        assert_eq!(side.verdict(RAW).await["key_id"], old);
+        assert_eq!(metric(&gateway, "bulkhead_key_reads_total").await, reads, "memory knows it");
+        let new = imported(&side, &digest(RAW)).await;
+        let end = json!({"reason": "REVOCATION_REASON_SUPERSEDED"});
+        assert_eq!(side.post(&format!("{IMPORTED}/{new}:revoke"), &end).await.status, 204);
+        assert_eq!(side.fault(RAW).await, "REVOKED");
+        assert_eq!(side.fault(RAW).await, "REVOKED", "from memory as well");
+        assert_eq!(side.delete(&format!("{IMPORTED}/{new}")).await.status, 204);
+        assert_eq!(side.verdict(RAW).await["key_id"], old, "there is but one row again");
     }
 
     async fn what_is_no_hash_says_why_alone_and_in_a_batch(store) {

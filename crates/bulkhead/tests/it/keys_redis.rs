@@ -3,11 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use bh_domain::evidence::hex;
+use bh_domain::hash::sha256;
 use bh_testkit::{Gateway, Redis, Store, on_both_stores};
 use serde_json::json;
 
 use crate::auth::BULKHEAD;
-use crate::verify_setup::{Api, Issued, PATIENCE, metric};
+use crate::verify_setup::{Api, IMPORTED, Issued, PATIENCE, metric};
 
 /// Secrets that replicas share.
 const SHARED: &str = "secrets: {master_key: a-master-key-that-replicas-share-01, evidence_key: an-evidence-key-that-replicas-share, signing_key: 5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a}\n";
@@ -154,6 +156,32 @@ async fn what_is_revoked_is_refused_by_every_replica_whatever_redis_says() {
     let three = replica(&redis, &url).await;
     assert_eq!(Api::of(&three).verdict(&key.secret).await, "REVOKED");
     assert!(redis.names().contains(&name), "the row was there all the time");
+}
+
+/// A key that was imported again as its hash is answered for by that row, which a row in Redis under an older id cannot know.
+#[tokio::test]
+async fn a_row_under_an_older_id_is_not_shared() {
+    let redis = Redis::private();
+    let older = "credentials: {imported_keys: {hash_version: 2}}\n";
+    let yaml = format!("{SHARED}{}{older}", cache(&redis));
+    let one = Gateway::builder(BULKHEAD).store(Store::Postgres).config(&yaml).start().await;
+    let two = replica(&redis, &one.database().unwrap().url()).await;
+    let api = Api::of(&one);
+    let raw = "sk_live_9876543210";
+    let old = api.import(raw, json!({})).await;
+    assert_eq!(api.verdict(raw).await, "valid");
+    // What was read after it is there.
+    let other = api.issue(&json!({"name": "other"})).await;
+    assert_eq!(api.verdict(&other.secret).await, "valid");
+    kept(&redis, &other).await;
+    assert!(redis.names().iter().all(|name| !name.ends_with(&old)), "{:?}", redis.names());
+    let hashed = json!({"algorithm": "SHA256", "digest": hex::encode(&sha256(raw.as_bytes()))});
+    let body = json!({"hashed": hashed, "name": "again", "actor_id": "ci"});
+    let new = api.done(IMPORTED, &body, 201).await["key_id"].as_str().unwrap().to_owned();
+    let end = json!({"reason": "REVOCATION_REASON_SUPERSEDED"});
+    assert_eq!(api.post(&format!("{IMPORTED}/{new}:revoke"), &end).await.status, 204);
+    assert_eq!(api.verdict(raw).await, "REVOKED");
+    assert_eq!(Api::of(&two).verdict(raw).await, "REVOKED");
 }
 
 #[tokio::test]
