@@ -27,7 +27,7 @@ impl KeyStory {
         let id = token.narrowed.claims().key_id.as_deref().and_then(|id| KeyId::parse(id).ok());
         let id = id.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
         let found = self.live_parent(tenant, &id, freshness).await?;
-        found.row.readable_extras()?;
+        found.readable()?;
         if found.row.admits_address(address) {
             return Ok(found);
         }

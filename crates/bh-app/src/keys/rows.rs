@@ -44,6 +44,17 @@ pub(crate) struct FoundKey {
     pub(crate) identity: Option<Arc<IdentityRow>>,
 }
 
+impl FoundKey {
+    /// Whether everything about it is known that could speak against its use.
+    ///
+    /// # Errors
+    /// `INTERNAL` when its own extras, or its identity, cannot be read.
+    pub(super) fn readable(&self) -> Result<(), Denied> {
+        self.row.readable_extras()?;
+        self.identity.as_ref().map_or(Ok(()), |identity| identity.readable())
+    }
+}
+
 /// A key as it is kept in memory.
 pub struct Row {
     /// The key.

@@ -112,7 +112,7 @@ impl KeyStory {
     ) -> AuditEvent {
         let object = after.or(before).map_or_else(String::new, |identity| identity.id.to_string());
         AuditEvent {
-            before_digest: before.map(identity_digest),
+            before_digest: before.filter(|before| before.is_whole).map(identity_digest),
             after_digest: after.map(identity_digest),
             ..self.plain_event(asker, action, &object, &json!({}))
         }

@@ -181,12 +181,14 @@ impl KeyStory {
         now: Timestamp,
     ) -> Verdict {
         let (found, cache) = self.row(nid, house, shown, question.freshness, now).await;
-        let FoundKey { row, identity } = match found {
+        let found = match found {
             Ok(Some(found)) => found,
             Ok(None) => return Verdict::no(Denied::because(VerificationError::NotFound), cache),
             Err(denied) => return Verdict::no(denied, cache),
         };
-        match admitted_key(&row, house, shown, question, now) {
+        let admitted = admitted_key(&found.row, house, shown, question, now).and_then(|()| found.readable());
+        let FoundKey { row, identity } = found;
+        match admitted {
             Ok(()) => Verdict { identity, ..good(Subject::Key(row), cache) },
             Err(denied) => Verdict::no(denied, cache).naming(Some(row.key.key_id.clone())),
         }

@@ -50,6 +50,9 @@ pub struct Identity {
     pub updated: Timestamp,
     /// Counts changes, from 1.
     pub revision: u64,
+    /// Whether metadata and limits are what is stored. They are empty where that cannot be read; its keys are good for
+    /// nothing then, because nobody knows what limits them.
+    pub is_whole: bool,
 }
 
 impl fmt::Debug for Identity {

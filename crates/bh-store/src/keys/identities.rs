@@ -2,6 +2,8 @@
 
 use bh_app::ports::{AuditEvent, IdentityStore, KeyChange, StoreResult};
 use bh_domain::keys::identity::{Identity, IdentityId};
+use bh_domain::keys::key::JsonObject;
+use bh_domain::keys::named::NamedLimit;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
@@ -116,17 +118,32 @@ fn limits_text(identity: &Identity) -> Outcome<Value> {
     Ok(text.map_err(|cause| sqlx::Error::Encode(Box::new(cause)))?.into())
 }
 
-/// An identity whose columns begin at a place, in the order of the statements that read.
+/// An identity whose columns begin at a place, in the order of the statements that read. One whose metadata or limits
+/// cannot be read comes without either: it must not hide the others of a read.
 pub(super) fn identity(row: &Row, first: usize) -> Outcome<Identity> {
     let id = IdentityId::parse(&row.text(first)?).ok_or_else(|| malformed(first, "a UUID"))?;
-    let limits = serde_json::from_str(&row.text(first + 3)?);
+    let said = said(row, first + 2);
+    let is_whole = said.is_ok();
+    let (metadata, rate_limits) = said.unwrap_or_else(|error| {
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(identity_id = %id, error, "a stored identity cannot be read: its keys are good for nothing");
+        Default::default()
+    });
     Ok(Identity {
         id,
         external_id: row.text(first + 1)?,
-        metadata: row::object(row, first + 2)?,
-        rate_limits: limits.map_err(|_| malformed(first + 3, "named limits"))?,
+        metadata,
+        rate_limits,
         created: row.time(first + 4)?,
         updated: row.time(first + 5)?,
         revision: row.count(first + 6)?,
+        is_whole,
     })
+}
+
+/// Metadata and limits.
+fn said(row: &Row, first: usize) -> Outcome<(JsonObject, Vec<NamedLimit>)> {
+    let metadata = row::object(row, first)?;
+    let limits = serde_json::from_str(&row.text(first + 1)?);
+    Ok((metadata, limits.map_err(|_| malformed(first + 1, "named limits"))?))
 }

@@ -11,7 +11,7 @@ use crate::keys_extras::hourly;
 use crate::keys_setup::{
     HOST_ONE, HOST_TWO, Side, assert_bad_request, assert_error, open_gateway, two_tenants,
 };
-use crate::money::{ADMIN, config, provider};
+use crate::money::{ADMIN, config, provider, tamper};
 use crate::verify_setup::{Api, BATCH_VERIFY, PATIENCE, metric, verdict};
 
 const IDENTITIES: &str = "/v2alpha1/admin/identities";
@@ -281,6 +281,31 @@ on_both_stores! {
                 assert_eq!(chat(&gateway, key).await.status, 200, "{name}: from the next call on");
             }
         }
+    }
+
+    /// As a newer version or a hand in the database would leave it.
+    async fn the_keys_of_an_identity_that_cannot_be_read_are_good_for_nothing_until_it_is_written_anew(store) {
+        let gateway = open_gateway(store, "").start().await;
+        let (side, api) = (Side::of(&gateway, ""), Api::of(&gateway));
+        let limits = json!([hourly("all", "9", "requests", true)]);
+        let id = made(&side, &json!({"external_id": "acme", "metadata": {"a": 1}, "rate_limits": limits})).await;
+        let other = made(&side, &json!({"external_id": "other"})).await;
+        let key = api.issue(&json!({"actor_id": "acme", "permissions": ["a"]})).await.secret;
+        let jwt = api.derive(&key, "JWT", json!({})).await;
+        tamper(&gateway, &format!("UPDATE identities SET rate_limits = '[{{\"unit\":\"moons\"}}]' WHERE identity_id = '{id}'"));
+        let fresh = [("cache-control", "no-cache")];
+        assert_eq!(api.seen(&key, &fresh).await.0, "INTERNAL");
+        assert_eq!(api.verdict(&key).await, "INTERNAL", "also from memory");
+        let asks = json!({"credential": jwt, "permissions": "a"});
+        assert_eq!(verdict(&api.verify_with(&asks, &[]).await.json()), "INTERNAL");
+        let list = side.read(IDENTITIES).await;
+        let told: Vec<_> = list["identities"].as_array().unwrap().iter().map(|one| (&one["identity_id"], &one["metadata"])).collect();
+        assert_eq!(told, [(&json!(other), &json!({})), (&json!(id), &json!({}))]);
+        let path = format!("{IDENTITIES}/{id}?update_mask=metadata");
+        let refused = side.send("PATCH", &path, &json!({"metadata": {"b": 2}})).await;
+        assert_error(&refused, 409, "FAILED_PRECONDITION", "FAILED_PRECONDITION");
+        patched(&side, &id, "metadata,rate_limits", &json!({"metadata": {"b": 2}, "rate_limits": limits})).await;
+        assert_eq!(left(&api, &key, "all").await.as_deref(), Some("8"));
     }
 
     async fn no_identity_of_a_tenant_is_anything_to_another(store) {

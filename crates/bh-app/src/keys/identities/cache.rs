@@ -4,10 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bh_domain::keys::identity::{Identity, IdentityId};
+use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
+
+use crate::keys::verdict::Denied;
 
 /// Identities kept in memory, and actors that are known to be none; those that are used least go first. As many as there
 /// are keys in memory, each of which may be another actor's.
@@ -33,6 +36,14 @@ impl std::fmt::Debug for IdentityRow {
 impl IdentityRow {
     pub(in crate::keys) fn new(identity: Identity) -> Self {
         Self { counted_as: format!("identity:{}", identity.id).into(), identity }
+    }
+
+    /// Whether its limits are known.
+    ///
+    /// # Errors
+    /// `INTERNAL` for a row that holds something else: its keys are never taken for keys without limits.
+    pub(in crate::keys) fn readable(&self) -> Result<(), Denied> {
+        if self.identity.is_whole { Ok(()) } else { Err(Denied::because(VerificationError::Internal)) }
     }
 
     pub(in crate::keys) fn counted_as(&self) -> &str {
@@ -173,6 +184,7 @@ mod tests {
             created: Timestamp(1),
             updated: Timestamp(1),
             revision,
+            is_whole: true,
         }
     }
 

@@ -70,8 +70,16 @@ impl KeyStory {
         attributes::rate_limits(&rate_limits)?;
         let now = self.0.parts.clock.now();
         let id = IdentityId(self.new_uuid());
-        let identity =
-            Identity { id, external_id, metadata, rate_limits, created: now, updated: now, revision: 1 };
+        let identity = Identity {
+            id,
+            external_id,
+            metadata,
+            rate_limits,
+            created: now,
+            updated: now,
+            revision: 1,
+            is_whole: true,
+        };
         let event = self.identity_event(asker, Action::IdentityCreated, None, Some(&identity));
         let inserted = self.0.parts.identities.insert_identity(asker.scope(), identity.clone(), event).await;
         let inserted = inserted.map_err(|fault| store_fault(&fault))?;
@@ -108,7 +116,11 @@ impl KeyStory {
                 let problem = "cannot be changed: keys name their identity by it; make another identity";
                 return Err(invalid(EXTERNAL_ID, problem));
             }
+            if !before.is_whole && (metadata.is_none() || rate_limits.is_none()) {
+                return Err(unreadable());
+            }
             let after = Identity {
+                is_whole: true,
                 metadata: metadata.unwrap_or_else(|| before.metadata.clone()),
                 rate_limits: rate_limits.unwrap_or_else(|| before.rate_limits.clone()),
                 updated: self.0.parts.clock.now(),
@@ -178,6 +190,13 @@ impl KeyStory {
 
 fn unknown() -> Refusal {
     Refusal::new(Code::NotFound, "identity not found")
+}
+
+/// What a change would leave as it is, it cannot: nothing of it was read.
+fn unreadable() -> Refusal {
+    let message = "What is stored of this identity cannot be read, so none of it can be kept: give both `metadata` and \
+        `rate_limits`, or delete it";
+    Refusal::new(Code::FailedPrecondition, message)
 }
 
 fn exists() -> Refusal {

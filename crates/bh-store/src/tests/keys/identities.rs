@@ -23,6 +23,7 @@ fn identity(number: u64, external_id: &str) -> Identity {
         created: Timestamp(i64::try_from(number).unwrap()),
         updated: Timestamp(9),
         revision: 1,
+        is_whole: true,
     }
 }
 
@@ -90,6 +91,33 @@ on_both_stores! {
             let wanted = [(nobody, None), (elsewhere, None), (named, Some(acme.clone())), (whole, Some(acme.clone()))];
             assert_eq!(read, wanted);
         }
+    }
+
+    async fn an_identity_that_cannot_be_read_hides_no_other(kind) {
+        let fixture = Fixture::new(kind).await;
+        let [good, limits, metadata] = [identity(1, "good"), identity(2, "limits"), identity(3, "metadata")];
+        for (number, identity) in (1..).zip([&good, &limits, &metadata]) {
+            assert!(fixture.insert_identity(tenant(), identity).await);
+            fixture.insert(Key { actor_id: Some(identity.external_id.clone()), ..issued(number) }).await;
+        }
+        let mut tx = fixture.store.0.write().await.unwrap();
+        let unit = r#"UPDATE identities SET rate_limits = '[{"name":"l","quota":1,"window_s":1,"unit":"moons","auto_apply":true}]'
+            WHERE external_id = 'limits'"#;
+        assert_eq!(tx.execute(unit, Vec::new()).await.unwrap(), 1);
+        let list = "UPDATE identities SET metadata = '[]' WHERE external_id = 'metadata'";
+        assert_eq!(tx.execute(list, Vec::new()).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        let spoilt = |identity: Identity| {
+            Some(Identity { metadata: JsonObject::default(), rate_limits: Vec::new(), is_whole: false, ..identity })
+        };
+        let wanted = [Some(good), spoilt(limits), spoilt(metadata)];
+        let ids = (1..=3).map(id).collect();
+        let mut read = fixture.store.keys_with_identities(tenant(), KeyKind::Issued, ids).await.unwrap();
+        read.sort_by(|(one, _), (other, _)| one.key_id.cmp(&other.key_id));
+        assert_eq!(read.into_iter().map(|(_, identity)| identity).collect::<Vec<_>>(), wanted);
+        let mut listed = fixture.store.identities(tenant(), None, 9).await.unwrap();
+        listed.reverse();
+        assert_eq!(listed.into_iter().map(Some).collect::<Vec<_>>(), wanted);
     }
 
     async fn every_change_of_an_identity_is_heard(kind) {
