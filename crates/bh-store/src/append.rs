@@ -19,8 +19,7 @@ pub(crate) async fn append(db: &Db, batch: &Batch) -> Result<Appended, sqlx::Err
         (&statements::ADD_CONTENTS, content_values(&batch.contents)),
         (&statements::ADD_RECORDS, record_values(&batch.records)),
     ];
-    db.be_gentle(batch.gentle);
-    if db.write_if_all(heads, statements::UNLESS_ADVANCED, rest).await? {
+    if db.write_if_all(heads, statements::UNLESS_ADVANCED, rest, batch.gentle).await? {
         Ok(Appended::Durable)
     } else {
         stale(db, &batch.heads).await

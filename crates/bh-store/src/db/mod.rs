@@ -50,6 +50,23 @@ pub(crate) enum Db {
     Postgres(PgPool),
 }
 
+/// As long as this lives, the writer lets others have the core in the middle of its work. Made by whoever holds the
+/// writer, and dropped before it is let go: what others write is never gentle.
+struct Gently<'a>(&'a AtomicBool);
+
+impl<'a> Gently<'a> {
+    fn now(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Relaxed);
+        Self(flag)
+    }
+}
+
+impl Drop for Gently<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// A transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) enum Tx {
@@ -109,37 +126,51 @@ impl Db {
         }
     }
 
-    /// Whether, from now on, what is written lets others have the core in the middle of it. On PostgreSQL the work is
-    /// another machine's.
-    pub(crate) fn be_gentle(&self, gentle: bool) {
-        if let Self::Sqlite { gentle: now, .. } = self {
-            now.store(gentle, Ordering::Relaxed);
-        }
-    }
-
     /// One transaction: runs `first`, and if that changed as many rows as it was given, `rest`; returns whether it
     /// did. On SQLite it is one trip to its thread, as a rule: of what a small batch costs, trips are most. There
     /// `unless_all` fails, with the number of rows as its argument, unless the statement before it changed them all.
+    /// A `gentle` one lets others have the core in the middle of it; on PostgreSQL the work is another machine's.
     pub(crate) async fn write_if_all<const N: usize>(
         &self,
         first: Part,
         unless_all: &'static str,
         rest: [Part; N],
+        gentle: bool,
     ) -> Outcome<bool> {
+        let flag = self.gentle_flag().filter(|_| gentle);
         if let Self::Sqlite { writer, .. } = self
             && script::fits(&first, &rest)
         {
-            return script::commit_if_all(writer, first, unless_all, rest).await;
+            return script::commit_if_all(writer, first, unless_all, rest, flag).await;
         }
         let given = script::rows_of(&first) as u64;
         let mut tx = self.write().await?;
-        if tx.execute_each([first]).await? != given {
-            tx.rollback().await?;
-            return Ok(false);
+        let gently = flag.map(Gently::now);
+        let all = tx.execute_each([first]).await? == given;
+        if all {
+            tx.execute_each(rest).await?;
         }
-        tx.execute_each(rest).await?;
-        tx.commit().await?;
-        Ok(true)
+        drop(gently);
+        if all {
+            tx.commit().await?
+        } else {
+            tx.rollback().await?
+        }
+        Ok(all)
+    }
+
+    /// What tells SQLite's thread to be gentle.
+    fn gentle_flag(&self) -> Option<&AtomicBool> {
+        match self {
+            Self::Sqlite { gentle, .. } => Some(gentle),
+            Self::Postgres(_) => None,
+        }
+    }
+
+    /// Whether what is written now is written gently.
+    #[cfg(test)]
+    pub(crate) fn is_gentle(&self) -> bool {
+        self.gentle_flag().is_some_and(|flag| flag.load(Ordering::Relaxed))
     }
 
     /// A writing transaction that only one process at a time can have, for changing the schema.

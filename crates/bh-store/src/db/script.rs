@@ -1,12 +1,14 @@
 //! Several statements in one trip to SQLite's thread. Of what a small transaction costs, trips are most: each wakes two
 //! threads.
 
+use std::sync::atomic::AtomicBool;
+
 use sqlx::AssertSqlSafe;
 use sqlx::error::ErrorKind;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{Sqlite, SqlitePool};
 
-use super::{Bulk, Form, Outcome, Value, WRITE_SQLITE, bind_sqlite};
+use super::{Bulk, Form, Gently, Outcome, Value, WRITE_SQLITE, bind_sqlite};
 
 /// Arguments of statements that share a trip: some 128 records. SQLite keeps 80 bytes for each argument of each
 /// combination of statements, and those of large batches come in many combinations; a trip more costs them nothing.
@@ -80,12 +82,14 @@ pub(super) fn fits(first: &Part, rest: &[Part]) -> bool {
     one && args <= ARGS_MAX
 }
 
-/// A whole transaction in one trip; returns whether `first` changed all its rows, else nothing has changed.
+/// A whole transaction in one trip; returns whether `first` changed all its rows, else nothing has changed. Written gently
+/// where a flag is given.
 pub(super) async fn commit_if_all<const N: usize>(
     writer: &SqlitePool,
     first: Part,
     unless_all: &'static str,
     rest: [Part; N],
+    gentle: Option<&AtomicBool>,
 ) -> Outcome<bool> {
     let given = rows_of(&first) as u64;
     let mut script = Script { texts: vec![WRITE_SQLITE], args: Vec::new() };
@@ -101,7 +105,10 @@ pub(super) async fn commit_if_all<const N: usize>(
     script.texts.push("COMMIT");
     let query = bind_sqlite(script.text(), script.args)?;
     let mut connection = InTransaction(Some(writer.acquire().await?));
-    match query.execute(connection.get()?).await {
+    let gently = gentle.map(Gently::now);
+    let done = query.execute(connection.get()?).await;
+    drop(gently);
+    match done {
         Ok(_) => {
             connection.ended();
             Ok(true)

@@ -181,6 +181,25 @@ on_both_stores! {
         assert_eq!(fixture.store.checkpoint(system(), nid(2)).await.unwrap(), None);
     }
 
+    async fn nothing_else_is_written_gently_after_a_gentle_batch(kind) {
+        let fixture = Fixture::new(kind).await;
+        let (store, a) = (&fixture.store, nid(1));
+        let append = async |batch: Batch| store.append(Arc::new(Batch { gentle: true, ..batch })).await;
+        let small = batch(vec![record(a, 1, 10)]);
+        // One that takes more than one trip, too.
+        let large = batch((2..=400).map(|seq| record(a, seq, 10)).collect());
+        for sealed in [small, large] {
+            assert_eq!(append(sealed.clone()).await.unwrap(), Appended::Durable);
+            assert!(!store.0.is_gentle(), "after a commit");
+            assert_eq!(append(sealed).await.unwrap(), Appended::Stale(vec![a]));
+            assert!(!store.0.is_gentle(), "after a refusal");
+        }
+        let mut twice = batch(vec![record(a, 401, 10)]);
+        twice.records = vec![record(a, 400, 10)];
+        assert!(append(twice).await.is_err(), "that record is there");
+        assert!(!store.0.is_gentle(), "after a failure");
+    }
+
     async fn an_empty_batch_is_durable(kind) {
         let fixture = Fixture::new(kind).await;
         assert_eq!(fixture.store.append(Arc::new(Batch::default())).await.unwrap(), Appended::Durable);
