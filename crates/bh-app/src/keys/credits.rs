@@ -16,12 +16,15 @@ use serde_json::json;
 use super::rows::Row;
 use super::trail::Action;
 use super::verdict::{Denied, Freshness};
-use super::{Asker, KeyStory, invalid, store_fault, unknown_key};
-use crate::ports::{AuditEvent, CreditsChange, CreditsDue, StoreFault};
+use super::{Asker, CHANGE_TRIES_MAX, KeyStory, changed_too_often, invalid, store_fault, unknown_key};
+use crate::ports::{AuditEvent, CreditsChange, CreditsDue, CreditsWanted, StoreFault};
 use crate::snapshot::Tenant;
 
 /// Rotations with a time of grace, one after the other, after which the first key still spends the last one's credits.
 const SUCCESSORS_MAX: usize = 100;
+
+/// How often a use follows credits that move away while it is about to take some.
+const BALANCES_MAX: usize = 2;
 
 /// What is left of a key's credits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +61,13 @@ impl AtMost {
 /// What taking credits came to; `None` for a key that has any number.
 pub(super) type Spent = Result<Option<CreditsTold>, Denied>;
 
+/// What became of an attempt to take credits where a row said that they are.
+enum Balance {
+    Told(Option<CreditsTold>),
+    /// They are another key's by now, which this row names.
+    Moved(Arc<Row>),
+}
+
 impl KeyStory {
     /// Takes credits of a key that has some when it was read; with a cost of 0 they are only told. What memory knows to be
     /// too much to ask for is refused without a statement.
@@ -68,13 +78,18 @@ impl KeyStory {
         cost: u64,
         freshness: Freshness,
     ) -> Spent {
-        let Some(row) = self.balance(tenant, row, freshness).await? else {
-            return Ok(Some(CreditsTold { remaining: 0, exceeded: cost > 0 }));
-        };
-        if row.key.credits.is_none() {
-            return Ok(None);
+        let mut row = Arc::clone(row);
+        for _ in 0..BALANCES_MAX {
+            let Some(balance) = self.balance(tenant, &row, freshness).await? else { break };
+            if balance.key.credits.is_none() {
+                return Ok(None);
+            }
+            match self.spend_own(tenant.nid, &balance, cost).await? {
+                Balance::Told(told) => return Ok(told),
+                Balance::Moved(rotated) => row = rotated,
+            }
         }
-        self.spend_own(tenant.nid, &row, cost).await
+        Ok(Some(CreditsTold { remaining: 0, exceeded: cost > 0 }))
     }
 
     /// The row whose credits a key spends: its own or, when it has been rotated with a time of grace, that of the key
@@ -99,12 +114,12 @@ impl KeyStory {
         Ok(None)
     }
 
-    async fn spend_own(&self, nid: Nid, row: &Row, cost: u64) -> Spent {
+    async fn spend_own(&self, nid: Nid, row: &Row, cost: u64) -> Result<Balance, Denied> {
         let Key { kind, key_id, .. } = &row.key;
         let scope = Scope::tenant(nid);
         let now = self.0.parts.clock.now();
         if let Some(remaining) = row.credits.fewer_than(cost, now) {
-            return Ok(Some(CreditsTold { remaining, exceeded: true }));
+            return Ok(Balance::Told(Some(CreditsTold { remaining, exceeded: true })));
         }
         let refill = refill_of(&row.key);
         if cost > 0 {
@@ -114,15 +129,20 @@ impl KeyStory {
                 self.0.parts.store.spend_credits(scope.clone(), *kind, key_id.clone(), cost, due).await;
             if let Some(remaining) = spent.map_err(|fault| unanswered(&fault))? {
                 row.credits.note(left_until(&row.key, refill, now).map(|(_, until)| (remaining, until)));
-                return Ok(Some(CreditsTold { remaining, exceeded: false }));
+                return Ok(Balance::Told(Some(CreditsTold { remaining, exceeded: false })));
             }
         }
         let stored = self.0.parts.store.keys(scope, *kind, vec![key_id.clone()]).await;
         let stored = stored.map_err(|fault| unanswered(&fault))?.pop();
         let key = stored.ok_or_else(|| Denied::because(VerificationError::NotFound))?;
+        if shares_credits_with(&key).is_some() {
+            // It was rotated, and the row is from before: the news of it are on their way.
+            self.0.rows.evict(nid, key_id);
+            return Ok(Balance::Moved(Arc::new(Row::new(key))));
+        }
         let left = left_until(&key, refill_of(&key), now);
         row.credits.note(left);
-        Ok(left.map(|(remaining, _)| CreditsTold { remaining, exceeded: cost > 0 }))
+        Ok(Balance::Told(left.map(|(remaining, _)| CreditsTold { remaining, exceeded: cost > 0 })))
     }
 
     /// Changes a key's credits (Unkey's `updateCredits`).
@@ -145,35 +165,76 @@ impl KeyStory {
         if !(0..=CREDITS_MAX).contains(&number) {
             return Err(invalid("value", format!("expected 0 to {CREDITS_MAX}")));
         }
-        let before = self.stored(asker, kind, &key_id).await?;
-        if let Some(successor) = shares_credits_with(&before) {
-            let message =
-                format!("This key was rotated and spends the credits of {successor}: change those instead");
-            return Err(Refusal::new(Code::FailedPrecondition, message).with("key_id", successor.as_str()));
-        }
-        let due = due(refill_of(&before), self.0.parts.clock.now());
-        let event = AuditEvent {
-            detail: detail(change),
-            ..self.event(asker, Action::CreditsUpdated, &key_id, Some(&before), Some(&before))
-        };
-        let store = &self.0.parts.store;
-        let changed = store.set_credits(asker.scope(), kind, key_id.clone(), (change, due), event).await;
-        let changed = changed.map_err(|fault| store_fault(&fault))?;
-        self.forget(asker.tenant.nid, &key_id);
-        let key = self.stored(asker, kind, &key_id).await?;
-        match (changed, key.credits) {
-            (true, _) => Ok(key),
-            (false, Some(_)) => Err(invalid("value", format!("the key would have more than {CREDITS_MAX}"))),
-            (false, None) => {
-                let message = "The key has any number of uses: set a number before some are added or taken";
-                Err(Refusal::new(Code::FailedPrecondition, message))
+        for _ in 0..CHANGE_TRIES_MAX {
+            let before = self.stored(asker, kind, &key_id).await?;
+            if let Some(refusal) = self.refused_for_credits(asker, &before).await? {
+                return Err(refusal);
+            }
+            let changed = self.set_credits(asker, &before, change).await?;
+            self.forget(asker.tenant.nid, &key_id);
+            let key = self.stored(asker, kind, &key_id).await?;
+            match (changed, key.credits) {
+                (true, _) => return Ok(key),
+                // Perhaps it was rotated meanwhile, and its credits are another key's.
+                (false, _) if key.revision != before.revision => {}
+                (false, Some(_)) => {
+                    return Err(invalid("value", format!("the key would have more than {CREDITS_MAX}")));
+                }
+                (false, None) => {
+                    let message =
+                        "The key has any number of uses: set a number before some are added or taken";
+                    return Err(Refusal::new(Code::FailedPrecondition, message));
+                }
             }
         }
+        Err(changed_too_often())
+    }
+
+    /// Changes the credits of a key that nobody else has changed since it was read.
+    async fn set_credits(&self, asker: &Asker, before: &Key, change: CreditsChange) -> Result<bool, Refusal> {
+        let Key { kind, key_id, revision, .. } = before;
+        let due = due(refill_of(before), self.0.parts.clock.now());
+        let event = AuditEvent {
+            detail: detail(change),
+            ..self.event(asker, Action::CreditsUpdated, key_id, Some(before), Some(before))
+        };
+        let wanted = CreditsWanted { change, due, expected_revision: *revision };
+        let store = &self.0.parts.store;
+        let changed = store.set_credits(asker.scope(), *kind, key_id.clone(), wanted, event).await;
+        changed.map_err(|fault| store_fault(&fault))
+    }
+
+    /// Why a key's credits are not its own to change or to pass on: it was rotated, and they are its successor's.
+    pub(super) async fn refused_for_credits(
+        &self,
+        asker: &Asker,
+        key: &Key,
+    ) -> Result<Option<Refusal>, Refusal> {
+        let Some(mut successor) = shares_credits_with(key) else { return Ok(None) };
+        let refusal = |message: String, of: &KeyId| {
+            Ok(Some(Refusal::new(Code::FailedPrecondition, message).with("key_id", of.as_str())))
+        };
+        for _ in 0..SUCCESSORS_MAX {
+            let stored = &self.0.parts.store;
+            let found = stored.keys(asker.scope(), key.kind, vec![successor.clone()]).await;
+            let Some(found) = found.map_err(|fault| store_fault(&fault))?.pop() else {
+                let message = format!(
+                    "This key was rotated, and {successor}, which had its credits, was deleted: issue another key"
+                );
+                return refusal(message, &successor);
+            };
+            let Some(next) = shares_credits_with(&found) else { break };
+            successor = next;
+        }
+        let message = format!(
+            "This key was rotated and spends the credits of {successor}: change or rotate that one instead"
+        );
+        refusal(message, &successor)
     }
 }
 
 /// The key whose credits a key spends instead of its own.
-pub(super) fn shares_credits_with(key: &Key) -> Option<KeyId> {
+fn shares_credits_with(key: &Key) -> Option<KeyId> {
     successor(&Extras::read(&key.extras).ok()?)
 }
 

@@ -9,7 +9,6 @@ use bh_domain::time::Timestamp;
 use secrecy::SecretString;
 
 use super::attributes::with_text;
-use super::credits::shares_credits_with;
 use super::issue::{Minted, visibility_of};
 use super::trail::Action;
 use super::{
@@ -42,7 +41,8 @@ impl KeyStory {
     /// Replaces an issued key by a new one with the same actor and end.
     ///
     /// # Errors
-    /// `invalid_request`, `not_found`, `failed_precondition` for a key that is not active, `evidence_unavailable`.
+    /// `invalid_request`; `not_found`; `failed_precondition` for a key that is not active, and for one that was rotated
+    /// already and spends its successor's credits; `evidence_unavailable`.
     pub async fn rotate(&self, asker: &Asker, key_id: &str, rotate: Rotate) -> Result<RotatedKey, Refusal> {
         let kind = KeyKind::Issued;
         let key_id = KeyId::parse(key_id).map_err(|_| unknown_key(kind))?;
@@ -53,6 +53,9 @@ impl KeyStory {
             if before.status_at(now) != KeyStatus::Active {
                 let message = "Only an active key can be rotated: this one was revoked or has expired";
                 return Err(Refusal::new(Code::FailedPrecondition, message));
+            }
+            if let Some(refusal) = self.refused_for_credits(asker, &before).await? {
+                return Err(refusal);
             }
             let attributes = inherited(&before, &rotate).checked()?;
             let Minted { key: mut new, secret } = self.mint(&house, attributes, now, before.expires)?;
@@ -100,16 +103,17 @@ fn inherited(old: &Key, rotate: &Rotate) -> Attributes {
     }
 }
 
-/// The old key: revoked at once, or soon to end. Until then it spends its successor's credits, which were its own.
+/// The old key: revoked at once, or soon to end. Until then it spends its successor's credits, which were its own; revoked,
+/// it still leads there those before it whose time of grace has not ended.
 fn superseded(old: &Key, successor: &KeyId, now: Timestamp, grace: Option<Lifetime>) -> Key {
     let mut key = Key { updated: now, ..old.clone() };
+    if key.credits.is_some() {
+        key.extras = with_text(&key.extras, CREDITS_OF, successor.as_str());
+    }
     match grace {
         Some(grace) => {
             let end = grace.after(now);
             key.expires = Some(key.expires.map_or(end, |expires| expires.min(end)));
-            if key.credits.is_some() && shares_credits_with(&key).is_none() {
-                key.extras = with_text(&key.extras, CREDITS_OF, successor.as_str());
-            }
         }
         None => {
             key.status = KeyStatus::Revoked;

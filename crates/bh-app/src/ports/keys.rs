@@ -60,6 +60,17 @@ pub enum CreditsChange {
     Add(i64),
 }
 
+/// A change of a key's credits that was decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CreditsWanted {
+    /// The change.
+    pub change: CreditsChange,
+    /// What is due before it.
+    pub due: CreditsDue,
+    /// The revision that the key had when it was decided on: a rotation since has moved its credits elsewhere.
+    pub expected_revision: u64,
+}
+
 /// A key that was used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyUse {
@@ -216,14 +227,15 @@ pub trait KeyStore: Send + Sync + 'static {
         cost: u64,
         due: CreditsDue,
     ) -> StoreResult<Option<i64>>;
-    /// Changes a key's credits. `false` when there is no such key, when it has any number and some are to be added, or
-    /// when it would have more than [`bh_domain::keys::credits::CREDITS_MAX`].
+    /// Changes a key's credits. `false` when there is no such key, when it is at another revision, when it has any number
+    /// and some are to be added, or when it would have more than [`bh_domain::keys::credits::CREDITS_MAX`]. Like spending,
+    /// it leaves the revision as it is.
     fn set_credits(
         &self,
         scope: Scope,
         kind: KeyKind,
         key_id: KeyId,
-        change: (CreditsChange, CreditsDue),
+        wanted: CreditsWanted,
         event: AuditEvent,
     ) -> StoreResult<bool>;
     /// How many live keys of both kinds the tenant has, as counted.

@@ -15,8 +15,8 @@ pub use evidence::{
 };
 pub use identities::IdentityStore;
 pub use keys::{
-    CreditsChange, CreditsDue, Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore,
-    KeyUse,
+    CreditsChange, CreditsDue, CreditsWanted, Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges,
+    KeyFilter, KeyStore, KeyUse,
 };
 pub use money::{
     BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta,

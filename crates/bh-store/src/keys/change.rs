@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bh_app::ports::{AuditEvent, CreditsChange, CreditsDue, KeyChange, KeyUse};
+use bh_app::ports::{AuditEvent, CreditsChange, CreditsDue, CreditsWanted, KeyChange, KeyUse};
 use bh_domain::keys::credits::CREDITS_MAX;
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
@@ -82,13 +82,13 @@ pub(super) async fn delete(
     Ok(true)
 }
 
-/// Changes a key's credits.
+/// Changes the credits of a key that is still at a revision.
 pub(super) async fn set_credits(
     db: &Db,
     feed: &Feed,
     nid: Nid,
     (kind, key_id): (KeyKind, KeyId),
-    (change, due): (CreditsChange, CreditsDue),
+    CreditsWanted { change, due, expected_revision }: CreditsWanted,
     event: &AuditEvent,
 ) -> Outcome<bool> {
     let mut tx = db.write().await?;
@@ -97,11 +97,13 @@ pub(super) async fn set_credits(
     let (statement, args) = match change {
         CreditsChange::Set(credits) => {
             let next = next.filter(|_| credits.is_some());
-            (table.set_credits, vec![nid.into(), key_id.as_str().into(), credits.into(), next.into()])
+            let name = [nid.into(), key_id.as_str().into()];
+            let args = name.into_iter().chain([credits.into(), next.into(), expected_revision.into()]);
+            (table.set_credits, args.collect())
         }
         CreditsChange::Add(more) => {
             let mut args = taking(nid, &key_id, more.into(), due);
-            args.push(CREDITS_MAX.into());
+            args.extend([CREDITS_MAX.into(), expected_revision.into()]);
             (table.add_credits, args)
         }
     };
@@ -144,9 +146,7 @@ async fn move_credits(tx: &mut Tx, nid: Nid, old: &Key) -> Outcome<Option<(i64, 
     let left = row.optional_int(0)?.map(|left| row.optional_time(1).map(|refills| (left, refills)));
     let left = left.transpose()?;
     if left.is_some() {
-        let mut args = name();
-        args.extend([0_i64.into(), None::<Timestamp>.into()]);
-        tx.execute(table.set_credits, args).await?;
+        tx.execute(table.empty_credits, name()).await?;
     }
     Ok(left)
 }

@@ -13,7 +13,7 @@ pub(crate) mod statements;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    AuditEvent, CreditsChange, CreditsDue, Denial, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore,
+    AuditEvent, CreditsDue, CreditsWanted, Denial, Inserted, KeyChange, KeyChanges, KeyFilter, KeyStore,
     KeyUse, StoreResult,
 };
 use bh_domain::keys::identity::Identity;
@@ -146,11 +146,11 @@ impl KeyStore for SqlStore {
         scope: Scope,
         kind: KeyKind,
         key_id: KeyId,
-        change: (CreditsChange, CreditsDue),
+        wanted: CreditsWanted,
         event: AuditEvent,
     ) -> StoreResult<bool> {
         self.change(scope, "set a key's credits", move |nid, db, feed| async move {
-            change::set_credits(&db, &feed, nid, (kind, key_id), change, &event).await
+            change::set_credits(&db, &feed, nid, (kind, key_id), wanted, &event).await
         })
     }
 

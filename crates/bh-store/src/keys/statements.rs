@@ -106,6 +106,7 @@ pub(crate) struct Table {
     pub(crate) spend: &'static str,
     pub(crate) add_credits: &'static str,
     pub(crate) set_credits: &'static str,
+    pub(crate) empty_credits: &'static str,
     pub(crate) lists: Lists,
     pub(crate) lists_of_actor: Lists,
 }
@@ -152,15 +153,20 @@ macro_rules! key_statements {
                 "UPDATE ", $table, " SET credits = ", refilled!(), " - $3, refills_ms = ", next_refill!(),
                 " WHERE nid = $1 AND key_id = $2 AND ", refilled!(), " >= $3 RETURNING credits"
             );
-            /// Adds `$3` credits at `$4`, refilled first as above; not below none, and not above `$7`.
+            /// Adds `$3` credits at `$4`, refilled first as above; not below none, and not above `$7`. To a key that is
+            /// still at revision `$8`.
             ADD_CREDITS = concat!(
                 "UPDATE ", $table, " SET credits = CASE WHEN ", refilled!(), " + $3 < 0 THEN 0 ELSE ", refilled!(),
                 " + $3 END, refills_ms = ", next_refill!(),
-                " WHERE nid = $1 AND key_id = $2 AND ", refilled!(), " + $3 <= $7"
+                " WHERE nid = $1 AND key_id = $2 AND ", refilled!(), " + $3 <= $7 AND revision = $8"
             );
-            /// Sets a key's credits, and when they are replaced next.
+            /// Sets the credits of a key that is still at revision `$5`, and when they are replaced next.
             SET_CREDITS = concat!(
-                "UPDATE ", $table, " SET credits = $3, refills_ms = $4 WHERE nid = $1 AND key_id = $2"
+                "UPDATE ", $table, " SET credits = $3, refills_ms = $4 WHERE nid = $1 AND key_id = $2 AND revision = $5"
+            );
+            /// Leaves a key without a use, for good.
+            EMPTY_CREDITS = concat!(
+                "UPDATE ", $table, " SET credits = 0, refills_ms = NULL WHERE nid = $1 AND key_id = $2"
             );
 
             /// Keys of any state.
@@ -248,6 +254,7 @@ macro_rules! key_statements {
             spend: SPEND,
             add_credits: ADD_CREDITS,
             set_credits: SET_CREDITS,
+            empty_credits: EMPTY_CREDITS,
             lists: super::Lists {
                 any: NEWEST,
                 active: NEWEST_ACTIVE,

@@ -103,14 +103,56 @@ on_both_stores! {
         let more = json!({"operation": "increment", "value": 2});
         let refused = api.post(&format!("{ISSUED}/{}:updateCredits", first.id), &more).await;
         assert_error(&refused, 409, "FAILED_PRECONDITION", "FAILED_PRECONDITION");
-        assert!(refused.text().contains(second), "{}", refused.text());
+        assert!(refused.text().contains(third), "where they are: {}", refused.text());
         update(&api, &format!("{ISSUED}/{third}"), "increment", json!(2)).await;
-        let again = rotate(&first.id, json!({})).await;
-        assert_eq!(used(&api, again["secret"].as_str().unwrap(), Value::Null).await, valid("1"));
+        assert_eq!(used(&api, &first.secret, Value::Null).await, valid("1"));
         assert_eq!(used(&api, second_secret, json!(0)).await, valid("1"));
+    }
+
+    /// Each balance has one key to be rotated: a second successor would spend it beyond the end of the first.
+    async fn a_rotated_key_passes_its_credits_on_once_and_finds_them_wherever_they_went(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let first = api.issue(&json!({"credits": {"remaining": 5}})).await;
+        let rotate = async |id: &str, body: Value| {
+            let told = api.done(&format!("{ISSUED}/{id}:rotate"), &body, 201).await;
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            (text(&told["issued_api_key"]["key_id"]), text(&told["secret"]))
+        };
+        let refused = async |id: &str| {
+            let refused = api.post(&format!("{ISSUED}/{id}:rotate"), &json!({"grace_ttl": "1h"})).await;
+            assert_error(&refused, 409, "FAILED_PRECONDITION", "FAILED_PRECONDITION")
+        };
+        let (second, second_secret) = rotate(&first.id, json!({"grace_ttl": "1h"})).await;
+        assert!(refused(&first.id).await.contains(&format!("spends the credits of {second}")));
+        // Its successor has no time of grace, and still leads to where the credits are.
+        let (third, third_secret) = rotate(&second, json!({})).await;
+        assert_eq!(api.verdict(&second_secret).await, "REVOKED");
+        assert_eq!(used(&api, &first.secret, Value::Null).await, valid("4"));
+        assert_eq!(used(&api, &third_secret, Value::Null).await, valid("3"));
+        assert!(refused(&first.id).await.contains(&format!("spends the credits of {third}")));
         let gone = api.call("DELETE", &format!("{ISSUED}/{third}")).send().await;
         assert_eq!(gone.status, 204, "{}", gone.text());
-        assert_eq!(used(&api, second_secret, Value::Null).await, exceeded("0"), "they went with their key");
+        assert_eq!(used(&api, &first.secret, Value::Null).await, exceeded("0"), "they went with their key");
+        assert!(refused(&first.id).await.contains(&format!("{third}, which had its credits, was deleted")));
+        let more = json!({"operation": "increment", "value": 2});
+        let refused = api.post(&format!("{ISSUED}/{}:updateCredits", first.id), &more).await;
+        let message = assert_error(&refused, 409, "FAILED_PRECONDITION", "FAILED_PRECONDITION");
+        assert!(message.contains("was deleted"), "{message}");
+    }
+
+    async fn a_use_finds_credits_that_moved_while_nobody_heard_of_it(store) {
+        let gateway = Gateway::builder(BULKHEAD).store(store).start().await;
+        let api = Api::of(&gateway);
+        let old = api.issue(&json!({"credits": {"remaining": 5}})).await;
+        let new = api.issue(&json!({"credits": {"remaining": 4}})).await;
+        assert_eq!(used(&api, &old.secret, Value::Null).await, valid("4"));
+        // As another process's rotation leaves the row that memory has from before.
+        let extras = format!(r#"{{"credits_of":"{}"}}"#, new.id);
+        tamper(&gateway, &format!("UPDATE api_keys SET credits = 0, extras = '{extras}' WHERE key_id = '{}'", old.id));
+        assert_eq!(used(&api, &old.secret, Value::Null).await, valid("3"));
+        assert_eq!(used(&api, &new.secret, Value::Null).await, valid("2"));
+        assert_eq!(used(&api, &old.secret, json!(9)).await, exceeded("2"));
     }
 
     async fn what_credits_refuse_takes_nothing_from_limits_and_a_token_pays_where_it_is_asked_to(store) {

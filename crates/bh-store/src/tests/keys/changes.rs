@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bh_app::ports::{CreditsChange, CreditsDue, KeyStore as _, KeyUse};
+use bh_app::ports::{CreditsChange, CreditsDue, CreditsWanted, KeyStore as _, KeyUse};
 use bh_domain::keys::credits::CREDITS_MAX;
 use bh_domain::keys::key::{Key, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
@@ -13,7 +13,9 @@ use tokio::sync::Barrier;
 use tokio::time::timeout;
 
 use super::super::fixture::{Fixture, nid, system};
-use super::{BOTH, DEADLINE, any_event, full, id, imported, issued, key, other_tenant, revoked, tenant};
+use super::{
+    BOTH, DEADLINE, any_event, full, id, imported, issued, key, other_tenant, revoked, tenant, wanted,
+};
 use crate::keys::statements::beside;
 
 on_both_stores! {
@@ -104,12 +106,12 @@ on_both_stores! {
         for (number, change) in [(1, CreditsChange::Set(None)), (3, CreditsChange::Set(Some(4)))] {
             let old = Key { credits: Some(10), refills: Some(Timestamp(9)), ..issued(number) };
             fixture.insert(old.clone()).await;
-            let change = (change, CreditsDue::default());
-            let changed = fixture.store.set_credits(tenant(), KeyKind::Issued, id(number), change, any_event()).await;
+            let wanted = wanted(change, CreditsDue::default());
+            let changed = fixture.store.set_credits(tenant(), KeyKind::Issued, id(number), wanted, any_event()).await;
             assert!(changed.unwrap(), "between the reading and the rotation");
             let new = Key { credits: Some(10), refills: Some(Timestamp(9)), ..issued(number + 1) };
             let moved = fixture.store.rotate(tenant(), new.clone(), revoked(old), 1, any_event()).await.unwrap();
-            let CreditsChange::Set(credits) = change.0 else { panic!() };
+            let CreditsChange::Set(credits) = change else { panic!() };
             let wanted = Key { credits, refills: None, ..new };
             assert_eq!(moved, Some(wanted.clone()));
             assert_eq!(fixture.key(KeyKind::Issued, number + 1).await, Some(wanted));
@@ -164,11 +166,28 @@ on_both_stores! {
         }
     }
 
+    async fn credits_are_changed_only_while_the_key_is_as_it_was_read(kind) {
+        let fixture = Fixture::new(kind).await;
+        let old = Key { credits: Some(10), ..issued(1) };
+        fixture.insert(old.clone()).await;
+        assert!(fixture.store.rotate(tenant(), issued(2), old, 1, any_event()).await.unwrap().is_some());
+        for change in [CreditsChange::Set(Some(5)), CreditsChange::Add(5), CreditsChange::Set(None)] {
+            let late = wanted(change, CreditsDue::default());
+            let changed = fixture.store.set_credits(tenant(), KeyKind::Issued, id(1), late, any_event()).await;
+            assert!(!changed.unwrap(), "it was rotated since: {change:?}");
+            assert_eq!(fixture.key(KeyKind::Issued, 1).await.unwrap().credits, Some(0));
+            let now = CreditsWanted { expected_revision: 2, ..late };
+            assert!(fixture.store.set_credits(tenant(), KeyKind::Issued, id(1), now, any_event()).await.unwrap());
+            let back = CreditsWanted { change: CreditsChange::Set(Some(0)), ..now };
+            assert!(fixture.store.set_credits(tenant(), KeyKind::Issued, id(1), back, any_event()).await.unwrap());
+        }
+    }
+
     async fn credits_are_set_and_taken_away(kind) {
         let fixture = Fixture::new(kind).await;
         fixture.insert(issued(1)).await;
         let set = async |scope, credits| {
-            fixture.store.set_credits(scope, KeyKind::Issued, id(1), (CreditsChange::Set(credits), CreditsDue::default()), any_event()).await.unwrap()
+            fixture.store.set_credits(scope, KeyKind::Issued, id(1), wanted(CreditsChange::Set(credits), CreditsDue::default()), any_event()).await.unwrap()
         };
         let spend =
             async || fixture.store.spend_credits(tenant(), KeyKind::Issued, id(1), 1, CreditsDue::default()).await.unwrap();
@@ -198,7 +217,7 @@ on_both_stores! {
             assert_eq!((spend(100, 2).await, kept().await), (Some(3), (Some(3), Some(Timestamp(200)))));
             assert_eq!(spend(199, 2).await, Some(1), "not again before the next time");
             let change = async |now, change| {
-                fixture.store.set_credits(tenant(), kind, id(1), (change, due(now)), any_event()).await.unwrap()
+                fixture.store.set_credits(tenant(), kind, id(1), wanted(change, due(now)), any_event()).await.unwrap()
             };
             assert!(change(199, CreditsChange::Add(3)).await);
             assert_eq!(kept().await, (Some(4), Some(Timestamp(200))));

@@ -9,7 +9,10 @@ mod trail;
 
 use std::time::Duration;
 
-use bh_app::ports::{AuditEvent, AuditStore as _, Inserted, KeyStore as _, TrailOrder};
+use bh_app::ports::{
+    AuditEvent, AuditStore as _, CreditsChange, CreditsDue, CreditsWanted, Inserted, KeyStore as _,
+    TrailOrder,
+};
 use bh_domain::audit::TrailFilter;
 use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind, KeyRateLimit, Revocation};
 use bh_domain::keys::verdict::{KeyStatus, RevocationReason, Visibility};
@@ -34,6 +37,11 @@ fn other_tenant() -> Scope {
 
 fn id(number: u64) -> KeyId {
     KeyId::parse(&format!("key-{number:06}")).unwrap()
+}
+
+/// A change of the credits of a key as it was inserted.
+fn wanted(change: CreditsChange, due: CreditsDue) -> CreditsWanted {
+    CreditsWanted { change, due, expected_revision: 1 }
 }
 
 /// A plain key, made at instant `number`.

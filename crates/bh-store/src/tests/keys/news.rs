@@ -9,7 +9,7 @@ use bh_testkit::{Store, on_both_stores};
 use tokio::time::timeout;
 
 use super::super::fixture::{Fixture, nid};
-use super::{DEADLINE, any_event, id, imported, issued, revoked, tenant};
+use super::{DEADLINE, any_event, id, imported, issued, revoked, tenant, wanted};
 use crate::SqlStore;
 
 pub(super) async fn next(changes: &mut KeyChanges) -> Option<KeyChange> {
@@ -47,7 +47,8 @@ on_both_stores! {
         store.insert_many(tenant(), vec![(imported(3), event())], None).await.unwrap();
         store.delete(tenant(), KeyKind::Imported, id(3), event()).await.unwrap();
         store.delete(tenant(), KeyKind::Imported, id(3), event()).await.unwrap();
-        store.set_credits(tenant(), KeyKind::Issued, id(2), (CreditsChange::Set(Some(1)), CreditsDue::default()), event()).await.unwrap();
+        let credits = wanted(CreditsChange::Set(Some(1)), CreditsDue::default());
+        store.set_credits(tenant(), KeyKind::Issued, id(2), credits, event()).await.unwrap();
         store.deny(tenant(), "jti-1".to_owned(), Timestamp(9), event()).await.unwrap();
         let denial = Denial { nid: nid(1), subject: "jti-1".to_owned(), until: Timestamp(9) };
         for changes in &mut heard {
