@@ -152,7 +152,7 @@ impl KeyStory {
         let reads = reads::Reads::new(Arc::clone(&parts.store), metrics);
         Self(Arc::new(Inner {
             houses,
-            rows: rows::Rows::default(),
+            rows: rows::Rows::new(shared.is_some()),
             identities: identities::Identities::default(),
             reads,
             uses: uses::Uses::default(),

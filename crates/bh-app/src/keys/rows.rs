@@ -200,19 +200,18 @@ pub(super) struct Rows {
     heard_first: Notify,
 }
 
-impl Default for Rows {
-    fn default() -> Self {
+impl Rows {
+    /// Nothing yet, for a process that shares memory with others, or not.
+    pub(super) fn new(shares: bool) -> Self {
         Self {
             kept: Cache::new(ROWS_MAX),
             epochs: std::iter::repeat_with(AtomicU64::default).take(EPOCHS).collect(),
             hears: AtomicBool::new(false),
-            fences: Fences::default(),
+            fences: Fences::new(shares),
             heard_first: Notify::new(),
         }
     }
-}
 
-impl Rows {
     /// Whether memory may be believed: this process hears of changes.
     pub(super) fn hears(&self) -> bool {
         self.hears.load(Ordering::Acquire)

@@ -24,6 +24,8 @@ use crate::ports::{Clock, SharedFault, SharedMemory};
 const REST_NS: u64 = 1_000_000_000;
 /// Rows on their way there at once; further ones are not kept.
 const WRITES_MAX: usize = 64;
+/// Keys that are being forgotten there at once; further ones are not. Whoever hears of a change passes over what is there.
+const FORGETS_MAX: usize = 64;
 /// The first byte of what is kept: how it is written.
 const FORM: u8 = 1;
 
@@ -52,6 +54,7 @@ pub(super) struct SharedRows {
     resting_until_ns: AtomicU64,
     told: AtomicBool,
     writes: Arc<Semaphore>,
+    forgets: Arc<Semaphore>,
 }
 
 impl SharedRows {
@@ -64,6 +67,7 @@ impl SharedRows {
             resting_until_ns: AtomicU64::new(0),
             told: AtomicBool::new(false),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
+            forgets: Arc::new(Semaphore::new(FORGETS_MAX)),
         })
     }
 
@@ -103,14 +107,20 @@ impl SharedRows {
         });
     }
 
-    /// Forgets a key that this process has changed, and tells the others.
+    /// Forgets a key that this process has changed, and tells the others, on a task of its own. Only to be sooner than the
+    /// store's news, which count: not while shared memory rests, nor when much is being forgotten already.
     pub(super) fn forget(self: &Arc<Self>, nid: Nid, key_id: &KeyId) {
+        if self.rests() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.forgets).try_acquire_owned() else { return };
         let (shared, name) = (Arc::clone(self), self.name(nid, key_id));
         let news = format!("{nid}/{key_id}");
         tokio::spawn(async move {
             if let Err(fault) = shared.parts.memory.forget(name, news).await {
                 shared.failed(CacheOperation::Write, &fault);
             }
+            drop(place);
         });
     }
 
@@ -275,6 +285,8 @@ impl Sealed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::super::Attributes;
     use super::super::issue::new_key;
     use super::*;
@@ -283,7 +295,11 @@ mod tests {
     const NID: Nid = Nid(uuid::Uuid::from_u128(7));
     const HOUR_MS: i64 = 3_600_000;
 
-    struct Nowhere;
+    /// Keeps nothing, and never says that it has forgotten something.
+    #[derive(Default)]
+    struct Nowhere {
+        forgets: AtomicUsize,
+    }
 
     impl SharedMemory for Nowhere {
         fn get(&self, names: Vec<String>) -> SharedResult<Vec<Option<Vec<u8>>>> {
@@ -293,7 +309,8 @@ mod tests {
             Box::pin(async { Ok(()) })
         }
         fn forget(&self, _: String, _: String) -> SharedResult<()> {
-            Box::pin(async { Ok(()) })
+            self.forgets.fetch_add(1, Ordering::Relaxed);
+            Box::pin(std::future::pending())
         }
         fn listen(&self, _: Box<dyn Fn(&str) + Send + Sync>) -> SharedResult<()> {
             Box::pin(async { Ok(()) })
@@ -301,7 +318,11 @@ mod tests {
     }
 
     fn shared(seal: u8) -> Arc<SharedRows> {
-        let parts = SharedParts { memory: Arc::new(Nowhere), prefix: "t".to_owned(), seal: [seal; 32] };
+        shared_in(Arc::default(), seal)
+    }
+
+    fn shared_in(memory: Arc<Nowhere>, seal: u8) -> Arc<SharedRows> {
+        let parts = SharedParts { memory, prefix: "t".to_owned(), seal: [seal; 32] };
         SharedRows::new(parts, Arc::new(SystemClock::new()), Metrics::new())
     }
 
@@ -343,6 +364,25 @@ mod tests {
         for length in [0, 1, NONCE_LEN, sealed.len() - 1] {
             none(opened(&shared_rows, NID, issued, "one", &sealed[..length], now));
         }
+    }
+
+    #[tokio::test]
+    async fn few_keys_are_forgotten_at_once_and_none_while_shared_memory_rests() {
+        let memory = Arc::<Nowhere>::default();
+        let rows = shared_in(Arc::clone(&memory), 1);
+        let forget = async |count: usize| {
+            for _ in 0..count {
+                rows.forget(NID, &KeyId::parse("one").unwrap());
+            }
+            // On this one thread, what was spawned before runs before this goes on.
+            tokio::spawn(async {}).await.unwrap();
+            memory.forgets.load(Ordering::Relaxed)
+        };
+        assert_eq!(forget(1).await, 1);
+        rows.failed(CacheOperation::Write, &SharedFault("gone".into()));
+        assert_eq!(forget(9).await, 1, "it rests");
+        rows.resting_until_ns.store(0, Ordering::Relaxed);
+        assert_eq!(forget(2 * FORGETS_MAX).await, FORGETS_MAX);
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn a_key_is_used_once_a_day() {
 
 #[test]
 fn a_row_is_kept_until_its_time_or_a_change_and_not_when_it_changed_while_it_was_read() {
-    let (rows, row, now) = (Rows::default(), row(None), at(1, 0));
+    let (rows, row, now) = (Rows::new(false), row(None), at(1, 0));
     let id = KeyId::parse("key-1").unwrap();
     keep(&rows, Some(&row), now.plus_ms(10), now);
     assert!(is_present(&rows, now.plus_ms(9)) && !is_present(&rows, now.plus_ms(10)));
@@ -61,7 +61,7 @@ fn a_row_is_kept_until_its_time_or_a_change_and_not_when_it_changed_while_it_was
 
 #[test]
 fn a_row_under_an_older_id_answers_only_until_the_likeliest_appears() {
-    let (rows, row, now) = (Rows::default(), row(None), at(1, 0));
+    let (rows, row, now) = (Rows::new(false), row(None), at(1, 0));
     let (likeliest, older) = (KeyId::parse("likeliest").unwrap(), &row.key.key_id);
     let reading = || [&likeliest, older].map(|id| rows.reading(NID, id)).into();
     let answers = || matches!(rows.known_by_likeliest(NID, "likeliest", now), Known::Present(_));
@@ -82,7 +82,7 @@ fn a_row_under_an_older_id_answers_only_until_the_likeliest_appears() {
 
 #[test]
 fn memory_is_believed_only_while_changes_are_heard() {
-    let rows = Rows::default();
+    let rows = Rows::new(false);
     assert!(!rows.hears(), "not before they are");
     rows.hear();
     keep(&rows, Some(&row(None)), at(9, 0), at(1, 0));
