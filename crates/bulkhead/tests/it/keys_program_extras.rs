@@ -5,7 +5,7 @@ use bh_domain::hash::sha256;
 use bh_testkit::on_both_stores;
 use serde_json::{Value, json};
 
-use crate::keys_program::{guarded, keys, keys_json, text};
+use crate::keys_command_line::{guarded, keys, keys_json, text};
 
 on_both_stores! {
     async fn permissions_limits_and_credits_are_given_changed_and_taken_on_the_command_line(store) {

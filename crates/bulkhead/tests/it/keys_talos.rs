@@ -6,7 +6,8 @@ use bh_testkit::{Call, CliOutput, Gateway, on_both_stores};
 use serde_json::{Value, json};
 
 use crate::auth::BULKHEAD;
-use crate::keys_program::{ISSUED, SECRET, VERIFY, network_yaml, text};
+use crate::keys_command_line::text;
+use crate::keys_program::{ISSUED, SECRET, VERIFY, network_yaml};
 
 /// What Talos leaves behind: dossier §9's columns, the key of §3.1, one that was revoked, the imported key of §3.3, and a
 /// row that nobody can read.

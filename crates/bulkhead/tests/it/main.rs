@@ -28,6 +28,7 @@ mod keys_admin;
 mod keys_audit;
 mod keys_cache;
 mod keys_clients;
+mod keys_command_line;
 mod keys_crash;
 mod keys_credits;
 mod keys_doors;
