@@ -383,6 +383,7 @@ async fn every_replica_hears_of_a_changed_identity() {
     let key = Api::of(&first).issue(&json!({"name": "k", "actor_id": "acme"})).await.secret;
     // In memory there, and known to belong to nobody.
     becomes(&other, &key, &Value::Null).await;
+    // News of the key itself may come a moment later, and then it is read once more.
     let deadline = Instant::now() + PATIENCE;
     while other.seen(&key, &[]).await.1 != "HIT" {
         assert!(Instant::now() < deadline, "memory never answers");
