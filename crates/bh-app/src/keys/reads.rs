@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bh_domain::keys::identity::Identity;
+use bh_domain::keys::identity::{Identity, IdentityId};
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::tenant::{Nid, Scope};
 use parking_lot::Mutex;
@@ -227,7 +227,7 @@ async fn answer(store: Arc<dyn KeyStore>, (nid, kind): Place, waiting: Vec<Waiti
     ids.dedup();
     let read = store.keys_with_identities(Scope::tenant(nid), kind, ids).await;
     let rows: Result<HashMap<KeyId, FoundKey>, Unread> = match read {
-        Ok(keys) => Ok(keys.into_iter().map(found).collect()),
+        Ok(keys) => Ok(found(keys)),
         Err(fault) => {
             tracing::error!(error = &fault as &dyn std::error::Error, "keys were not read");
             Err(Unread)
@@ -243,9 +243,17 @@ async fn answer(store: Arc<dyn KeyStore>, (nid, kind): Place, waiting: Vec<Waiti
     ((nid, kind), absent)
 }
 
-fn found((key, identity): (Key, Option<Identity>)) -> (KeyId, FoundKey) {
-    let identity = identity.map(|identity| Arc::new(IdentityRow::new(identity)));
-    (key.key_id.clone(), FoundKey { row: Arc::new(Row::new(key)), identity })
+/// Keys as they are kept in memory. Those of one identity share it.
+fn found(keys: Vec<(Key, Option<Identity>)>) -> HashMap<KeyId, FoundKey> {
+    let mut identities: HashMap<IdentityId, Arc<IdentityRow>> = HashMap::new();
+    let mut shared = |identity: Identity| {
+        let row = identities.entry(identity.id).or_insert_with(|| Arc::new(IdentityRow::new(identity)));
+        Arc::clone(row)
+    };
+    let of = |(key, identity): (Key, Option<Identity>)| {
+        (key.key_id.clone(), FoundKey { identity: identity.map(&mut shared), row: Arc::new(Row::new(key)) })
+    };
+    keys.into_iter().map(of).collect()
 }
 
 /// The row that answers a question: the likeliest. A key that is here under several hashes is told of, because to revoke
@@ -262,10 +270,14 @@ fn of_question(nid: Nid, question: &Waiting, rows: &HashMap<KeyId, FoundKey>) ->
 
 #[cfg(test)]
 mod tests {
+    use bh_domain::keys::key::JsonObject;
     use bh_domain::tenant::Nid;
+    use bh_domain::time::Timestamp;
     use uuid::Uuid;
 
     use super::*;
+    use crate::keys::Attributes;
+    use crate::keys::issue::new_key;
 
     fn place(number: u128) -> Place {
         (Nid(Uuid::from_u128(number)), KeyKind::Imported)
@@ -282,6 +294,28 @@ mod tests {
             Next::Read(place, taken) => Some((place, taken.len())),
             Next::Wait(_) => None,
         }
+    }
+
+    #[test]
+    fn the_keys_of_one_identity_share_it() {
+        let identity = Identity {
+            id: IdentityId(Uuid::from_u128(7)),
+            external_id: "acme".to_owned(),
+            metadata: JsonObject::default(),
+            rate_limits: Vec::new(),
+            created: Timestamp(1),
+            updated: Timestamp(1),
+            revision: 1,
+            is_whole: true,
+        };
+        let key = |id: &str| {
+            let id = KeyId::parse(id).unwrap();
+            new_key(KeyKind::Issued, id, Attributes::default(), Timestamp(1), None)
+        };
+        let keys = vec![(key("a"), Some(identity.clone())), (key("b"), Some(identity)), (key("c"), None)];
+        let found = found(keys);
+        let of = |id: &str| found[&KeyId::parse(id).unwrap()].identity.as_ref();
+        assert!(Arc::ptr_eq(of("a").unwrap(), of("b").unwrap()) && of("c").is_none());
     }
 
     #[test]

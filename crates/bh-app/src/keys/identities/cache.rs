@@ -1,20 +1,30 @@
 //! Identities in memory, beside the rows of keys: found by what their keys call them, and forgotten when they change.
 
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bh_domain::keys::identity::{Identity, IdentityId};
+use bh_domain::keys::named::NamedLimit;
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
-use quick_cache::Equivalent;
 use quick_cache::sync::Cache;
+use quick_cache::{Equivalent, Weighter};
 
 use crate::keys::verdict::Denied;
 
 /// Identities kept in memory, and actors that are known to be none; those that are used least go first. As many as there
 /// are keys in memory, each of which may be another actor's.
 const IDENTITIES_MAX: usize = 200_000;
+
+/// Bytes of identities kept in memory: what tenants wrote about each is theirs to choose, within limits.
+const IDENTITIES_BYTES_MAX: u64 = 128 << 20;
+/// What an entry takes beside its texts, in bytes, and each limit beside its name.
+const ENTRY_BYTES: usize = 256;
+const LIMIT_BYTES: usize = size_of::<NamedLimit>();
+/// Parts in which it is remembered when something changed; a power of two.
+const PARTS: usize = 256;
 
 /// What stands for any identity of a tenant: no identity is called so.
 pub(super) const ANY: &str = "";
@@ -84,23 +94,50 @@ pub(in crate::keys) struct Lookup<'a> {
     pub(in crate::keys) until: Timestamp,
 }
 
+/// Weighs entries by the bytes that they take.
+#[derive(Clone, Copy, Debug)]
+struct Bytes;
+
+impl Weighter<Place, Kept> for Bytes {
+    fn weight(&self, place: &Place, kept: &Kept) -> u64 {
+        let of = |row: &Arc<IdentityRow>| {
+            let Identity { external_id, metadata, rate_limits, .. } = &row.identity;
+            let limits: usize = rate_limits.iter().map(|limit| LIMIT_BYTES + limit.name.len()).sum();
+            external_id.len() + metadata.as_str().len() + limits
+        };
+        let bytes = ENTRY_BYTES + place.1.len() + kept.identity.as_ref().map_or(0, of);
+        u64::try_from(bytes).unwrap_or(u64::MAX)
+    }
+}
+
 /// How many changes there had been when a read began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::keys) struct Begun(u64);
 
 pub(in crate::keys) struct Identities {
-    kept: Cache<Place, Kept>,
-    /// Counts changes of any identity, so that what was read before one is not kept after it. They are rare.
+    kept: Cache<Place, Kept, Bytes>,
+    /// Counts changes of any identity: a read may begin before it is known whose identity it finds.
     changes: AtomicU64,
+    /// The number of the last change in each part, so that what was read before a change is not kept after it, and other
+    /// identities are kept all the same.
+    changed: Box<[AtomicU64]>,
 }
 
 impl Default for Identities {
     fn default() -> Self {
-        Self { kept: Cache::new(IDENTITIES_MAX), changes: AtomicU64::new(0) }
+        Self::bounded(IDENTITIES_MAX, IDENTITIES_BYTES_MAX)
     }
 }
 
 impl Identities {
+    fn bounded(entries: usize, bytes_max: u64) -> Self {
+        Self {
+            kept: Cache::with_weighter(entries, bytes_max, Bytes),
+            changes: AtomicU64::new(0),
+            changed: std::iter::repeat_with(AtomicU64::default).take(PARTS).collect(),
+        }
+    }
+
     /// To be called before a read whose result may be kept.
     pub(in crate::keys) fn begin(&self) -> Begun {
         Begun(self.changes.load(Ordering::Acquire))
@@ -112,12 +149,23 @@ impl Identities {
         (lookup.now < kept.until).then_some(kept.identity)
     }
 
-    /// Keeps what was read, unless anything has changed since the read began.
+    /// Whether an identity may have changed since a read began.
+    fn is_over(&self, place: PlaceRef<'_>, begun: Begun) -> bool {
+        self.part(place).load(Ordering::Acquire) > begun.0
+    }
+
+    fn part(&self, place: PlaceRef<'_>) -> &AtomicU64 {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(place);
+        let at = usize::try_from(hash % PARTS as u64).unwrap_or(0);
+        self.changed.get(at).unwrap_or(&self.changed[0])
+    }
+
+    /// Keeps what was read, unless it may have changed since the read began.
     pub(in crate::keys) fn keep(&self, lookup: Lookup<'_>, identity: Option<Arc<IdentityRow>>, begun: Begun) {
         let place = Place(lookup.nid, lookup.external_id.into());
         self.kept.insert(place.clone(), Kept { identity, until: lookup.until });
         // After the insert: a change that was counted before it has looked for the entry too early.
-        if self.begin() != begun {
+        if self.is_over(PlaceRef(lookup.nid, lookup.external_id), begun) {
             self.kept.remove(&place);
         }
     }
@@ -138,10 +186,11 @@ impl Identities {
             Err(guard) => {
                 let begun = self.begin();
                 let identity = read.await?.map(|identity| Arc::new(IdentityRow::new(identity)));
-                if self.begin() == begun {
+                let is_over = || self.is_over(PlaceRef(lookup.nid, lookup.external_id), begun);
+                if !is_over() {
                     // What was changed or kept by others meanwhile stays as they left it.
                     guard.insert(Kept { identity: identity.clone(), until: lookup.until }).ok();
-                    if self.begin() != begun {
+                    if is_over() {
                         self.kept.remove(&place);
                     }
                 }
@@ -152,14 +201,19 @@ impl Identities {
 
     /// Forgets an identity that was made, changed or removed.
     pub(in crate::keys) fn evict(&self, nid: Nid, external_id: &str) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
-        self.kept.remove(&PlaceRef(nid, external_id));
-        self.kept.remove(&PlaceRef(nid, ANY));
+        let number = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
+        for place in [PlaceRef(nid, external_id), PlaceRef(nid, ANY)] {
+            self.part(place).fetch_max(number, Ordering::AcqRel);
+            self.kept.remove(&place);
+        }
     }
 
     /// Forgets everything.
     pub(in crate::keys) fn clear(&self) {
-        self.changes.fetch_add(1, Ordering::AcqRel);
+        let number = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
+        for part in &self.changed {
+            part.fetch_max(number, Ordering::AcqRel);
+        }
         self.kept.clear();
     }
 }
@@ -239,5 +293,41 @@ mod tests {
             assert!(identities.known_or_read(lookup(NID, 0), changed_meanwhile).await.is_ok());
             assert_eq!(known(&identities, 0), None);
         }
+    }
+
+    #[tokio::test]
+    async fn what_changes_elsewhere_keeps_nothing_out_of_memory() {
+        let identities = Identities::default();
+        let others = [(NID, "other"), (Nid(Uuid::from_u128(1)), "acme")];
+        let row = Arc::new(IdentityRow::new(identity(1)));
+        let begun = identities.begin();
+        others.iter().for_each(|(nid, external_id)| identities.evict(*nid, external_id));
+        identities.keep(lookup(NID, 0), Some(row), begun);
+        assert_eq!(known(&identities, 0), Some(Some(1)));
+        identities.evict(NID, "acme");
+        let changed_meanwhile = async {
+            others.iter().for_each(|(nid, external_id)| identities.evict(*nid, external_id));
+            Ok::<_, Infallible>(Some(identity(2)))
+        };
+        assert!(identities.known_or_read(lookup(NID, 0), changed_meanwhile).await.is_ok());
+        assert_eq!(known(&identities, 0), Some(Some(2)));
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_by_the_bytes_it_takes() {
+        const BYTES_MAX: u64 = 1 << 20;
+        let identities = Identities::bounded(1_000, BYTES_MAX);
+        let metadata = JsonObject::parse(format!(r#"{{"a":"{}"}}"#, "x".repeat(4_096))).unwrap();
+        for number in 0..1_000 {
+            let (external_id, metadata) = (format!("user-{number}"), metadata.clone());
+            let row = Arc::new(IdentityRow::new(Identity { metadata, ..identity(1) }));
+            identities.keep(
+                Lookup { external_id: &external_id, ..lookup(NID, 0) },
+                Some(row),
+                identities.begin(),
+            );
+        }
+        let (kept, weight) = (identities.kept.len() as u64, identities.kept.weight());
+        assert!(weight <= BYTES_MAX && kept > 0 && kept * 4_096 <= weight, "{kept} entries, {weight} bytes");
     }
 }
