@@ -71,6 +71,8 @@ pub enum Code {
     UpstreamCredentialMissing,
     /// Evidence cannot be written, so nothing is forwarded.
     EvidenceUnavailable,
+    /// The store lives, but did not answer in its time.
+    StoreTimeout,
     /// The gateway is stopping.
     ShuttingDown,
     /// No provider could be reached.
@@ -133,6 +135,7 @@ pub const TABLE: &[Row] = &[
     row(Code::RateLimited, "rate_limited", 429, true),
     row(Code::UpstreamCredentialMissing, "upstream_credential_missing", 401, false),
     row(Code::EvidenceUnavailable, "evidence_unavailable", 503, true),
+    row(Code::StoreTimeout, "gateway_timeout", 504, true),
     row(Code::ShuttingDown, "shutting_down", 503, true),
     row(Code::UpstreamUnreachable, "upstream_unreachable", 502, true),
     row(Code::UpstreamTimeout, "upstream_timeout", 504, true),

@@ -17,7 +17,7 @@ pub(crate) async fn show(ask: Ask) -> Result<Response, Refusal> {
     let reader = Reader::of(&ask);
     let reach = reader.reach_in(&params).await?;
     let costs = reader.doors.costs.costs(&reach, params.text("agent_id").as_deref()).await;
-    respond::json(&costs.map_err(|fault| respond::store_fault(&fault))?)
+    respond::json(&costs.map_err(|fault| fault.refusal())?)
 }
 
 /// The state of the budgets.
@@ -26,7 +26,7 @@ pub(crate) async fn budget(ask: Ask) -> Result<Response, Refusal> {
     let reader = Reader::of(&ask);
     let reach = reader.reach_in(&params).await?;
     let budget = reader.doors.costs.budget(&reach, params.text("agent_id").as_deref()).await;
-    respond::json(&budget.map_err(|fault| respond::store_fault(&fault))?)
+    respond::json(&budget.map_err(|fault| fault.refusal())?)
 }
 
 /// Spending over days.
@@ -37,7 +37,7 @@ pub(crate) async fn report(ask: Ask) -> Result<Response, Refusal> {
     let (from, to) = (day(&params, "from")?, day(&params, "to")?);
     let reach = reader.reach_in(&params).await?;
     let report = reader.doors.costs.report(&reach, params.text("agent_id").as_deref(), from, to).await;
-    respond::json(&report.map_err(|fault| respond::store_fault(&fault))?)
+    respond::json(&report.map_err(|fault| fault.refusal())?)
 }
 
 fn day(params: &Params, name: &str) -> Result<Option<Day>, Refusal> {

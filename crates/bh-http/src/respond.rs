@@ -75,12 +75,6 @@ pub(crate) fn internal(step: &'static str, error: &(dyn std::error::Error + 'sta
     )
 }
 
-/// A store that did not answer.
-pub(crate) fn store_fault(fault: &bh_app::ports::StoreFault) -> Refusal {
-    tracing::error!(error = fault as &dyn std::error::Error, "the store did not answer");
-    Refusal::new(Code::EvidenceUnavailable, "The store does not answer right now; try again").retry_after(1)
-}
-
 /// Renders a refusal.
 pub(crate) fn refusal(refusal: &Refusal, dialect: Dialect, request_id: &str, now: Timestamp) -> Response {
     let row = refusal.code.row();

@@ -13,5 +13,5 @@ pub(crate) async fn show(ask: Ask) -> Result<Response, Refusal> {
     let reader = Reader::of(&ask);
     let reach = reader.reach_in(&params).await?;
     let status = reader.doors.status.status(&reach).await;
-    respond::json(&status.map_err(|fault| respond::store_fault(&fault))?)
+    respond::json(&status.map_err(|fault| fault.refusal())?)
 }

@@ -25,7 +25,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use bh_app::ports::{StoreFault, StoreResult};
+use bh_app::ports::{Overdue, StoreFault, StoreResult};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
@@ -36,6 +36,10 @@ pub use talos::{TALOS_PAGE_KEYS, TalosDb, TalosFault, TalosKey};
 use db::Db;
 use keys::Feed;
 use open::Place;
+
+/// What the databases call a lock that was waited for too long, and a statement that took too long: SQLite's busy codes,
+/// PostgreSQL's `lock_not_available` and `query_canceled`.
+const OVERDUE: [&str; 5] = ["5", "517", "773", "55P03", "57014"];
 
 /// A store on SQLite or PostgreSQL. Clones share its connections.
 #[derive(Clone, Debug)]
@@ -71,8 +75,20 @@ impl SqlStore {
         F: Future<Output = Result<T, sqlx::Error>> + Send + 'static,
     {
         let work = work(Arc::clone(&self.0));
-        Box::pin(async move { work.await.map_err(|cause| StoreFault { step, cause: Box::new(cause) }) })
+        Box::pin(async move {
+            work.await.map_err(|cause| {
+                let overdue = is_overdue(&cause);
+                let cause = Box::new(cause);
+                StoreFault { step, cause: if overdue { Box::new(Overdue(cause)) } else { cause } }
+            })
+        })
     }
+}
+
+/// Whether all that is wrong is that somebody was waited for too long: a connection, a lock, a statement's end.
+fn is_overdue(cause: &sqlx::Error) -> bool {
+    let code = cause.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    matches!(cause, sqlx::Error::PoolTimedOut) || code.is_some_and(|code| OVERDUE.contains(&&*code))
 }
 
 /// Whether `scope` reaches this tenant's rows.

@@ -4,14 +4,11 @@ use bh_app::ports::Purge;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
-use crate::db::{Db, Tx, Value};
+use crate::db::{AFTER_ALL, BEFORE_ALL, Db, Tx, Value};
 use crate::{now, statements};
 
 /// Rows that are looked through at a time; in tests so few that their tables take several steps.
 const STEP_ROWS: u32 = if cfg!(test) { 2 } else { 5_000 };
-/// Sort before and after every network id's text, in any collation.
-const BEFORE_ALL: &str = "";
-const AFTER_ALL: &str = "g";
 /// Characters of `2026-11`, the month of a day.
 const MONTH_CHARS: usize = 7;
 

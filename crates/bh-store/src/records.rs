@@ -6,7 +6,7 @@
 use bh_app::ports::{EvidenceFilter, Position};
 use bh_domain::tenant::{Nid, Scope};
 
-use crate::db::{EVERYWHERE, Value};
+use crate::db::{AFTER_ALL, BEFORE_ALL, EVERYWHERE, Value};
 use crate::statements;
 
 /// A place between rows in the order (instant, nid, seq).
@@ -17,19 +17,15 @@ struct Edge {
     seq: i64,
 }
 
-/// Sorts before and after every network id, in any collation.
-const NID_BEFORE_ALL: &str = "";
-const NID_AFTER_ALL: &str = "g";
-
 impl Edge {
     /// Before every row of this instant.
     fn before(at_ms: i64) -> Self {
-        Self { at_ms, nid: NID_BEFORE_ALL.to_owned(), seq: i64::MIN }
+        Self { at_ms, nid: BEFORE_ALL.to_owned(), seq: i64::MIN }
     }
 
     /// After every row of this instant.
     fn after(at_ms: i64) -> Self {
-        Self { at_ms, nid: NID_AFTER_ALL.to_owned(), seq: i64::MAX }
+        Self { at_ms, nid: AFTER_ALL.to_owned(), seq: i64::MAX }
     }
 
     fn at(position: &Position) -> Self {

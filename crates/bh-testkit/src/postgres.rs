@@ -225,6 +225,12 @@ impl Database {
     pub fn sql(&self, statement: &str) -> String {
         psql(&self.bin, self.port, &self.name, statement)
     }
+
+    /// A superuser's session that runs what it reads from its standard input, and writes rows as [`Database::sql`] does.
+    #[must_use]
+    pub fn session(&self) -> Command {
+        psql_session(&self.bin, self.port, &self.name)
+    }
 }
 
 impl Drop for Database {
@@ -240,9 +246,15 @@ fn psql(bin: &Path, port: u16, database: &str, statement: &str) -> String {
 }
 
 fn psql_command(bin: &Path, port: u16, database: &str, statement: &str) -> Command {
+    let mut psql = psql_session(bin, port, database);
+    psql.args(["-c", statement]);
+    psql
+}
+
+fn psql_session(bin: &Path, port: u16, database: &str) -> Command {
     let mut psql = Command::new(bin.join("psql"));
     psql.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-U", SUPERUSER, "-d", database]);
-    psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement]);
+    psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
     psql
 }
 

@@ -21,8 +21,9 @@ pub(crate) fn keep_small() {
 
 /// Has the allocator give freed pages back soon, unless the environment says how long it is to keep them.
 ///
-/// The allocator reads this from the environment alone, and before `main` (decision 20). So the program takes its own place once, as
-/// the same process with the same arguments. To be called first of all by a command that serves: nothing is open yet.
+/// The allocator reads this from the environment alone, and before `main` (decision 20). So the program takes its own
+/// place once, as the same process with the same arguments. To be called first of all by a command that serves: nothing
+/// is open yet.
 pub(crate) fn give_back_soon() {
     let (name, value) = PAGES_KEPT;
     if std::env::var_os(name).is_some() {

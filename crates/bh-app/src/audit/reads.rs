@@ -89,7 +89,7 @@ impl AuditReads {
         let size = page_size(size);
         // One more than asked for tells whether there is another page.
         let found = self.events(Scope::tenant(tenant.nid), query, after, size + 1).await;
-        let mut events = found.map_err(|fault| store_fault(&fault))?;
+        let mut events = found.map_err(|fault| fault.refusal())?;
         let more = events.len() > size as usize;
         events.truncate(size as usize);
         let last = events.last().filter(|_| more).map(|last| last.id.hyphenated().to_string());
@@ -106,9 +106,4 @@ impl AuditReads {
     ) -> Result<Vec<AuditEvent>, StoreFault> {
         self.store.audit_events(scope, query.filter.clone(), query.order, after, limit).await
     }
-}
-
-fn store_fault(fault: &StoreFault) -> Refusal {
-    tracing::error!(error = fault as &dyn std::error::Error, "the store did not answer");
-    Refusal::new(Code::EvidenceUnavailable, "The store does not answer right now; try again").retry_after(1)
 }

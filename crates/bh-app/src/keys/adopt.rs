@@ -4,7 +4,7 @@ use bh_domain::keys::key::Key;
 use bh_domain::refusal::Refusal;
 
 use super::trail::Action;
-use super::{Asker, KeyStory, store_fault};
+use super::{Asker, KeyStory};
 use crate::ports::Inserted;
 
 impl KeyStory {
@@ -20,6 +20,6 @@ impl KeyStory {
         };
         let rows = keys.into_iter().map(with_event).collect();
         let inserted = self.0.parts.store.insert_many(asker.scope(), rows, None).await;
-        inserted.map_err(|fault| store_fault(&fault))
+        inserted.map_err(|fault| fault.refusal())
     }
 }

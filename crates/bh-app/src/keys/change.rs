@@ -6,7 +6,7 @@ use bh_domain::keys::named::NamedLimit;
 use bh_domain::refusal::Refusal;
 
 use super::trail::Action;
-use super::{Asker, CHANGE_TRIES_MAX, KeyStory, attributes, changed_too_often, store_fault, unknown_key};
+use super::{Asker, CHANGE_TRIES_MAX, KeyStory, attributes, changed_too_often, unknown_key};
 
 /// New attributes of a key; `None` leaves one as it is.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +119,7 @@ impl KeyStory {
         let before = self.stored(asker, kind, &key_id).await?;
         let event = self.event(asker, Action::Deleted, &key_id, Some(&before), None);
         let deleted = self.0.parts.store.delete(asker.scope(), kind, key_id.clone(), event).await;
-        let deleted = deleted.map_err(|fault| store_fault(&fault))?;
+        let deleted = deleted.map_err(|fault| fault.refusal())?;
         self.forget(asker.tenant.nid, &key_id);
         if deleted { Ok(()) } else { Err(unknown_key(kind)) }
     }
@@ -142,7 +142,7 @@ impl KeyStory {
             let event = self.event(asker, action, &key_id, Some(&before), Some(&after));
             let store = &self.0.parts.store;
             let replaced = store.replace(asker.scope(), after.clone(), before.revision, event).await;
-            let replaced = replaced.map_err(|fault| store_fault(&fault))?;
+            let replaced = replaced.map_err(|fault| fault.refusal())?;
             self.forget(asker.tenant.nid, &key_id);
             if replaced {
                 return Ok(Key { revision: before.revision + 1, ..after });

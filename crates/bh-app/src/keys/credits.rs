@@ -16,7 +16,7 @@ use serde_json::json;
 use super::rows::Row;
 use super::trail::Action;
 use super::verdict::{Denied, Freshness};
-use super::{Asker, CHANGE_TRIES_MAX, KeyStory, changed_too_often, invalid, store_fault, unknown_key};
+use super::{Asker, CHANGE_TRIES_MAX, KeyStory, changed_too_often, invalid, unknown_key};
 use crate::ports::{AuditEvent, CreditsChange, CreditsDue, CreditsWanted, StoreFault};
 use crate::snapshot::Tenant;
 
@@ -201,7 +201,7 @@ impl KeyStory {
         let wanted = CreditsWanted { change, due, expected_revision: *revision };
         let store = &self.0.parts.store;
         let changed = store.set_credits(asker.scope(), *kind, key_id.clone(), wanted, event).await;
-        changed.map_err(|fault| store_fault(&fault))
+        changed.map_err(|fault| fault.refusal())
     }
 
     /// Why a key's credits are not its own to change or to pass on: it was rotated, and they are its successor's.
@@ -217,7 +217,7 @@ impl KeyStory {
         for _ in 0..SUCCESSORS_MAX {
             let stored = &self.0.parts.store;
             let found = stored.keys(asker.scope(), key.kind, vec![successor.clone()]).await;
-            let Some(found) = found.map_err(|fault| store_fault(&fault))?.pop() else {
+            let Some(found) = found.map_err(|fault| fault.refusal())?.pop() else {
                 let message = format!(
                     "This key was rotated, and {successor}, which had its credits, was deleted: issue another key"
                 );

@@ -15,7 +15,7 @@ use super::house::House;
 use super::trail::Action;
 use super::verdict::{Denied, Freshness, Subject};
 use super::verify::{Needs, Question};
-use super::{Asker, KeyStory, internal, invalid, store_fault};
+use super::{Asker, KeyStory, internal, invalid};
 
 const AUDIENCES_MAX: usize = 64;
 const AUDIENCE_CHARS_MAX: usize = 255;
@@ -133,7 +133,7 @@ impl KeyStory {
         });
         let event = self.plain_event(asker, Action::TokenDerived, key.key_id.as_str(), &detail);
         let written = self.0.parts.trail.append(asker.tenant.nid, event).await;
-        written.map_err(|fault| store_fault(&fault))
+        written.map_err(|fault| fault.refusal())
     }
 
     /// The key behind the credential, read from the store: a token outlives what memory may still say.

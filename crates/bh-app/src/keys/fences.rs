@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::rows::RowKey;
-use super::{KeyStory, store_fault, trail};
+use super::{KeyStory, trail};
 
 /// The longest time anything is kept in shared memory, from when it was read from the store.
 pub(super) const SHARED_FOR_MAX: Duration = Duration::from_secs(600);
@@ -98,7 +98,7 @@ impl KeyStory {
         let mut after = Some(trail::before(since));
         for _ in 0..CATCH_UP_PAGES_MAX {
             let page = self.0.parts.trail.everywhere("changed keys", after, CATCH_UP_PAGE).await;
-            let page = page.map_err(|fault| store_fault(&fault))?;
+            let page = page.map_err(|fault| fault.refusal())?;
             after = page.last().map(|(_, event)| event.id);
             let is_last = page.len() < CATCH_UP_PAGE as usize;
             for (nid, event) in page {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::house::House;
 use super::issue::{expiry, new_key, quota_exceeded};
 use super::trail::Action;
-use super::{Asker, Attributes, KeyStory, internal, invalid, store_fault};
+use super::{Asker, Attributes, KeyStory, internal, invalid};
 use crate::ports::{AuditEvent, INSERT_MANY_MAX, Inserted};
 
 /// The most keys of one batch.
@@ -111,7 +111,7 @@ impl KeyStory {
             return if is_replay(&key, &known) { Ok(known) } else { Err(exists()) };
         }
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
-        let inserted = inserted.map_err(|fault| store_fault(&fault))?;
+        let inserted = inserted.map_err(|fault| fault.refusal())?;
         self.forget_absent(asker, &material, &key);
         match inserted {
             Inserted::Created => {
@@ -171,7 +171,7 @@ impl KeyStory {
         }
         let rows = new.iter().map(|(_, _, key, event)| (key.clone(), event.clone())).collect();
         let inserted = self.0.parts.store.insert_many(asker.scope(), rows, max).await;
-        let inserted = inserted.map_err(|fault| store_fault(&fault))?;
+        let inserted = inserted.map_err(|fault| fault.refusal())?;
         for ((index, material, key, _), inserted) in new.into_iter().zip(inserted) {
             self.forget_absent(asker, &material, &key);
             set(&mut answers, index, answer(key, inserted, max));
@@ -242,7 +242,7 @@ impl KeyStory {
             return Ok(None);
         }
         let found = self.0.parts.store.keys(asker.scope(), KeyKind::Imported, others).await;
-        Ok(found.map_err(|fault| store_fault(&fault))?.pop())
+        Ok(found.map_err(|fault| fault.refusal())?.pop())
     }
 
     /// Which of these keys are here already under another hash, by index.
@@ -257,7 +257,7 @@ impl KeyStory {
         }
         let ids = index_of.keys().cloned().collect();
         let found = self.0.parts.store.keys(asker.scope(), KeyKind::Imported, ids).await;
-        let found = found.map_err(|fault| store_fault(&fault))?;
+        let found = found.map_err(|fault| fault.refusal())?;
         let placed = |key: Key| index_of.get(&key.key_id).map(|index| (*index, key));
         Ok(found.into_iter().filter_map(placed).collect())
     }

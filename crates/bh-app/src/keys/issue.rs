@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::house::House;
 use super::trail::Action;
-use super::{Asker, Attributes, KeyStory, internal, invalid, store_fault};
+use super::{Asker, Attributes, KeyStory, internal, invalid};
 use crate::ports::Inserted;
 use crate::snapshot::KeySettings;
 
@@ -56,7 +56,7 @@ impl KeyStory {
         let event = self.event(asker, Action::Issued, &key.key_id, None, Some(&key));
         let max = house.settings.api_keys_max;
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
-        match inserted.map_err(|fault| store_fault(&fault))? {
+        match inserted.map_err(|fault| fault.refusal())? {
             Inserted::Created => {
                 self.0.parts.metrics.keys.created.inc();
                 self.0.rows.appeared(asker.tenant.nid, &key.key_id);

@@ -6,7 +6,7 @@ use bh_domain::refusal::Refusal;
 use bh_domain::time::Timestamp;
 
 use super::page::PageList;
-use super::{Asker, KeyStory, invalid, store_fault};
+use super::{Asker, KeyStory, invalid};
 use crate::ports::KeyFilter;
 
 /// Keys on a page that asks for no size.
@@ -63,7 +63,7 @@ impl KeyStory {
         let filter = KeyFilter { actor_id: parsed.actor_id, status: parsed.status, now };
         // One more than asked for tells whether there is another page.
         let found = self.0.parts.store.list(asker.scope(), kind, filter, after, size + 1).await;
-        let mut keys = found.map_err(|fault| store_fault(&fault))?;
+        let mut keys = found.map_err(|fault| fault.refusal())?;
         let more = keys.len() > size as usize;
         keys.truncate(size as usize);
         let last = keys.last().filter(|_| more);

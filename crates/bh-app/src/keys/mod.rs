@@ -61,7 +61,7 @@ pub use verify::{BATCH_VERIFY_MAX, Needs, Question};
 
 use crate::audit::AuditTrail;
 use crate::metrics::Metrics;
-use crate::ports::{Clock, Denial, Entropy, IdentityStore, KeyChange, KeyStore, StoreFault};
+use crate::ports::{Clock, Denial, Entropy, IdentityStore, KeyChange, KeyStore};
 use crate::snapshot::Tenant;
 
 /// How often a change is decided anew because somebody else changed the key meanwhile.
@@ -177,7 +177,7 @@ impl KeyStory {
 
     async fn stored(&self, asker: &Asker, kind: KeyKind, key_id: &KeyId) -> Result<Key, Refusal> {
         let found = self.0.parts.store.keys(asker.scope(), kind, vec![key_id.clone()]).await;
-        found.map_err(|fault| store_fault(&fault))?.pop().ok_or_else(|| unknown_key(kind))
+        found.map_err(|fault| fault.refusal())?.pop().ok_or_else(|| unknown_key(kind))
     }
 
     /// Reads keys for requests that wait for them, for as long as it is polled. One task runs this.
@@ -266,12 +266,6 @@ fn unknown_key(kind: KeyKind) -> Refusal {
 fn changed_too_often() -> Refusal {
     let message = "The key was changed by others again and again while this change was made; try again";
     Refusal::new(Code::FailedPrecondition, message)
-}
-
-/// A store that does not answer: told in one sentence, logged with its cause.
-fn store_fault(fault: &StoreFault) -> Refusal {
-    tracing::error!(error = fault as &dyn std::error::Error, "the store did not answer");
-    Refusal::new(Code::EvidenceUnavailable, "The store does not answer right now; try again").retry_after(1)
 }
 
 fn invalid(field: &str, problem: impl std::fmt::Display) -> Refusal {

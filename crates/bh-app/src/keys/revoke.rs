@@ -11,7 +11,7 @@ use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::{DAY_MS, Timestamp};
 
 use super::trail::Action;
-use super::{Asker, KeyStory, invalid, store_fault, tokens, unknown_key};
+use super::{Asker, KeyStory, invalid, tokens, unknown_key};
 use crate::metrics::CredentialType;
 
 const DESCRIPTION_CHARS_MAX: usize = 500;
@@ -107,7 +107,7 @@ impl KeyStory {
     ) -> Result<(), Refusal> {
         let event = self.event(asker, Action::TokensDenied, object, None, None);
         let denied = self.0.parts.store.deny(asker.scope(), subject.clone(), until, event).await;
-        denied.map_err(|fault| store_fault(&fault))?;
+        denied.map_err(|fault| fault.refusal())?;
         self.0.denials.add(asker.tenant.nid, subject, until);
         Ok(())
     }
@@ -181,7 +181,7 @@ impl KeyStory {
         };
         let ids: Vec<KeyId> = ids.iter().filter_map(|id| KeyId::parse(id).ok()).collect();
         let found = self.0.parts.store.keys(asker.scope(), kind, ids.clone()).await;
-        let found = found.map_err(|fault| store_fault(&fault))?;
+        let found = found.map_err(|fault| fault.refusal())?;
         // The one that answers for the text, where it is here under several hashes.
         let found = found.into_iter().min_by_key(|key| ids.iter().position(|id| *id == key.key_id));
         let shown = found.filter(|key| match route(credential.as_bytes(), &house.macaroons) {

@@ -11,9 +11,7 @@ use secrecy::SecretString;
 use super::attributes::with_text;
 use super::issue::{Minted, visibility_of};
 use super::trail::Action;
-use super::{
-    Asker, Attributes, CHANGE_TRIES_MAX, Change, KeyStory, changed_too_often, store_fault, unknown_key,
-};
+use super::{Asker, Attributes, CHANGE_TRIES_MAX, Change, KeyStory, changed_too_often, unknown_key};
 
 /// What the new key has of its own; the rest it inherits.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +62,7 @@ impl KeyStory {
             let event = self.event(asker, Action::Rotated, &key_id, Some(&before), Some(&new));
             let store = &self.0.parts.store;
             let written = store.rotate(asker.scope(), new.clone(), old.clone(), before.revision, event).await;
-            let written = written.map_err(|fault| store_fault(&fault))?;
+            let written = written.map_err(|fault| fault.refusal())?;
             self.forget(asker.tenant.nid, &key_id);
             self.0.rows.appeared(asker.tenant.nid, &new.key_id);
             if let Some(new) = written {

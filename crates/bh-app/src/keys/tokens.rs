@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 
 use super::house::House;
 use super::verdict::Denied;
-use super::{KeyStory, Refusal, store_fault};
+use super::{KeyStory, Refusal};
 use crate::ports::Denial;
 
 /// What a good token stands for.
@@ -139,7 +139,7 @@ impl KeyStory {
     pub async fn read_denials(&self) -> Result<(), Refusal> {
         let scope = Scope::system("token denials");
         let denials = self.0.parts.store.denials_everywhere(scope, self.0.parts.clock.now()).await;
-        self.0.denials.replace(denials.map_err(|fault| store_fault(&fault))?);
+        self.0.denials.replace(denials.map_err(|fault| fault.refusal())?);
         Ok(())
     }
 

@@ -170,9 +170,11 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::ModelNotAllowed
         | Code::UnmeteredPath
         | Code::ModelRequired => ("deny", codes::POLICY_DENIED_ROUTING),
-        Code::UpstreamUnreachable | Code::UpstreamTimeout | Code::Internal | Code::EvidenceUnavailable => {
-            ("error", codes::EXECUTION_FAILED)
-        }
+        Code::UpstreamUnreachable
+        | Code::UpstreamTimeout
+        | Code::Internal
+        | Code::EvidenceUnavailable
+        | Code::StoreTimeout => ("error", codes::EXECUTION_FAILED),
         Code::Unauthorized
         | Code::CrossTenantAccessDenied
         | Code::TenantInactive

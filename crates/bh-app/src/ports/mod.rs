@@ -30,6 +30,7 @@ pub use shared::{SharedFault, SharedMemory, SharedResult};
 
 use std::fmt;
 
+use bh_domain::refusal::{Code, Refusal};
 pub use futures_util::future::BoxFuture;
 
 /// Why the store could not do its part. Logged where it is handled, never shown to a caller.
@@ -52,6 +53,25 @@ impl std::error::Error for StoreFault {
         Some(self.cause.as_ref())
     }
 }
+
+impl StoreFault {
+    /// What a caller is told: the log has the cause.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        tracing::error!(error = self as &dyn std::error::Error, "the store did not answer");
+        let (code, message) = if self.cause.is::<Overdue>() {
+            (Code::StoreTimeout, "The store did not answer in its time; try again")
+        } else {
+            (Code::EvidenceUnavailable, "The store does not answer right now; try again")
+        };
+        Refusal::new(code, message).retry_after(1)
+    }
+}
+
+/// The cause of a fault that is only that the store's time ran out: it lives, and is busy or held up.
+#[derive(Debug, thiserror::Error)]
+#[error("its time ran out")]
+pub struct Overdue(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// A store call's answer.
 pub type StoreResult<T> = BoxFuture<'static, Result<T, StoreFault>>;

@@ -124,7 +124,7 @@ impl Reader {
     pub(crate) async fn reach(&self, asked: Option<&str>) -> Result<Reach, Refusal> {
         let store = self.doors.store.as_ref();
         let reach = Reach::of(self.principal.as_ref(), asked, &self.snapshot, store).await;
-        reach.map_err(|fault| respond::store_fault(&fault))
+        reach.map_err(|fault| fault.refusal())
     }
 
     /// The same, as the query says.
@@ -136,7 +136,7 @@ impl Reader {
 /// A read that failed.
 pub(crate) fn read_fault(fault: ReadFault) -> Refusal {
     match fault {
-        ReadFault::Store(fault) => respond::store_fault(&fault),
+        ReadFault::Store(fault) => fault.refusal(),
         ReadFault::Tree(damage) => respond::internal("prove evidence", &damage),
         ReadFault::Build(error) => respond::internal("write an export", &error),
     }

@@ -4,25 +4,20 @@
 use axum::response::Response;
 use bh_app::audit::{TrailFormat, TrailQuery};
 use bh_domain::refusal::Refusal;
-use serde_json::json;
 
+use super::pages::{self, named};
 use super::wire::invalid;
 use crate::ask::{Ask, Query};
 use crate::evidence::{attachment, file_name_of};
-use crate::respond;
 
 /// `auditEvents`: a page, the newest event first unless the query says otherwise.
 pub(crate) async fn list(ask: Ask) -> Result<Response, Refusal> {
     let query = ask.query()?;
-    let size = match named(&query, "page_size", "pageSize") {
-        "" => 0,
-        text => text.parse().map_err(|_| invalid("page_size", "not a whole number"))?,
-    };
-    let token = named(&query, "page_token", "pageToken");
+    let (size, token) = pages::wanted(&query)?;
     let wanted = wanted(&query)?;
     let asker = ask.asker()?;
     let page = ask.doors.audit.page(&asker.tenant, &wanted, size, token).await?;
-    respond::json(&json!({ "audit_events": page.events, "next_page_token": page.next.unwrap_or_default() }))
+    pages::page("audit_events", &page.events, page.next)
 }
 
 /// `auditEvents:export`: everything that a filter leaves, streamed as a download.
@@ -43,8 +38,4 @@ pub(crate) async fn export(ask: Ask) -> Result<Response, Refusal> {
 
 fn wanted(query: &Query) -> Result<TrailQuery, Refusal> {
     TrailQuery::parse(named(query, "filter", "filter"), named(query, "order_by", "orderBy"))
-}
-
-fn named<'q>(query: &'q Query, snake: &str, camel: &str) -> &'q str {
-    query.text(snake).or_else(|| query.text(camel)).unwrap_or_default()
 }

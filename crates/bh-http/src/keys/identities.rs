@@ -7,10 +7,10 @@ use bh_domain::keys::named::NamedLimit;
 use bh_domain::refusal::{Code, Refusal};
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::named::{self, NamedIn};
+use super::pages;
 use super::wire::{self, invalid};
 use crate::ask::Ask;
 use crate::object::Object;
@@ -149,14 +149,9 @@ pub(crate) async fn identity(mut ask: Ask) -> Result<Response, Refusal> {
 
 async fn list(ask: Ask) -> Result<Response, Refusal> {
     let query = ask.query()?;
-    let named =
-        |snake: &str, camel: &str| query.text(snake).or_else(|| query.text(camel)).unwrap_or_default();
-    let size = match named("page_size", "pageSize") {
-        "" => 0,
-        text => text.parse().map_err(|_| invalid("page_size", "not a whole number"))?,
-    };
-    let token = named("page_token", "pageToken");
-    let page = ask.keys().identities(&ask.asker()?, size, token, named("filter", "filter")).await?;
+    let (size, token) = pages::wanted(&query)?;
+    let filter = pages::named(&query, "filter", "filter");
+    let page = ask.keys().identities(&ask.asker()?, size, token, filter).await?;
     let identities: Vec<_> = page.identities.iter().map(IdentityOut::of).collect::<Result<_, _>>()?;
-    respond::json(&json!({ "identities": identities, "next_page_token": page.next.unwrap_or_default() }))
+    pages::page("identities", &identities, page.next)
 }

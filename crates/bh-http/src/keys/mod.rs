@@ -7,6 +7,7 @@ mod credits;
 mod headers;
 mod identities;
 mod named;
+mod pages;
 mod wire;
 
 use std::sync::Arc;
@@ -210,21 +211,16 @@ async fn rotate(mut ask: Ask, key_id: &str) -> Result<Response, Refusal> {
 
 async fn list(ask: Ask, kind: KeyKind) -> Result<Response, Refusal> {
     let query = ask.query()?;
-    let named =
-        |snake: &str, camel: &str| query.text(snake).or_else(|| query.text(camel)).unwrap_or_default();
-    let size = match named("page_size", "pageSize") {
-        "" => 0,
-        text => text.parse().map_err(|_| invalid("page_size", "not a whole number"))?,
-    };
-    let token = named("page_token", "pageToken");
-    let page = ask.keys().list(&ask.asker()?, kind, size, token, named("filter", "filter")).await?;
+    let (size, token) = pages::wanted(&query)?;
+    let filter = pages::named(&query, "filter", "filter");
+    let page = ask.keys().list(&ask.asker()?, kind, size, token, filter).await?;
     let now = ask.doors.clock.now();
     let keys: Vec<KeyOut<'_>> = page.keys.iter().map(|key| KeyOut::of(key, now)).collect::<Result<_, _>>()?;
     let member = match kind {
         KeyKind::Issued => "issued_api_keys",
         KeyKind::Imported => "imported_api_keys",
     };
-    respond::json(&json!({ member: keys, "next_page_token": page.next.unwrap_or_default() }))
+    pages::page(member, &keys, page.next)
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -22,7 +22,7 @@ pub(crate) use self::notify::Heard;
 pub(crate) use self::script::Part;
 use self::script::{Rows, Script};
 pub(crate) use self::sqlite::Ownership;
-pub(crate) use self::value::{Row, Value, malformed, uuid_text};
+pub(crate) use self::value::{AFTER_ALL, BEFORE_ALL, Row, Value, malformed, uuid_text};
 use crate::open::{OpenFault, Options, Place};
 
 /// What stands for "every tenant" where a statement takes a network id.

@@ -134,6 +134,10 @@ impl From<&[u8]> for Value {
     }
 }
 
+/// Sort before and after every UUID's text, in any collation.
+pub(crate) const BEFORE_ALL: &str = "";
+pub(crate) const AFTER_ALL: &str = "g";
+
 /// A UUID as both databases keep it: 36 lower-case characters.
 pub(crate) fn uuid_text(value: Uuid) -> Arc<str> {
     let mut buffer = Uuid::encode_buffer();

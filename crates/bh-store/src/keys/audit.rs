@@ -11,12 +11,8 @@ use uuid::{Builder, Uuid};
 use super::Outcome;
 use super::row::object;
 use super::statements::beside;
-use crate::db::{Db, Row, Tx, Value, malformed, uuid_text};
+use crate::db::{AFTER_ALL, BEFORE_ALL, Db, Row, Tx, Value, malformed, uuid_text};
 use crate::{SqlStore, reaches};
-
-/// Sort before and after every UUID's text, in any collation.
-const BEFORE_ALL: &str = "";
-const AFTER_ALL: &str = "g";
 
 impl AuditStore for SqlStore {
     fn audit_events(

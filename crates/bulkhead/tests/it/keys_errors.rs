@@ -1,6 +1,10 @@
 //! What the API-key server says no to, and how (Talos dossier §2.6): every error in one envelope, and bodies that cannot
 //! be read.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
 use bh_testkit::{Answer, Gateway, RawSocket, Store, on_both_stores};
 use serde_json::{Value, json};
 
@@ -9,6 +13,7 @@ use crate::keys_setup::{
     assert_not_found, import_body, open_gateway,
 };
 use crate::money::tamper;
+use crate::verify_setup::PATIENCE;
 
 const ADMIN: &str = "admin-key-of-the-key-api-01";
 const VIEWER: &str = "viewer-key-of-the-key-api-01";
@@ -23,6 +28,46 @@ async fn guarded(store: Store) -> Gateway {
         "rate_limit: {{enabled: true}}\nadmin_keys:\n  - {{name: ops, key: {ADMIN}, role: admin}}\n  - {{name: eyes, key: {VIEWER}, role: viewer}}\n"
     );
     open_gateway(store, &yaml).start().await
+}
+
+/// Somebody else who has the lock that every new key needs.
+struct Holder(Child);
+
+impl Holder {
+    fn of(gateway: &Gateway) -> Self {
+        let mut command = match gateway.database() {
+            Some(database) => database.session(),
+            None => {
+                let script = "import sqlite3, sys\n\
+                    db = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None)\n\
+                    for line in sys.stdin:\n    [print(*row, flush=True) for row in db.execute(line)]\n";
+                let python =
+                    std::env::var_os(bh_testkit::parts::PYTHON_ENV).unwrap_or_else(|| "python3".into());
+                let mut command = Command::new(python);
+                command.args(["-c", script]).arg(gateway.data_dir().join("bulkhead.db"));
+                command
+            }
+        };
+        let mut session = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let take = match gateway.database() {
+            Some(_) => "BEGIN;\nLOCK TABLE api_keys IN ACCESS EXCLUSIVE MODE;\n",
+            None => "BEGIN IMMEDIATE\n",
+        };
+        let say = |session: &mut Child, text: &str| {
+            session.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap()
+        };
+        say(&mut session, take);
+        say(&mut session, "SELECT 'held';\n");
+        let mut told = String::new();
+        BufReader::new(session.stdout.as_mut().unwrap()).read_line(&mut told).unwrap();
+        assert_eq!(told.trim(), "held");
+        Self(session)
+    }
+
+    fn let_go(mut self) {
+        drop(self.0.stdin.take());
+        assert!(self.0.wait().unwrap().success());
+    }
 }
 
 on_both_stores! {
@@ -108,6 +153,19 @@ on_both_stores! {
         assert_eq!(side.get(ISSUED).await.status, 200);
         for text in [&key.secret, &token] {
             assert!(!gateway.output().contains(text.as_str()));
+        }
+    }
+
+    /// Proves: TALOS-C19
+    async fn a_store_that_is_held_up_is_told_from_one_that_is_gone(store) {
+        let gateway = open_gateway(store, "").start().await;
+        let side = Side::of(&gateway, "");
+        let holder = Holder::of(&gateway);
+        assert_error(&side.post(ISSUED, &json!({})).await, 504, "DEADLINE_EXCEEDED", "GATEWAY_TIMEOUT");
+        holder.let_go();
+        let deadline = Instant::now() + PATIENCE;
+        while side.post(ISSUED, &json!({})).await.status != 201 {
+            assert!(Instant::now() < deadline, "{}", gateway.output());
         }
     }
 

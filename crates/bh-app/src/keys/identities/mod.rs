@@ -16,7 +16,7 @@ pub(super) use whose::lookup;
 use super::list::page_size;
 use super::page::PageList;
 use super::trail::Action;
-use super::{Asker, CHANGE_TRIES_MAX, KeyStory, attributes, invalid, store_fault};
+use super::{Asker, CHANGE_TRIES_MAX, KeyStory, attributes, invalid};
 
 /// A new identity.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +82,7 @@ impl KeyStory {
         };
         let event = self.identity_event(asker, Action::IdentityCreated, None, Some(&identity));
         let inserted = self.0.parts.identities.insert_identity(asker.scope(), identity.clone(), event).await;
-        let inserted = inserted.map_err(|fault| store_fault(&fault))?;
+        let inserted = inserted.map_err(|fault| fault.refusal())?;
         self.0.identities.evict(asker.tenant.nid, &identity.external_id);
         if inserted { Ok(identity) } else { Err(exists()) }
     }
@@ -94,7 +94,7 @@ impl KeyStory {
     pub async fn identity(&self, asker: &Asker, id: &str) -> Result<Identity, Refusal> {
         let id = IdentityId::parse(id).ok_or_else(unknown)?;
         let found = self.0.parts.identities.identity(asker.scope(), id).await;
-        found.map_err(|fault| store_fault(&fault))?.ok_or_else(unknown)
+        found.map_err(|fault| fault.refusal())?.ok_or_else(unknown)
     }
 
     /// Changes an identity.
@@ -130,7 +130,7 @@ impl KeyStory {
             let event = self.identity_event(asker, Action::IdentityUpdated, Some(&before), Some(&after));
             let store = &self.0.parts.identities;
             let replaced = store.replace_identity(asker.scope(), after.clone(), before.revision, event).await;
-            let replaced = replaced.map_err(|fault| store_fault(&fault))?;
+            let replaced = replaced.map_err(|fault| fault.refusal())?;
             self.0.identities.evict(asker.tenant.nid, &after.external_id);
             if replaced {
                 return Ok(after);
@@ -149,7 +149,7 @@ impl KeyStory {
         let before = self.identity(asker, id).await?;
         let event = self.identity_event(asker, Action::IdentityDeleted, Some(&before), None);
         let deleted = self.0.parts.identities.delete_identity(asker.scope(), before.clone(), event).await;
-        let deleted = deleted.map_err(|fault| store_fault(&fault))?;
+        let deleted = deleted.map_err(|fault| fault.refusal())?;
         self.0.identities.evict(asker.tenant.nid, &before.external_id);
         if deleted { Ok(()) } else { Err(unknown()) }
     }
@@ -172,13 +172,13 @@ impl KeyStory {
         let store = &self.0.parts.identities;
         if let Some(external_id) = wanted {
             let found = store.identity_called(asker.scope(), external_id).await;
-            let identities = found.map_err(|fault| store_fault(&fault))?.into_iter().collect();
+            let identities = found.map_err(|fault| fault.refusal())?.into_iter().collect();
             return Ok(IdentityPage { identities, next: None });
         }
         let size = page_size(size);
         // One more than asked for tells whether there is another page.
         let found = store.identities(asker.scope(), after, size + 1).await;
-        let mut identities = found.map_err(|fault| store_fault(&fault))?;
+        let mut identities = found.map_err(|fault| fault.refusal())?;
         let more = identities.len() > size as usize;
         identities.truncate(size as usize);
         let last = identities.last().filter(|_| more);
