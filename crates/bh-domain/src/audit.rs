@@ -71,7 +71,7 @@ impl TrailFilter {
         let instant =
             |value: &str| Timestamp::parse(value).map_err(|error| cursor.error_at(place, error.to_string()));
         match field {
-            "action" => self.actions = Some(Actions::of(value)),
+            "action" => self.actions = Some(Actions::from(value.as_str())),
             "actor" => self.actor = Some(value),
             "object" => self.object = Some(value),
             "from" => self.from = Some(instant(&value)?),
@@ -81,11 +81,12 @@ impl TrailFilter {
     }
 }
 
-impl Actions {
-    fn of(text: String) -> Self {
+impl From<&str> for Actions {
+    /// One action, or with `.*` at its end a family.
+    fn from(text: &str) -> Self {
         match text.strip_suffix(FAMILY) {
             Some(family) => Self::Family(format!("{family}.")),
-            None => Self::One(text),
+            None => Self::One(text.to_owned()),
         }
     }
 }

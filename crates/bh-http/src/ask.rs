@@ -77,6 +77,8 @@ const NUL_IN_JSON: &[u8] = br"\u0000";
 pub(crate) struct Ask {
     pub(crate) doors: Arc<Doors>,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// Names the request in answers and logs.
+    pub(crate) request_id: String,
     /// Who asks; `None` on open routes.
     pub(crate) principal: Option<Principal>,
     /// Where it is addressed to.

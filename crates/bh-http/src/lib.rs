@@ -3,6 +3,7 @@
 mod ask;
 mod costs;
 mod edge;
+mod envelope;
 mod evidence;
 mod health;
 mod keys;
@@ -15,6 +16,7 @@ mod secrets;
 mod serve;
 mod status;
 mod surface;
+mod tenants;
 
 pub use ask::Doors;
 pub use edge::{Edge, EdgeHosts, EdgeInside};

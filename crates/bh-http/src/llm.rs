@@ -73,7 +73,7 @@ pub(crate) async fn answer(
         }
         Entry::Native(endpoint) => story::Entry::Native(endpoint),
         Entry::Quickstart(endpoint) => story::Entry::Quickstart(endpoint),
-        Entry::Models => return models(doors, &[], &request.into_parts().0, &arrival).await,
+        Entry::Models => return Box::pin(models(doors, &[], &request.into_parts().0, &arrival)).await,
     };
     let request_id = new_request_id();
     let outcome = call(doors, entry, request, arrival, &request_id, started_ns).await;

@@ -12,7 +12,7 @@ use bh_wire::family::Endpoint;
 use http::Method;
 
 use crate::ask::Ask;
-use crate::{costs, evidence, health, keys, llm, secrets, status};
+use crate::{costs, evidence, health, keys, llm, secrets, status, tenants};
 
 /// A control-plane handler.
 #[derive(Clone, Copy)]
@@ -176,6 +176,12 @@ pub const MATRIX: &[Row] = &[
     row("GET", "/v1/tool-approvals", Admin, GOVERNANCE),
     row("*", "/v1/tool-approvals/{*rest}", Admin, GOVERNANCE),
     row("GET", "/gateway/dashboard", Admin, DASHBOARDS),
+    row("GET", "/api/v1/audit", TenantOrAdmin, now!(tenants::own_audit)),
+    // Tools (seed 001).
+    row("GET POST", "/api/v1/tools/{*rest}", Tenant, MCP),
+    row("GET", "/api/v1/categories", Tenant, MCP),
+    row("GET POST DELETE", "/api/v1/mcp/{*rest}", Tenant, MCP),
+    row("GET POST DELETE", "/api/v1/tenants/{tenant}/{*rest}", Tenant, MCP),
     row("GET", "/api/v1/metrics", Admin, DASHBOARDS),
     row("GET", "/api/v1/metrics/stream", Admin, DASHBOARDS),
 ];

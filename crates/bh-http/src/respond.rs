@@ -23,6 +23,8 @@ pub(crate) enum Dialect {
     Llm(Family),
     /// Google's AIP-193: the API-key server, whose generated clients read it (Talos dossier §2.6).
     Aip193,
+    /// Seed 001's `{success,data,metadata}`: tenants and tools.
+    Envelope,
 }
 
 /// Routes that speak AIP-193.
@@ -41,7 +43,13 @@ const AIP193_REASONS: &[(Code, &str)] = &[
 impl Dialect {
     /// The dialect of a route that is not the data plane's.
     pub(crate) fn of(path: &str) -> Self {
-        if path.starts_with(AIP193_ROUTES) { Self::Aip193 } else { Self::Control }
+        if path.starts_with(AIP193_ROUTES) {
+            Self::Aip193
+        } else if crate::envelope::is_spoken_on(path) {
+            Self::Envelope
+        } else {
+            Self::Control
+        }
     }
 }
 
@@ -82,6 +90,7 @@ pub(crate) fn refusal(refusal: &Refusal, dialect: Dialect, request_id: &str, now
         Dialect::Control => control_body(refusal, request_id).into(),
         Dialect::Llm(family) => llm_body(refusal, family, request_id),
         Dialect::Aip193 => aip193_body(refusal).into(),
+        Dialect::Envelope => crate::envelope::refusal_body(refusal, request_id, now).into(),
     };
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -88,13 +88,14 @@ impl Router {
         let arrival = Arrival { snapshot, host, peer };
         match row.answer {
             Llm(llm::Entry::Models) => match path_params(&found.params) {
-                Ok(path) => llm::models(doors, &path, &request.into_parts().0, &arrival).await,
+                Ok(path) => Box::pin(llm::models(doors, &path, &request.into_parts().0, &arrival)).await,
                 Err(refusal) => plain_refusal(doors, &refusal, Dialect::Control),
             },
             Llm(entry) => llm::answer(doors, entry, request, arrival).await,
             Control(_) | Later(_) => {
                 let path = path_params(&found.params);
-                control(Arc::clone(doors), row, path, request, arrival).await
+                // Boxed: or each LLM call would keep room for what a control call needs.
+                Box::pin(control(Arc::clone(doors), row, path, request, arrival)).await
             }
         }
     }
@@ -136,7 +137,8 @@ async fn control(
     let outcome = match (known, path) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         (Ok(principal), Ok(path)) => {
-            let ask = Ask { doors, snapshot, principal, host, peer, parts, path, body };
+            let request_id = request_id.clone();
+            let ask = Ask { doors, snapshot, request_id, principal, host, peer, parts, path, body };
             match row.answer {
                 Control(Handler(handler)) => handler(ask).await,
                 Later(_) | Llm(_) => Err(not_yet()),

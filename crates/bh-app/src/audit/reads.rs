@@ -37,6 +37,13 @@ impl TrailQuery {
         let parsed = TrailFilter::parse(filter).map_err(|error| invalid("filter", error))?;
         Ok(Self { text: format!("{order:?}:{filter}"), filter: parsed, order })
     }
+
+    /// What a filter leaves, the newest event first.
+    #[must_use]
+    pub fn newest(filter: TrailFilter) -> Self {
+        let order = TrailOrder::NewestFirst;
+        Self { text: format!("{order:?}:{filter:?}"), filter, order }
+    }
 }
 
 fn invalid(field: &str, problem: impl std::fmt::Display) -> Refusal {

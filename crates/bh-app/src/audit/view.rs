@@ -19,20 +19,32 @@ pub(super) const COLUMNS: [&str; 9] = [
     "detail",
 ];
 
+/// What ends the name of an action that was refused.
+const FAILED: &str = "_failed";
+
 /// An event as it is told.
 #[derive(Debug, Serialize)]
 pub struct EventView {
-    event_id: String,
-    create_time: String,
-    action: String,
-    object: String,
-    actor: String,
-    role: String,
+    /// Names the event.
+    pub event_id: String,
+    /// When, RFC 3339.
+    pub create_time: String,
+    /// What was done: `key.created`.
+    pub action: String,
+    /// To what.
+    pub object: String,
+    /// By whom.
+    pub actor: String,
+    /// As what.
+    pub role: String,
+    /// SHA-256 of what it was before, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
-    before_digest: Option<String>,
+    pub before_digest: Option<String>,
+    /// SHA-256 of what it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    after_digest: Option<String>,
-    detail: Box<RawValue>,
+    pub after_digest: Option<String>,
+    /// What else is known, a JSON object.
+    pub detail: Box<RawValue>,
 }
 
 impl EventView {
@@ -52,6 +64,12 @@ impl EventView {
             // A stored object is JSON: it was when it was read.
             detail: RawValue::from_string(event.detail.as_str().to_owned()).unwrap_or_default(),
         }
+    }
+
+    /// How it ended, in the seed's words: `success`, or `denied`.
+    #[must_use]
+    pub fn result(&self) -> &'static str {
+        if self.action.ends_with(FAILED) { "denied" } else { "success" }
     }
 
     /// The values of [`COLUMNS`].

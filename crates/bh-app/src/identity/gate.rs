@@ -28,7 +28,7 @@ use crate::rates;
 use crate::snapshot::{Accounts, Caller, CallerSource, Capped, NewCaller, Snapshot, Tenant, UsedKey};
 
 /// Where tools are called.
-const TOOL_ROUTES: &str = "/mcp";
+const TOOL_ROUTES: [&str; 2] = ["/mcp", "/api/v1/"];
 
 /// What a door needs an issued key to allow: a scope, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Door {
         match access {
             Access::TenantOrAdmin => Self::Read,
             Access::KeyAdmin => Self::Keys,
-            Access::Tenant if path.starts_with(TOOL_ROUTES) => Self::Tools,
+            Access::Tenant if TOOL_ROUTES.iter().any(|prefix| path.starts_with(prefix)) => Self::Tools,
             Access::Open | Access::Tenant | Access::Admin => Self::Llm,
         }
     }
@@ -162,7 +162,7 @@ impl Gate {
         if !access.takes_issued_keys() || snapshot.keyring.operator(digest).is_some() {
             return Err(access.refusal());
         }
-        let caller = self.keyed(snapshot, &knock, credential, access, door).await?;
+        let caller = Box::pin(self.keyed(snapshot, &knock, credential, access, door)).await?;
         rates::count_key(&caller, self.keys.monotonic_ns())?;
         Ok(Some(Principal::Caller(caller)))
     }
@@ -190,7 +190,8 @@ impl Gate {
         if snapshot.keyring.operator(digest).is_some() {
             return Err(access.refusal());
         }
-        self.keyed(snapshot, &knock, credential, access, Door::Llm).await
+        // Boxed: or each call would keep room, and be moved with it, for what only a key that is not configured needs.
+        Box::pin(self.keyed(snapshot, &knock, credential, access, Door::Llm)).await
     }
 
     /// The caller that shows a key which is not configured.

@@ -268,7 +268,8 @@ impl Recorder {
         }
     }
 
-    /// Whether no more company can come: every open call waits for its record, or the batch is full.
+    /// Whether more company is not worth waiting for: as many calls wait for their record as are still on their way to
+    /// one, or the batch is full.
     fn all_wait(&self) -> bool {
         let (waiting, _) = self.waiting();
         waiting >= BATCH_RECORDS_MAX || i64::try_from(waiting).is_ok_and(|count| count >= self.open_calls())
@@ -279,6 +280,7 @@ impl Recorder {
         self.open_calls() <= FEW_CALLS
     }
 
+    /// Calls that have no record yet, waiting or written.
     fn open_calls(&self) -> i64 {
         self.0.metrics.in_flight.get()
     }

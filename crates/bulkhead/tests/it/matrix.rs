@@ -11,6 +11,8 @@ use crate::auth::{ACME_KEY, ADMIN_KEY, BULKHEAD, GLOBEX_KEY, PROXIED_CHAT, TWO_C
 
 /// Routes whose errors are AIP-193's.
 const KEY_SERVER: &str = "/v2alpha1/";
+const TENANT_API: &str = "/api/v1/";
+const DASHBOARD_API: &str = "/api/v1/metrics";
 
 /// What a request shows for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +76,9 @@ impl Shown {
     /// The scope that an issued key needs for this route; `None` where none helps.
     fn scope_of(access: Access, path: &str) -> Option<&'static str> {
         match access {
-            Access::Tenant if path.starts_with("/mcp") => Some("tools"),
+            Access::Tenant if ["/mcp", TENANT_API].iter().any(|prefix| path.starts_with(prefix)) => {
+                Some("tools")
+            }
             Access::Tenant => Some("llm"),
             Access::TenantOrAdmin => Some("read"),
             Access::KeyAdmin => Some("keys"),
@@ -109,6 +113,7 @@ fn path_of(row: &Row, acme_id: &str) -> String {
         .replace("{*model}", "gpt-4o-mini")
         .replace("{id}", acme_id)
         .replace("{key_id}", acme_id)
+        .replace("{tenant}", "acme")
         .replace("{identity_id}", acme_id)
         .replace("{*rest}", if row.path.contains("/proxy/") { "v1/files" } else { "part" })
 }
@@ -135,6 +140,12 @@ fn assert_refused(answer: &Answer, row: &Row, what: &str) {
         assert_eq!(body["error"]["status"], json!("UNAUTHENTICATED"), "{what}: {body}");
     } else if matches!(row.answer, Family::Llm(_)) {
         assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string(), "{what}: {body}");
+    } else if row.path.starts_with(TENANT_API) && !row.path.starts_with(DASHBOARD_API) {
+        assert_eq!(
+            (&body["success"], &body["error"]["code"]),
+            (&json!(false), &json!("INVALID_API_KEY")),
+            "{what}"
+        );
     } else {
         assert_eq!(body["error"], json!("unauthorized"), "{what}: {body}");
     }
@@ -145,8 +156,16 @@ fn assert_opened(answer: &Answer, row: &Row, what: &str) {
         Family::Later(_) => {
             assert_eq!(answer.status, 501, "{what}: {}", answer.text());
             let body = answer.json();
-            assert_eq!(body["error"], json!("not_implemented"), "{what}");
-            assert!(body["message"].as_str().is_some_and(|message| message.len() > 20), "{what}: {body}");
+            let (code, message) = match body["error"].as_object() {
+                Some(error) => (&error["code"], &error["message"]),
+                None => (&body["error"], &body["message"]),
+            };
+            assert_eq!(
+                code.as_str().map(str::to_ascii_lowercase).as_deref(),
+                Some("not_implemented"),
+                "{what}"
+            );
+            assert!(message.as_str().is_some_and(|message| message.len() > 20), "{what}: {body}");
             assert!(answer.header("x-bulkhead-arrives-with").is_some(), "{what}");
         }
         Family::Control(_) | Family::Llm(_) => {
