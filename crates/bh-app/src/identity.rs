@@ -12,8 +12,8 @@ use bh_domain::keys::token::{ClaimedNid, unverified_nid};
 pub use bh_domain::network::Network;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Role, Scope};
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
 
 use crate::hosts::confirm_host;
 use crate::snapshot::{Caller, Snapshot, Tenant};
@@ -215,13 +215,14 @@ fn admit_caller(
     snapshot: &Snapshot,
     host: Option<&Arc<Tenant>>,
     caller: &Arc<Caller>,
-    headers: &HeaderMap,
+    knock: &Knock<'_>,
 ) -> Result<Arc<Caller>, Refusal> {
     confirm_host(host, caller)?;
-    confirm_tenant(snapshot, caller, headers)?;
+    confirm_tenant(snapshot, caller, knock.headers)?;
     if !caller.tenant.active {
         return Err(Refusal::new(Code::TenantInactive, "This tenant is suspended"));
     }
+    caller.tenant.admits_address(knock.address)?;
     Ok(Arc::clone(caller))
 }
 
@@ -264,12 +265,13 @@ fn operator(snapshot: &Snapshot, headers: &HeaderMap) -> Option<Arc<Operator>> {
     snapshot.keyring.operator(digest_of(snapshot, key)?).map(Arc::clone)
 }
 
-/// The tenant credential on a request: our own headers first, then Bearer, then the providers' styles.
+/// The tenant credential on a request: the configured header first, our own ones, then Bearer, then the providers' styles.
 #[must_use]
-pub fn tenant_credential(headers: &HeaderMap) -> Option<&[u8]> {
+pub fn tenant_credential<'h>(own_header: Option<&HeaderName>, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+    let configured = own_header.and_then(|name| header(headers, name.as_str()));
     let own = TENANT_KEY_HEADERS.iter().find_map(|name| header(headers, name));
     let foreign = || PROVIDER_STYLE_HEADERS.iter().find_map(|name| header(headers, name));
-    own.or_else(|| bearer(headers)).or_else(foreign)
+    configured.or(own).or_else(|| bearer(headers)).or_else(foreign)
 }
 
 /// The bearer credential, if there is one.
@@ -317,13 +319,16 @@ mod tests {
     fn our_own_key_header_wins_over_bearer_and_bearer_over_the_providers_styles() {
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", "d".parse().unwrap());
-        assert_eq!(tenant_credential(&headers), Some(&b"d"[..]));
+        assert_eq!(tenant_credential(None, &headers), Some(&b"d"[..]));
         headers.insert("authorization", "bearer  c ".parse().unwrap());
-        assert_eq!(tenant_credential(&headers), Some(&b"c"[..]));
+        assert_eq!(tenant_credential(None, &headers), Some(&b"c"[..]));
         headers.insert("x-talon-key", "b".parse().unwrap());
-        assert_eq!(tenant_credential(&headers), Some(&b"b"[..]));
+        assert_eq!(tenant_credential(None, &headers), Some(&b"b"[..]));
         headers.insert("authorization", "Basic c".parse().unwrap());
         assert_eq!(bearer(&headers), None);
+        let configured = HeaderName::from_static("x-tenant-key");
+        headers.insert(&configured, "a".parse().unwrap());
+        assert_eq!(tenant_credential(Some(&configured), &headers), Some(&b"a"[..]));
     }
 
     #[test]

@@ -16,3 +16,4 @@ pub mod rates;
 pub mod recorder;
 pub mod snapshot;
 pub mod status;
+pub mod tenants;

@@ -119,23 +119,24 @@ pub fn count_request(
     Ok(counted.into_iter().chain(strictest).min_by_key(|verdict| verdict.remaining))
 }
 
+/// A key's, a caller's, three of its tenant, and everybody's.
+const LIMITS_MAX: usize = 6;
+
 fn count_each(snapshot: &Snapshot, caller: &Caller, now_ns: u64) -> Result<Option<RateVerdict>, Refusal> {
-    let limits = [
-        ("key", caller.key.as_ref().and_then(|key| key.rate.as_ref())),
-        ("caller", caller.rate.as_ref()),
-        ("tenant", caller.tenant.rate.as_ref()),
-        ("gateway", snapshot.global_rate.as_ref()),
-    ];
-    let mut taken: [Option<&Limited>; 4] = [None; 4];
+    let key = caller.key.as_ref().and_then(|key| key.rate.as_ref()).map(|limited| ("key", limited));
+    let own = caller.rate.as_ref().map(|limited| ("caller", limited));
+    let tenants = caller.tenant.rates.iter().map(|limited| ("tenant", limited));
+    let everybodys = snapshot.global_rate.as_ref().map(|limited| ("gateway", limited));
+    let limits = key.into_iter().chain(own).chain(tenants).chain(everybodys);
+    let mut taken: [Option<&Limited>; LIMITS_MAX] = [None; LIMITS_MAX];
     let mut tightest: Option<RateVerdict> = None;
-    for (index, (whose, limited)) in limits.into_iter().enumerate() {
-        let Some(limited) = limited else { continue };
+    for ((whose, limited), place) in limits.zip(0..LIMITS_MAX) {
         let verdict = limited.cell.take(limited.limit, now_ns);
         if !verdict.allowed {
             taken.iter().flatten().for_each(|earlier| earlier.cell.put_back(earlier.limit));
             return Err(too_many(whose, verdict));
         }
-        taken[index] = Some(limited);
+        taken[place] = Some(limited);
         if tightest.is_none_or(|seen| verdict.remaining < seen.remaining) {
             tightest = Some(verdict);
         }

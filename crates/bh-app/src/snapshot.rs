@@ -14,6 +14,8 @@ use bh_domain::hostname::HostTable;
 use bh_domain::limit::RateLimit;
 use bh_domain::money::NanoUsd;
 use bh_domain::price::PriceTable;
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::profile::{Features, Limits};
 use bh_domain::tenant::{Nid, TenantId};
 use bh_wire::edit::StoreMode;
 use bh_wire::family::Family;
@@ -31,6 +33,7 @@ use crate::budgets::{BudgetCell, ZoneClock};
 use crate::identity::{KeyHasher, Keyring, Network};
 use crate::metrics::TenantMeter;
 use crate::rates::RateCell;
+use crate::tenants::MadeTenants;
 
 /// Where every story reads the configuration in force.
 pub type Live = Arc<ArcSwap<Snapshot>>;
@@ -50,10 +53,12 @@ pub struct Snapshot {
     pub keyring: Keyring,
     /// What callers without a policy of their own get: those with an issued key are made from it.
     pub caller_policy: CallerPolicy,
-    /// Tenants by slug.
+    /// Tenants that the configuration names, by slug. [`Snapshot::tenant`] knows the others too.
     pub tenants: HashMap<TenantId, Arc<Tenant>>,
-    /// Tenants by network id.
+    /// The same, by network id.
     pub tenants_by_nid: HashMap<Nid, Arc<Tenant>>,
+    /// Tenants that were made at run time.
+    pub made: MadeTenants,
     /// Tenants by host name; `None` = host names decide nothing.
     pub hosts: Option<HostTable<Arc<Tenant>>>,
     /// Whether `X-Forwarded-Host` wins over the request's own host.
@@ -79,6 +84,8 @@ pub struct Snapshot {
     pub quickstart: Option<Quickstart>,
     /// The header that may confirm the tenant (seed 001).
     pub tenant_header: HeaderName,
+    /// A header that carries tenant keys as they are, besides those that always may (seed 001).
+    pub api_key_header: Option<HeaderName>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<Network>,
     /// Which header tells a client's address.
@@ -134,8 +141,8 @@ pub struct Tenant {
     pub clock: Arc<ZoneClock>,
     /// What its calls use, for metrics.
     pub meter: TenantMeter,
-    /// Requests of all its callers together.
-    pub rate: Option<Limited>,
+    /// Requests of all its callers together: per minute, hour and day, as far as they are limited.
+    pub rates: Vec<Limited>,
     /// How its evidence is kept, when it differs from the default.
     pub durability: Option<Durability>,
     /// False while suspended.
@@ -144,6 +151,44 @@ pub struct Tenant {
     pub caps: Caps,
     /// Its settings of the API-key server.
     pub keys: Arc<KeySettings>,
+    /// What it may not go beyond: its own numbers, its plan's, the configuration's.
+    pub limits: Limits,
+    /// Functions it may use.
+    pub features: Features,
+    /// From where it may call; none = from anywhere.
+    pub allowed_ips: Vec<Network>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a tenant comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration names it, so it is changed there.
+    File,
+    /// A key names it, or it is always there (`default`): it may become a row.
+    Implied,
+    /// It was made at run time; its row has been changed so often.
+    Made(u64),
+}
+
+impl Tenant {
+    /// Live API keys it may have.
+    #[must_use]
+    pub fn api_keys_max(&self) -> Option<u64> {
+        self.limits.max_api_keys.or(self.keys.api_keys_max)
+    }
+
+    /// Refuses an address that it may not be called from.
+    ///
+    /// # Errors
+    /// `ip_not_allowed`.
+    pub fn admits_address(&self, address: IpAddr) -> Result<(), Refusal> {
+        if self.allowed_ips.is_empty() || self.allowed_ips.iter().any(|network| network.contains(address)) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::IpNotAllowed, "This tenant may not be called from your address"))
+    }
 }
 
 /// Money caps; `None` = no cap.
@@ -347,8 +392,20 @@ impl EvidencePolicy {
 impl Snapshot {
     /// The tenant with this network id.
     #[must_use]
-    pub fn tenant_by_nid(&self, nid: Nid) -> Option<&Arc<Tenant>> {
-        self.tenants_by_nid.get(&nid)
+    pub fn tenant_by_nid(&self, nid: Nid) -> Option<Arc<Tenant>> {
+        let named = self.tenants_by_nid.get(&nid);
+        let named_in_a_file = named.filter(|tenant| tenant.origin == Origin::File);
+        let made = || self.made.by_nid(self.generation, nid);
+        named_in_a_file.map(Arc::clone).or_else(made).or_else(|| named.map(Arc::clone))
+    }
+
+    /// The tenant with this slug.
+    #[must_use]
+    pub fn tenant(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        let named = self.tenants.get(id);
+        let named_in_a_file = named.filter(|tenant| tenant.origin == Origin::File);
+        let made = || self.made.by_id(self.generation, id);
+        named_in_a_file.map(Arc::clone).or_else(made).or_else(|| named.map(Arc::clone))
     }
 
     /// The client's address: the peer's, or behind trusted proxies the nearest hop that is not one of them.

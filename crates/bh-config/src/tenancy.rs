@@ -67,7 +67,18 @@ impl Overlays {
     }
 }
 
+/// The tenant of calls without a key, where none is named.
+const KEYLESS_TENANT: &str = "default";
+
 impl Config {
+    /// Whose calls without a key are (seed 001's migration window); `None`: nobody's, as ever.
+    #[must_use]
+    pub fn keyless_tenant(&self) -> Option<&str> {
+        let tenancy =
+            self.multi_tenant.as_ref().filter(|tenancy| tenancy.enabled && !tenancy.require_api_key)?;
+        Some(tenancy.fallback_tenant_id.as_ref().map_or(KEYLESS_TENANT, |id| id.0.as_str()))
+    }
+
     /// The networks in force: none unless `multitenancy.enabled`.
     #[must_use]
     pub fn networks(&self) -> &[Network] {

@@ -29,6 +29,14 @@ pub enum Code {
     FailedPrecondition,
     /// What this caller may do does not include it.
     Forbidden,
+    /// There is no such tenant.
+    TenantNotFound,
+    /// There is a tenant of that name.
+    TenantExists,
+    /// The tenant is changed elsewhere: in a file.
+    TenantReadOnly,
+    /// The function is switched off for the tenant.
+    FeatureDisabled,
     /// The caller's address is not one it may call from.
     IpNotAllowed,
     /// The API key's life is over.
@@ -114,6 +122,10 @@ pub const TABLE: &[Row] = &[
     row(Code::Conflict, "conflict", 409, false),
     row(Code::FailedPrecondition, "failed_precondition", 409, false),
     row(Code::Forbidden, "forbidden", 403, false),
+    row(Code::TenantNotFound, "tenant_not_found", 404, false),
+    row(Code::TenantExists, "tenant_already_exists", 409, false),
+    row(Code::TenantReadOnly, "tenant_read_only", 409, false),
+    row(Code::FeatureDisabled, "feature_disabled", 403, false),
     row(Code::IpNotAllowed, "ip_not_allowed", 403, false),
     row(Code::ApiKeyExpired, "api_key_expired", 401, false),
     row(Code::ApiKeyRevoked, "api_key_revoked", 401, false),

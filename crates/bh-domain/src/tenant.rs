@@ -1,5 +1,7 @@
 //! Who is who: tenants, callers, operators, and the scope that every read and write carries.
 
+pub mod profile;
+
 use std::fmt;
 use std::sync::Arc;
 

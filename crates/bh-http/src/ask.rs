@@ -17,6 +17,7 @@ use bh_app::ports::{Clock, Store};
 use bh_app::recorder::Recorder;
 use bh_app::snapshot::{Live, Snapshot};
 use bh_app::status::StatusReads;
+use bh_app::tenants::TenantStory;
 use bh_domain::refusal::{Code, Refusal};
 use bytes::Bytes;
 use http::Uri;
@@ -36,6 +37,8 @@ pub struct Doors {
     pub llm: LlmStory,
     /// API keys.
     pub keys: KeyStory,
+    /// Tenants, administered.
+    pub tenants: TenantStory,
     /// Who did what, read back.
     pub audit: AuditReads,
     /// Evidence, read back.

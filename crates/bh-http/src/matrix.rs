@@ -177,6 +177,12 @@ pub const MATRIX: &[Row] = &[
     row("*", "/v1/tool-approvals/{*rest}", Admin, GOVERNANCE),
     row("GET", "/gateway/dashboard", Admin, DASHBOARDS),
     row("GET", "/api/v1/audit", TenantOrAdmin, now!(tenants::own_audit)),
+    row("GET POST", "/api/v1/admin/tenants", Admin, now!(tenants::all)),
+    row("GET PATCH PUT DELETE", "/api/v1/admin/tenants/{id}", Admin, now!(tenants::one)),
+    row("POST", "/api/v1/admin/tenants/{id}/suspend", Admin, now!(tenants::suspend)),
+    row("POST", "/api/v1/admin/tenants/{id}/resume", Admin, now!(tenants::resume)),
+    row("POST", "/api/v1/admin/tenants/{id}/rotate-api-key", Admin, now!(tenants::rotate_key)),
+    row("GET", "/api/v1/admin/tenants/{id}/audit", Admin, now!(tenants::trail)),
     // Tools (seed 001).
     row("GET POST", "/api/v1/tools/{*rest}", Tenant, MCP),
     row("GET", "/api/v1/categories", Tenant, MCP),

@@ -8,7 +8,7 @@ use bh_domain::time::Timestamp;
 use bh_wire::errors::{ErrorBody, envelope};
 use bh_wire::family::Family;
 use bh_wire::ratelimit::{RateLimit, write_limits, write_retry_after};
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 /// The header that names a request in logs, evidence and support calls.
@@ -65,6 +65,11 @@ pub(crate) fn json_with<T: serde::Serialize>(status: StatusCode, value: &T) -> R
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
+}
+
+/// Has nobody on the way keep an answer.
+pub(crate) fn never_kept(response: &mut Response) {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// An answer without a body.

@@ -16,11 +16,12 @@ use bh_app::keys::{
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, SystemClock, SystemEntropy, TenantRow, TenantStore as _};
 use bh_app::snapshot::{
-    CacheKind, CacheSettings, Caps, DerivedSettings, HmacSecret, KeyPrefixes, KeySettings, Tenant,
+    CacheKind, CacheSettings, Caps, DerivedSettings, HmacSecret, KeyPrefixes, KeySettings, Origin, Tenant,
     TenantSecrets,
 };
 use bh_domain::budget::TimeZone;
 use bh_domain::keys::imported::{HashVersion, ImportHasher};
+use bh_domain::tenant::profile::{Features, Limits};
 use bh_domain::tenant::{Nid, TenantId};
 use bh_store::{Options, open};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -53,14 +54,19 @@ async fn measure(calls: usize) -> Result<(), Failure> {
         clock: Arc::new(ZoneClock::new(TimeZone::get("UTC")?, clock.now())),
         meter: metrics.tenant(&id),
         id,
-        rate: None,
+        rates: Vec::new(),
         durability: None,
         active: true,
         caps: Caps::default(),
         keys: settings(),
+        limits: Limits::default(),
+        features: Features::default(),
+        allowed_ips: Vec::new(),
+        origin: Origin::File,
     });
     let keys = KeyStory::new(KeyParts {
         store: Arc::new(store.clone()),
+        owners: Arc::new(store.clone()),
         identities: Arc::new(store.clone()),
         trail: AuditTrail::new(Arc::new(store.clone()), Arc::clone(&clock), Arc::clone(&metrics)),
         clock,

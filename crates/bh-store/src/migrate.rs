@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -52,6 +52,12 @@ const MIGRATIONS: [Migration; 6] = [
         name: "identities",
         text: include_str!("../migrations/0006_identities.sql"),
         postgres: include_str!("../migrations/0006_identities.postgres.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "tenants",
+        text: include_str!("../migrations/0007_tenants.sql"),
+        postgres: include_str!("../migrations/0007_tenants.postgres.sql"),
     },
 ];
 

@@ -19,8 +19,9 @@ use bh_app::llm::{LlmStory, Parts};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy, TenantStore};
 use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
-use bh_app::snapshot::{Accounts, Live, Snapshot, TenantSecrets};
+use bh_app::snapshot::{Accounts, Live, OnFailure, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
+use bh_app::tenants::{self, TenantParts, TenantStory};
 use bh_config::Loaded;
 use bh_domain::keys::imported::ImportHasher;
 use bh_domain::time::Timestamp;
@@ -76,6 +77,11 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
+    /// Resolves when a tenant has changed with which the configuration in force was made.
+    pub(crate) async fn outdated(&self) {
+        self.runtime.directory.outdated().await;
+    }
+
     /// Puts a configuration in force, from the next request on.
     pub(crate) async fn apply(&self, loaded: &Loaded) -> Result<Arc<Snapshot>, CompileFault> {
         let (before, now) = (self.live.load_full(), self.clock.now());
@@ -139,6 +145,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let metrics = Metrics::new();
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
     let runtime = Arc::new(runtime(&secrets, &budgets, &metrics));
+    tenants::learn(&sql, &runtime.directory, Timestamp(i64::MIN)).await?;
     let snapshot = compile::compile(loaded, &runtime, &sql, None, clock.now(), mode).await?;
     let on_failure = snapshot.evidence.on_failure;
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
@@ -146,14 +153,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let signing_key = secrets.evidence.clone();
     let keys = key_story(&sql, &clock, &secrets, &metrics, shared::rows(loaded, &secrets)?);
     let gate = Gate::new(keys.clone(), runtime.accounts.clone());
-    let recorder_options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
-    let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(&metrics), recorder_options);
-    let checkpointer = Checkpointer::new(
-        recorder.clone(),
-        Arc::new(sql.clone()),
-        Arc::clone(&clock),
-        Arc::new(secrets.signing),
-    );
+    let (recorder, checkpointer) = recording(&sql, &clock, &metrics, secrets, holder, on_failure);
     let llm = LlmStory::new(Parts {
         gate: gate.clone(),
         budgets: budgets.clone(),
@@ -169,7 +169,10 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let retention = loaded.config.evidence.retention_days.map(|days| {
         Retention::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live), days)
     });
+    let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock);
     let jobs = Jobs {
+        tenants: tenants.clone(),
+        key_news: Arc::new(sql.clone()),
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
         recorder: recorder.clone(),
@@ -188,6 +191,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,
+        tenants,
         audit: AuditReads::new(Arc::new(sql.clone()), keys.clone()),
         keys,
         evidence: EvidenceReads::new(Arc::new(sql.clone()), checkpointer, signing_key),
@@ -200,6 +204,39 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     };
     let reloader = Reloader { live, runtime, store: sql.clone(), clock, mode };
     Ok(Gateway { doors: Arc::new(doors), jobs, store: sql, reloader })
+}
+
+/// Tenants, administered.
+fn tenant_story(
+    sql: &SqlStore,
+    keys: &KeyStory,
+    runtime: &Runtime,
+    live: &Live,
+    clock: &Arc<dyn Clock>,
+) -> TenantStory {
+    TenantStory::new(TenantParts {
+        store: Arc::new(sql.clone()),
+        keys: keys.clone(),
+        directory: Arc::clone(&runtime.directory),
+        live: Arc::clone(live),
+        clock: Arc::clone(clock),
+    })
+}
+
+/// What puts evidence on the record, and signs for it.
+fn recording(
+    sql: &SqlStore,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    secrets: ServerSecrets,
+    holder: Holder,
+    on_failure: OnFailure,
+) -> (Recorder, Checkpointer) {
+    let options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
+    let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(metrics), options);
+    let (store, signing) = (Arc::new(sql.clone()), Arc::new(secrets.signing));
+    let checkpointer = Checkpointer::new(recorder.clone(), store, Arc::clone(clock), signing);
+    (recorder, checkpointer)
 }
 
 /// How often the last uses of keys are written.
@@ -229,6 +266,7 @@ pub(crate) fn key_story(
     let parts = KeyParts {
         store: Arc::new(sql.clone()),
         identities: Arc::new(sql.clone()),
+        owners: Arc::new(sql.clone()),
         clock: Arc::clone(clock),
         entropy: Arc::new(SystemEntropy),
         hasher: ImportHasher::new(&secrets.derive("imported keys")),

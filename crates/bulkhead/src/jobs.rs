@@ -6,8 +6,9 @@ use std::time::Duration;
 use bh_app::budgets::BudgetKeeper;
 use bh_app::evidence::retention::Retention;
 use bh_app::keys::KeyStory;
-use bh_app::ports::{Clock, Holder, Store, StoreFault};
+use bh_app::ports::{Clock, Holder, KeyStore, Store, StoreFault};
 use bh_app::recorder::{Checkpointer, ROUND_TREES_MAX, Recorder};
+use bh_app::tenants::TenantStory;
 use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -49,6 +50,9 @@ pub(crate) struct Jobs {
     pub(crate) retention: Option<Retention>,
     pub(crate) failure_retention_days: u32,
     pub(crate) keys: KeyStory,
+    pub(crate) tenants: TenantStory,
+    /// Tells what changes in the store.
+    pub(crate) key_news: Arc<dyn KeyStore>,
     pub(crate) holder: Holder,
     pub(crate) checkpoint_every: Duration,
     pub(crate) key_uses_every: Duration,
@@ -68,6 +72,8 @@ impl Jobs {
         }));
         tasks.spawn(async move { reads.run_reads().await });
         tasks.spawn(async move { changes.follow_changes().await });
+        let (tenants, news) = (self.tenants.clone(), self.key_news.key_changes());
+        tasks.spawn(async move { tenants.follow(news).await });
         let shared = self.keys.clone();
         tasks.spawn(async move { shared.follow_shared().await });
         tasks.spawn(every(self.key_uses_every, stop.clone(), move || {

@@ -60,6 +60,7 @@ impl Reload {
             tokio::select! {
                 () = stopped(&mut stopping) => break,
                 _ = self.hangup.recv() => {}
+                () = self.reloader.outdated() => {}
                 Some(()) = self.changes.recv() => {
                     tokio::time::sleep(CHANGE_SETTLES).await;
                     // What came in meanwhile belongs to the same change.

@@ -67,7 +67,8 @@ pub(crate) async fn start(
     // The default action ends the process at the first client that hangs up. Rust ignores the signal, but an attempt to
     // start anew that the system did not allow (`pages`) leaves it at its default. A handler stays for good.
     let _stays = signal(SignalKind::pipe()).map_err(ServeFault::Signals)?;
-    let gateway = assemble(&loaded, mode).await?;
+    // Boxed: what a start needs for a moment is not to be kept as long as the gateway serves.
+    let gateway = Box::pin(assemble(&loaded, mode)).await?;
     let server = &loaded.config.server;
     let listener = bind(&server.listen.to_string()).await?;
     let metrics_listener = match &server.metrics_listen {

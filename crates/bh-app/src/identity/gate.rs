@@ -151,13 +151,14 @@ impl Gate {
             confirm_operator(snapshot, tenant, knock.headers)?;
             return Ok(Some(Principal::Operator(operator)));
         }
-        let credential = tenant_credential(knock.headers).ok_or_else(|| access.refusal())?;
+        let credential = tenant_credential(snapshot.api_key_header.as_ref(), knock.headers)
+            .ok_or_else(|| access.refusal())?;
         let digest = digest_of(snapshot, credential).ok_or_else(|| access.refusal())?;
         if let Some(caller) = snapshot.keyring.caller(digest) {
             if !access.takes_callers() {
                 return Err(access.refusal());
             }
-            return admit_caller(snapshot, tenant, caller, knock.headers).map(Principal::Caller).map(Some);
+            return admit_caller(snapshot, tenant, caller, &knock).map(Principal::Caller).map(Some);
         }
         if !access.takes_issued_keys() || snapshot.keyring.operator(digest).is_some() {
             return Err(access.refusal());
@@ -179,13 +180,13 @@ impl Gate {
     ) -> Result<Arc<Caller>, Refusal> {
         let tenant = knock.host.tenant()?;
         let access = Access::Tenant;
-        let Some(credential) = tenant_credential(knock.headers) else {
+        let Some(credential) = tenant_credential(snapshot.api_key_header.as_ref(), knock.headers) else {
             let known = by_address(snapshot, knock.address).ok_or_else(|| access.refusal())?;
-            return admit_caller(snapshot, tenant, known, knock.headers);
+            return admit_caller(snapshot, tenant, known, &knock);
         };
         let digest = digest_of(snapshot, credential).ok_or_else(|| access.refusal())?;
         if let Some(caller) = snapshot.keyring.caller(digest) {
-            return admit_caller(snapshot, tenant, caller, knock.headers);
+            return admit_caller(snapshot, tenant, caller, &knock);
         }
         if snapshot.keyring.operator(digest).is_some() {
             return Err(access.refusal());
@@ -204,7 +205,7 @@ impl Gate {
         door: Door,
     ) -> Result<Arc<Caller>, Refusal> {
         let credential = std::str::from_utf8(credential).map_err(|_| access.refusal())?;
-        let tenant = tenant_of(snapshot, knock, credential).ok_or_else(|| access.refusal())?;
+        let tenant = &self.tenant_of(snapshot, knock, credential).await.ok_or_else(|| access.refusal())?;
         let question = Question {
             credential,
             audiences: &[],
@@ -237,7 +238,31 @@ impl Gate {
                 return Err(denied.map_or_else(|| access.refusal(), refused));
             }
         };
-        admit_caller(snapshot, knock.host.tenant()?, &caller, knock.headers)
+        admit_caller(snapshot, knock.host.tenant()?, &caller, knock)
+    }
+
+    /// The tenant whose key it may be: the host's; where host names decide nothing, the one that a token says it is of, that
+    /// has an issued key, that the tenant header names, or `default`. Only verification there proves it.
+    async fn tenant_of(
+        &self,
+        snapshot: &Snapshot,
+        knock: &Knock<'_>,
+        credential: &str,
+    ) -> Option<Arc<Tenant>> {
+        if let Ok(Some(tenant)) = knock.host.tenant() {
+            return Some(Arc::clone(tenant));
+        }
+        match unverified_nid(credential) {
+            Some(ClaimedNid::Nid(nid)) => return snapshot.tenant_by_nid(nid),
+            Some(ClaimedNid::Junk) => return None,
+            None => {}
+        }
+        if let Some(nid) = self.keys.tenant_of_key(credential).await {
+            return snapshot.tenant_by_nid(nid);
+        }
+        let named = knock.headers.get(&snapshot.tenant_header);
+        let named = named.map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok())?;
+        snapshot.tenant(&TenantId::parse(named).ok()?)
     }
 
     /// A token whose key is over is on the audit trail, as one that proves nothing is.
@@ -252,7 +277,8 @@ impl Gate {
     fn caller_of(&self, snapshot: &Snapshot, tenant: &Arc<Tenant>, found: &FoundKey) -> Arc<Caller> {
         let FoundKey { row, identity } = found;
         let identity = identity.as_deref();
-        row.caller((snapshot.generation, identity.map(IdentityRow::state)), || {
+        let with = (snapshot.generation, tenant.origin, identity.map(IdentityRow::state));
+        row.caller(with, || {
             let key = &row.key;
             let name = key.actor_id.as_ref().filter(|actor| !actor.is_empty());
             let name = name.or(Some(&key.name)).filter(|name| !name.is_empty());
@@ -298,22 +324,6 @@ impl Gate {
 fn closed() -> PolicyOverrides {
     let nothing = Some(bh_domain::money::NanoUsd::ZERO);
     PolicyOverrides { max_daily_cost: nothing, max_monthly_cost: nothing, ..PolicyOverrides::default() }
-}
-
-/// The tenant whose key it may be: the host's; where host names decide nothing, the one that a token says it is of, that
-/// the tenant header names, or `default`. Only verification there proves it.
-fn tenant_of<'s>(snapshot: &'s Snapshot, knock: &'s Knock<'_>, credential: &str) -> Option<&'s Arc<Tenant>> {
-    if let Ok(Some(tenant)) = knock.host.tenant() {
-        return Some(tenant);
-    }
-    match unverified_nid(credential) {
-        Some(ClaimedNid::Nid(nid)) => return snapshot.tenant_by_nid(nid),
-        Some(ClaimedNid::Junk) => return None,
-        None => {}
-    }
-    let named = knock.headers.get(&snapshot.tenant_header);
-    let named = named.map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok())?;
-    snapshot.tenants.get(&TenantId::parse(named).ok()?)
 }
 
 fn admits_scope(door: Door, scopes: &[String]) -> Result<(), Refusal> {

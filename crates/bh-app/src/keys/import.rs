@@ -105,7 +105,7 @@ impl KeyStory {
         let material = import.material.clone();
         let key = self.taken_over(asker, &house, import, now)?;
         let event = self.event(asker, Action::Imported, &key.key_id, None, Some(&key));
-        let max = house.settings.api_keys_max;
+        let max = asker.tenant.api_keys_max();
         // It may be here under another hash than new ones get.
         if let Some(known) = self.known(asker, &material, &key).await? {
             return if is_replay(&key, &known) { Ok(known) } else { Err(exists()) };
@@ -162,7 +162,7 @@ impl KeyStory {
             answers.push(None);
         }
         let known = self.known_of(asker, &wanted).await?;
-        let max = house.settings.api_keys_max;
+        let max = asker.tenant.api_keys_max();
         let (new, old): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|(index, ..)| !known.contains_key(index));
         for (index, _, key, _) in old {

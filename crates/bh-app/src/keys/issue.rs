@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::house::House;
 use super::trail::Action;
 use super::{Asker, Attributes, KeyStory, internal, invalid};
-use crate::ports::Inserted;
+use crate::ports::{AuditEvent, Inserted};
 use crate::snapshot::KeySettings;
 
 /// The version of issued keys' text.
@@ -36,6 +36,13 @@ pub struct IssuedKey {
     pub secret: Option<SecretString>,
 }
 
+/// The first key of a tenant, not yet stored.
+pub(crate) struct FirstKey {
+    pub(crate) key: Key,
+    pub(crate) secret: SecretString,
+    pub(crate) event: AuditEvent,
+}
+
 /// A key that has its text, but no row yet.
 pub(super) struct Minted {
     pub(super) key: Key,
@@ -54,7 +61,7 @@ impl KeyStory {
         let expires = expiry(&house.settings, issue.ttl, now)?;
         let Minted { key, secret } = self.mint(&house, attributes, now, Some(expires))?;
         let event = self.event(asker, Action::Issued, &key.key_id, None, Some(&key));
-        let max = house.settings.api_keys_max;
+        let max = asker.tenant.api_keys_max();
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
         match inserted.map_err(|fault| fault.refusal())? {
             Inserted::Created => {
@@ -68,6 +75,19 @@ impl KeyStory {
                 Err(Refusal::new(Code::Internal, "The machine's randomness has repeated itself; try again"))
             }
         }
+    }
+
+    /// The first key of a tenant that is being made, to be stored with it.
+    ///
+    /// # Errors
+    /// `invalid_request`; `internal_error` for key settings that cannot be used.
+    pub(crate) fn first_key(&self, asker: &Asker, attributes: Attributes) -> Result<FirstKey, Refusal> {
+        let house = self.0.houses.of(&asker.tenant)?;
+        let now = self.0.parts.clock.now();
+        let expires = expiry(&house.settings, None, now)?;
+        let Minted { key, secret } = self.mint(&house, attributes.checked()?, now, Some(expires))?;
+        let event = self.event(asker, Action::Issued, &key.key_id, None, Some(&key));
+        Ok(FirstKey { key, secret, event })
     }
 
     /// The text and the row of a new key.

@@ -28,6 +28,7 @@ mod trail;
 mod uses;
 mod verdict;
 mod verify;
+mod whereabouts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub use verify::{BATCH_VERIFY_MAX, Needs, Question};
 
 use crate::audit::AuditTrail;
 use crate::metrics::Metrics;
-use crate::ports::{Clock, Denial, Entropy, IdentityStore, KeyChange, KeyStore};
+use crate::ports::{Clock, Denial, Entropy, IdentityStore, KeyChange, KeyStore, ProfileStore};
 use crate::snapshot::Tenant;
 
 /// How often a change is decided anew because somebody else changed the key meanwhile.
@@ -76,6 +77,8 @@ pub struct KeyParts {
     pub store: Arc<dyn KeyStore>,
     /// Whom keys belong to.
     pub identities: Arc<dyn IdentityStore>,
+    /// Whose issued keys are.
+    pub owners: Arc<dyn ProfileStore>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -105,7 +108,8 @@ struct Inner {
     houses: house::Houses,
     rows: rows::Rows,
     identities: identities::Identities,
-    reads: reads::Reads,
+    reads: reads::Reads<reads::KeyRows>,
+    whereabouts: whereabouts::Whereabouts,
     uses: uses::Uses,
     denials: tokens::Denials,
     proven: tokens::ProvenTokens,
@@ -149,12 +153,14 @@ impl KeyStory {
     pub fn with_shared(parts: KeyParts, shared: Option<SharedParts>) -> Self {
         let metrics = Arc::clone(&parts.metrics);
         let houses = house::Houses::new(parts.seeds.clone(), Arc::clone(&metrics), Arc::clone(&parts.clock));
-        let reads = reads::Reads::new(Arc::clone(&parts.store), metrics);
+        let reads = reads::Reads::new(reads::KeyRows(Arc::clone(&parts.store)), Arc::clone(&metrics));
+        let whereabouts = whereabouts::Whereabouts::new(Arc::clone(&parts.owners), metrics);
         Self(Arc::new(Inner {
             houses,
             rows: rows::Rows::new(shared.is_some()),
             identities: identities::Identities::default(),
             reads,
+            whereabouts,
             uses: uses::Uses::default(),
             denials: tokens::Denials::default(),
             proven: tokens::ProvenTokens::default(),
@@ -182,7 +188,7 @@ impl KeyStory {
 
     /// Reads keys for requests that wait for them, for as long as it is polled. One task runs this.
     pub async fn run_reads(&self) {
-        self.0.reads.run().await;
+        futures_util::future::join(self.0.reads.run(), self.0.whereabouts.reads.run()).await;
     }
 
     /// Follows what this process and others change, until the store is closed. One task runs this.
@@ -195,6 +201,8 @@ impl KeyStory {
                 KeyChange::Denied(Denial { nid, subject, until }) => self.0.denials.add(nid, subject, until),
                 KeyChange::Tenant(nid) => self.0.rows.evict_tenant(nid),
                 KeyChange::Identity { nid, external_id } => self.0.identities.evict(nid, &external_id),
+                // Keys do not change with their tenant.
+                KeyChange::Profile(_) => {}
                 KeyChange::Deaf => self.distrust(),
                 KeyChange::Everything => self.catch_up().await,
             }

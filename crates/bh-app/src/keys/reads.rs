@@ -6,6 +6,7 @@
 //! keys pay for that is one beat, once per key.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use super::identities::IdentityRow;
 use super::rows::{FoundKey, Row};
 use crate::metrics::Metrics;
-use crate::ports::KeyStore;
+use crate::ports::{BoxFuture, KeyStore, StoreFault};
 
 /// Ids of one read.
 const READ_IDS_MAX: usize = 512;
@@ -36,25 +37,36 @@ const BEAT: Duration = Duration::from_millis(10);
 /// Lines that are remembered although nobody stands in them.
 const IDLE_LINES_MAX: usize = 4_096;
 
-/// The row, or that there is none; `Err` when the store did not answer.
-type Found = Result<Option<FoundKey>, Unread>;
+/// What was found, or that there is none; `Err` when the store did not answer.
+type Answer<F> = Result<Option<F>, Unread>;
+
+/// What is read by ids of keys, in lines of their own.
+pub(super) trait Source: Send + Sync + 'static {
+    /// Which line.
+    type Place: Copy + Eq + Hash + Send + 'static;
+    /// What is found.
+    type Found: Clone + Send + Sync + 'static;
+    /// Reads all of some ids of one place.
+    fn read(
+        &self,
+        place: Self::Place,
+        ids: Vec<KeyId>,
+    ) -> BoxFuture<'static, Result<HashMap<KeyId, Self::Found>, StoreFault>>;
+}
 
 /// A store that did not answer; the log has the cause.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unread;
 
-/// Whose keys, of which kind.
-type Place = (Nid, KeyKind);
-
 /// A question that waits for a read.
-struct Waiting {
+struct Waiting<F> {
     ids: Vec<KeyId>,
-    answer: oneshot::Sender<Found>,
+    answer: oneshot::Sender<Answer<F>>,
 }
 
 /// Those who wait for the keys of one place.
-struct Line {
-    waiting: Vec<Waiting>,
+struct Line<F> {
+    waiting: Vec<Waiting<F>>,
     reading: bool,
     /// Keys not found since `since`.
     absent: usize,
@@ -62,7 +74,7 @@ struct Line {
     not_before: Instant,
 }
 
-impl Line {
+impl<F> Line<F> {
     fn new(now: Instant) -> Self {
         Self { waiting: Vec::new(), reading: false, absent: 0, since: now, not_before: now }
     }
@@ -72,9 +84,9 @@ impl Line {
     }
 
     /// Takes as many questions as one read answers.
-    fn take(&mut self) -> Vec<Waiting> {
+    fn take(&mut self) -> Vec<Waiting<F>> {
         let mut ids = 0;
-        let fits = |question: &Waiting| {
+        let fits = |question: &Waiting<F>| {
             ids += question.ids.len();
             ids <= READ_IDS_MAX
         };
@@ -98,23 +110,28 @@ impl Line {
 }
 
 /// Every line, and in which order those with questions are read: whoever fills one line does not hold up the others.
-#[derive(Default)]
-struct Lines {
-    of: HashMap<Place, Line>,
-    order: VecDeque<Place>,
+struct Lines<P, F> {
+    of: HashMap<P, Line<F>>,
+    order: VecDeque<P>,
     waiting: usize,
 }
 
+impl<P, F> Default for Lines<P, F> {
+    fn default() -> Self {
+        Self { of: HashMap::new(), order: VecDeque::new(), waiting: 0 }
+    }
+}
+
 /// What to do next.
-enum Next {
-    Read(Place, Vec<Waiting>),
+enum Next<P, F> {
+    Read(P, Vec<Waiting<F>>),
     /// Nothing before that instant; `None`: not before somebody asks.
     Wait(Option<Instant>),
 }
 
-impl Lines {
+impl<P: Copy + Eq + Hash, F> Lines<P, F> {
     /// `false` when too many wait already.
-    fn join(&mut self, place: Place, question: Waiting, now: Instant) -> bool {
+    fn join(&mut self, place: P, question: Waiting<F>, now: Instant) -> bool {
         if self.waiting >= WAITING_MAX {
             return false;
         }
@@ -130,7 +147,7 @@ impl Lines {
         true
     }
 
-    fn next(&mut self, now: Instant) -> Next {
+    fn next(&mut self, now: Instant) -> Next<P, F> {
         let mut soonest: Option<Instant> = None;
         for position in 0..self.order.len() {
             let Some(place) = self.order.get(position).copied() else { break };
@@ -152,7 +169,7 @@ impl Lines {
         Next::Wait(soonest)
     }
 
-    fn read(&mut self, done: Result<(Place, usize), JoinError>, now: Instant) {
+    fn read(&mut self, done: Result<(P, usize), JoinError>, now: Instant) {
         match done {
             Ok((place, absent)) => {
                 if let Some(line) = self.of.get_mut(&place) {
@@ -165,23 +182,23 @@ impl Lines {
     }
 }
 
-/// Reads keys for those who wait for them.
-pub(super) struct Reads {
-    store: Arc<dyn KeyStore>,
+/// Reads for those who wait.
+pub(super) struct Reads<S: Source> {
+    source: Arc<S>,
     metrics: Arc<Metrics>,
-    lines: Mutex<Lines>,
+    lines: Mutex<Lines<S::Place, S::Found>>,
     joined: Notify,
 }
 
-impl Reads {
-    pub(super) fn new(store: Arc<dyn KeyStore>, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, lines: Mutex::default(), joined: Notify::new() }
+impl<S: Source> Reads<S> {
+    pub(super) fn new(source: S, metrics: Arc<Metrics>) -> Self {
+        Self { source: Arc::new(source), metrics, lines: Mutex::default(), joined: Notify::new() }
     }
 
-    /// Reads a key that is kept under one of these ids.
-    pub(super) async fn read(&self, nid: Nid, kind: KeyKind, ids: Vec<KeyId>) -> Found {
+    /// Reads what is kept under one of these ids: the first of them that there is.
+    pub(super) async fn read(&self, place: S::Place, ids: Vec<KeyId>) -> Answer<S::Found> {
         let (answer, told) = oneshot::channel();
-        let joined = self.lines.lock().join((nid, kind), Waiting { ids, answer }, Instant::now());
+        let joined = self.lines.lock().join(place, Waiting { ids, answer }, Instant::now());
         if !joined {
             tracing::warn!(waiting = WAITING_MAX, "too many keys wait to be read");
             return Err(Unread);
@@ -199,7 +216,7 @@ impl Reads {
             let until = match next {
                 Next::Read(place, waiting) => {
                     self.metrics.keys.reads.inc();
-                    reads.spawn(answer(Arc::clone(&self.store), place, waiting));
+                    reads.spawn(answer(Arc::clone(&self.source), place, waiting));
                     continue;
                 }
                 Next::Wait(until) => until,
@@ -221,26 +238,43 @@ async fn at(instant: Option<Instant>) {
 }
 
 /// Reads all ids of some questions at once, and answers each. How many found nothing.
-async fn answer(store: Arc<dyn KeyStore>, (nid, kind): Place, waiting: Vec<Waiting>) -> (Place, usize) {
+async fn answer<S: Source>(
+    source: Arc<S>,
+    place: S::Place,
+    waiting: Vec<Waiting<S::Found>>,
+) -> (S::Place, usize) {
     let mut ids: Vec<KeyId> = waiting.iter().flat_map(|question| question.ids.iter().cloned()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let read = store.keys_with_identities(Scope::tenant(nid), kind, ids).await;
-    let rows: Result<HashMap<KeyId, FoundKey>, Unread> = match read {
-        Ok(keys) => Ok(found(keys)),
-        Err(fault) => {
-            tracing::error!(error = &fault as &dyn std::error::Error, "keys were not read");
-            Err(Unread)
-        }
-    };
+    let read = source.read(place, ids).await.map_err(|fault| {
+        tracing::error!(error = &fault as &dyn std::error::Error, "keys were not read");
+        Unread
+    });
     let mut absent = 0;
     for question in waiting {
-        let found = rows.as_ref().map(|rows| of_question(nid, &question, rows));
+        let found = read.as_ref().map(|read| of_question(&question.ids, read));
         absent += usize::from(matches!(found, Ok(None)));
         // Whoever asked may be gone.
         let _gone = question.answer.send(found.map_err(|unread| *unread));
     }
-    ((nid, kind), absent)
+    (place, absent)
+}
+
+/// Rows of keys, with whom they belong to.
+pub(super) struct KeyRows(pub(super) Arc<dyn KeyStore>);
+
+impl Source for KeyRows {
+    type Place = (Nid, KeyKind);
+    type Found = FoundKey;
+
+    fn read(
+        &self,
+        (nid, kind): Self::Place,
+        ids: Vec<KeyId>,
+    ) -> BoxFuture<'static, Result<HashMap<KeyId, FoundKey>, StoreFault>> {
+        let read = self.0.keys_with_identities(Scope::tenant(nid), kind, ids);
+        Box::pin(async move { read.await.map(found) })
+    }
 }
 
 /// Keys as they are kept in memory. Those of one identity share it.
@@ -256,16 +290,15 @@ fn found(keys: Vec<(Key, Option<Identity>)>) -> HashMap<KeyId, FoundKey> {
     keys.into_iter().map(of).collect()
 }
 
-/// The row that answers a question: the likeliest. A key that is here under several hashes is told of, because to revoke
-/// it means to revoke each.
-fn of_question(nid: Nid, question: &Waiting, rows: &HashMap<KeyId, FoundKey>) -> Option<FoundKey> {
-    let mut found = question.ids.iter().filter_map(|id| rows.get(id));
-    let first = found.next().cloned();
-    if let (Some(answers), Some(silent)) = (&first, found.next()) {
-        let (answers, silent) = (&answers.row.key.key_id, &silent.row.key.key_id);
-        tracing::warn!(%nid, %answers, %silent, "a key was imported twice, as itself and as its hash");
+/// What answers a question: the likeliest. A key that is here under several hashes is told of, because to revoke it means
+/// to revoke each.
+fn of_question<F: Clone>(ids: &[KeyId], read: &HashMap<KeyId, F>) -> Option<F> {
+    let mut there = ids.iter().filter(|id| read.contains_key(*id));
+    let first = there.next()?;
+    if let Some(silent) = there.next() {
+        tracing::warn!(answers = %first, %silent, "a key was imported twice, as itself and as its hash");
     }
-    first
+    read.get(first).cloned()
 }
 
 #[cfg(test)]
@@ -279,11 +312,14 @@ mod tests {
     use crate::keys::Attributes;
     use crate::keys::issue::new_key;
 
+    type Place = (Nid, KeyKind);
+    type Lines = super::Lines<Place, FoundKey>;
+
     fn place(number: u128) -> Place {
         (Nid(Uuid::from_u128(number)), KeyKind::Imported)
     }
 
-    fn question(ids: usize) -> Waiting {
+    fn question(ids: usize) -> Waiting<FoundKey> {
         let ids = (0..ids).map(|id| KeyId::parse(&format!("id-{id}")).unwrap()).collect();
         Waiting { ids, answer: oneshot::channel().0 }
     }

@@ -9,9 +9,11 @@ use bh_domain::time::Timestamp;
 use secrecy::SecretString;
 
 use super::attributes::with_text;
-use super::issue::{Minted, visibility_of};
+use super::house::House;
+use super::issue::{FirstKey, Minted, visibility_of};
 use super::trail::Action;
 use super::{Asker, Attributes, CHANGE_TRIES_MAX, Change, KeyStory, changed_too_often, unknown_key};
+use crate::ports::{AuditEvent, KeyTurn};
 
 /// What the new key has of its own; the rest it inherits.
 #[derive(Clone, Debug, Default)]
@@ -47,19 +49,8 @@ impl KeyStory {
         let house = self.0.houses.of(&asker.tenant)?;
         for _ in 0..CHANGE_TRIES_MAX {
             let before = self.stored(asker, kind, &key_id).await?;
-            let now = self.0.parts.clock.now();
-            if before.status_at(now) != KeyStatus::Active {
-                let message = "Only an active key can be rotated: this one was revoked or has expired";
-                return Err(Refusal::new(Code::FailedPrecondition, message));
-            }
-            if let Some(refusal) = self.refused_for_credits(asker, &before).await? {
-                return Err(refusal);
-            }
-            let attributes = inherited(&before, &rotate).checked()?;
-            let Minted { key: mut new, secret } = self.mint(&house, attributes, now, before.expires)?;
-            new.enabled = before.enabled;
-            let mut old = superseded(&before, &new.key_id, now, rotate.grace);
-            let event = self.event(asker, Action::Rotated, &key_id, Some(&before), Some(&new));
+            let Turning { new, secret, mut old, event } =
+                self.turning(asker, &house, &before, &rotate).await?;
             let store = &self.0.parts.store;
             let written = store.rotate(asker.scope(), new.clone(), old.clone(), before.revision, event).await;
             let written = written.map_err(|fault| fault.refusal())?;
@@ -67,16 +58,100 @@ impl KeyStory {
             self.0.rows.appeared(asker.tenant.nid, &new.key_id);
             if let Some(new) = written {
                 (old.credits, old.refills) = (new.credits.map(|_| 0), None);
-                let metrics = &self.0.parts.metrics.keys;
-                metrics.rotated.inc();
-                if old.status == KeyStatus::Revoked {
-                    metrics.replaced();
-                }
+                self.count_rotation(&old);
                 return Ok(RotatedKey { new, secret, old });
             }
         }
         Err(changed_too_often())
     }
+
+    /// What is to take the place of a tenant's first key: its successor while it lives, else a fresh one. To be stored with
+    /// whatever names it, and then told with [`KeyStory::turned`].
+    ///
+    /// # Errors
+    /// Those of [`KeyStory::rotate`].
+    pub(crate) async fn turn(
+        &self,
+        asker: &Asker,
+        current: Option<&KeyId>,
+        fresh: Attributes,
+        grace: Option<Lifetime>,
+    ) -> Result<(KeyTurn, SecretString), Refusal> {
+        let found = match current {
+            Some(key_id) => {
+                let read =
+                    self.0.parts.store.keys(asker.scope(), KeyKind::Issued, vec![key_id.clone()]).await;
+                read.map_err(|fault| fault.refusal())?.pop()
+            }
+            None => None,
+        };
+        let now = self.0.parts.clock.now();
+        let Some(before) = found.filter(|key| key.status_at(now) == KeyStatus::Active) else {
+            let FirstKey { key, secret, event } = self.first_key(asker, fresh)?;
+            return Ok((KeyTurn::Fresh { new: Box::new(key), event }, secret));
+        };
+        let house = self.0.houses.of(&asker.tenant)?;
+        let rotate = Rotate { grace, ..Rotate::default() };
+        let Turning { new, secret, old, event } = self.turning(asker, &house, &before, &rotate).await?;
+        let (new, old, old_revision) = (Box::new(new), Box::new(old), before.revision);
+        Ok((KeyTurn::Rotated { new, old, old_revision, event }, secret))
+    }
+
+    /// Forgets what memory knew before a turn that was stored.
+    pub(crate) fn turned(&self, asker: &Asker, turn: &KeyTurn) {
+        let nid = asker.tenant.nid;
+        match turn {
+            KeyTurn::Fresh { new, .. } => {
+                self.0.parts.metrics.keys.created.inc();
+                self.0.rows.appeared(nid, &new.key_id);
+            }
+            KeyTurn::Rotated { new, old, .. } => {
+                self.forget(nid, &old.key_id);
+                self.0.rows.appeared(nid, &new.key_id);
+                self.count_rotation(old);
+            }
+        }
+    }
+
+    fn count_rotation(&self, old: &Key) {
+        let metrics = &self.0.parts.metrics.keys;
+        metrics.rotated.inc();
+        if old.status == KeyStatus::Revoked {
+            metrics.replaced();
+        }
+    }
+
+    /// A rotation that is decided on, and not stored yet.
+    async fn turning(
+        &self,
+        asker: &Asker,
+        house: &House,
+        before: &Key,
+        rotate: &Rotate,
+    ) -> Result<Turning, Refusal> {
+        let now = self.0.parts.clock.now();
+        if before.status_at(now) != KeyStatus::Active {
+            let message = "Only an active key can be rotated: this one was revoked or has expired";
+            return Err(Refusal::new(Code::FailedPrecondition, message));
+        }
+        if let Some(refusal) = self.refused_for_credits(asker, before).await? {
+            return Err(refusal);
+        }
+        let attributes = inherited(before, rotate).checked()?;
+        let Minted { key: mut new, secret } = self.mint(house, attributes, now, before.expires)?;
+        new.enabled = before.enabled;
+        let old = superseded(before, &new.key_id, now, rotate.grace);
+        let event = self.event(asker, Action::Rotated, &before.key_id, Some(before), Some(&new));
+        Ok(Turning { new, secret, old, event })
+    }
+}
+
+/// A rotation that is decided on.
+struct Turning {
+    new: Key,
+    secret: SecretString,
+    old: Key,
+    event: AuditEvent,
 }
 
 /// The attributes of the new key: the old one's, under what was asked for.

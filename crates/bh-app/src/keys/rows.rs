@@ -24,7 +24,7 @@ use super::credits::AtMost;
 use super::fences::Fences;
 use super::identities::IdentityRow;
 use super::verdict::Denied;
-use crate::snapshot::Caller;
+use crate::snapshot::{Caller, Origin};
 
 /// Keys kept in memory; those that are used least go first.
 const ROWS_MAX: usize = 200_000;
@@ -34,8 +34,8 @@ const EPOCHS: usize = 256;
 /// which it was looked for here.
 const ABSENT_MS: i64 = 1_000;
 
-/// The configuration that a caller was made with, and the state of the identity that its key belongs to.
-pub(crate) type MadeWith = (u64, Option<(IdentityId, u64)>);
+/// The configuration that a caller was made with, its tenant's state, and that of the identity that its key belongs to.
+pub(crate) type MadeWith = (u64, Origin, Option<(IdentityId, u64)>);
 
 /// A key, and the identity that it belongs to.
 #[derive(Clone)]

@@ -230,7 +230,7 @@ impl KeyStory {
             return (self.with_identity(nid, row, cache, now).await.map(Some), CacheUse::Hit);
         }
         let begun = self.0.identities.begin();
-        let Ok(found) = self.0.reads.read(nid, shown.kind(), ids).await else {
+        let Ok(found) = self.0.reads.read((nid, shown.kind()), ids).await else {
             return (Err(Denied::because(VerificationError::Internal)), cache_use);
         };
         if cache.is_on() && trusted && freshness != Freshness::NoStore {

@@ -184,6 +184,10 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::UnsupportedMediaType
         | Code::NotFound
         | Code::NetworkNotFound
+        | Code::TenantNotFound
+        | Code::TenantExists
+        | Code::TenantReadOnly
+        | Code::FeatureDisabled
         | Code::Conflict
         | Code::FailedPrecondition
         | Code::Forbidden

@@ -121,6 +121,8 @@ pub enum KeyChange {
         /// What its keys call it.
         external_id: String,
     },
+    /// A tenant was made, or what it is given changed.
+    Profile(Nid),
     /// Tokens are denied from now on.
     Denied(Denial),
     /// Nothing is heard from now on, until [`KeyChange::Everything`] says that it is again.

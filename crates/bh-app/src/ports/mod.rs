@@ -6,6 +6,7 @@ mod identities;
 mod keys;
 mod money;
 mod outside;
+mod profiles;
 mod shared;
 
 pub use audit::{AuditEvent, AuditStore, EVENT_ID_SKEW_MS, TrailOrder};
@@ -26,6 +27,7 @@ pub use outside::{
     Attempt, CallerBodyBroken, Clock, Connections, Entropy, ProviderBody, ProviderRequest, ProviderResponse,
     SendFault, SendFaultKind, SystemClock, SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
 };
+pub use profiles::{KeyTurn, Made, ProfileStore};
 pub use shared::{SharedFault, SharedMemory, SharedResult};
 
 use std::fmt;

@@ -9,10 +9,15 @@ use bh_domain::keys::token::Narrowed;
 use bh_domain::limit::RateLimit;
 use bh_domain::money::NanoUsd;
 use bh_domain::tenant::Nid;
+use bh_domain::tenant::profile::Limits;
 
 use super::{Caller, CallerSource, Capped, Caps, Limited, Tenant};
 use crate::budgets::{BudgetKeeper, ZoneClock};
 use crate::rates::{NamedCount, RateCells};
+
+/// Under these names a tenant's requests per hour and day are counted: no caller is called so.
+const HOUR: &str = "\0hour";
+const DAY: &str = "\0day";
 
 /// Most callers have budgets for the day and the month: their own, and their tenant's.
 const BUDGETS_MOST: usize = 4;
@@ -32,6 +37,21 @@ impl Accounts {
     pub fn limited(&self, nid: Nid, name: &str, per_minute: Option<u32>) -> Option<Limited> {
         let limit = RateLimit::per_minute(per_minute?)?;
         Some(Limited { limit, cell: self.rates.cell(nid, name) })
+    }
+
+    /// A tenant's limits, one for each window that has one.
+    #[must_use]
+    pub fn tenant_limits(&self, nid: Nid, limits: &Limits) -> Vec<Limited> {
+        let windows = [
+            ("", 60, limits.requests_per_minute),
+            (HOUR, 3_600, limits.requests_per_hour),
+            (DAY, 86_400, limits.requests_per_day),
+        ];
+        let limited = |(name, window_s, requests): (&str, u64, Option<u64>)| {
+            let limit = RateLimit::new(requests?, window_s)?;
+            Some(Limited { limit, cell: self.rates.cell(nid, name) })
+        };
+        windows.into_iter().filter_map(limited).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::comes_with::TENANTS;
 use crate::secret::Secret;
 use crate::text::{HeaderName, HttpUrl, TenantId};
 
@@ -25,6 +26,7 @@ pub struct ConnectorsTenancy {
     /// Quotas of a tenant that has none of its own.
     pub quotas: ResourceQuotas,
     /// What tenants don't share.
+    #[schemars(extend("x-comes-with" = TENANTS))]
     pub isolation: Isolation,
 }
 

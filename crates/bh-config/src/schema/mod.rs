@@ -11,6 +11,7 @@ mod evidence;
 mod gateway;
 mod limits;
 mod money;
+mod plans;
 mod policy;
 mod server;
 mod talon;
@@ -25,6 +26,7 @@ pub use evidence::*;
 pub use gateway::*;
 pub use limits::*;
 pub use money::*;
+pub use plans::*;
 pub use policy::*;
 pub use server::*;
 pub use talon::*;
@@ -50,7 +52,7 @@ pub(crate) mod comes_with {
     pub(crate) const TOOLS: &str = "MCP & tools";
 }
 
-use comes_with::{AGENTS, COMPLIANCE, GOVERNANCE, HARDENING, TENANTS, TOOLS};
+use comes_with::{AGENTS, COMPLIANCE, GOVERNANCE, HARDENING, TOOLS};
 
 /// The whole configuration of one Bulkhead.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -85,13 +87,22 @@ pub struct Config {
     /// Customers. A tenant that only a caller names needs no entry.
     #[serde(deserialize_with = "whole_list")]
     pub tenants: Vec<Tenant>,
+    /// Presets for tenants, by name. Without any, a tenant's plan is only a word.
+    #[schemars(example = serde_json::json!({"enterprise": {
+        "limits": {
+            "requestsPerMinute": 5000, "requestsPerHour": 100_000, "requestsPerDay": 2_000_000, "maxCustomServers": 50,
+            "maxToolInvocations": 1_000_000, "maxStorageMB": 5000, "maxApiKeys": 100,
+        },
+        "features": {"customServers": true, "oauth": true, "advancedAnalytics": true},
+        "budgets": {"daily": 100, "monthly": 2000, "session": 10},
+    }}))]
+    pub plans: BTreeMap<String, Plan>,
     /// The signed record of every decision.
     pub evidence: Evidence,
     /// The trail of who did what to which key.
     pub audit: Audit,
     /// Tenancy of the tool gateway, as Connectors writes it.
     #[serde(rename = "multiTenant")]
-    #[schemars(extend("x-comes-with" = TENANTS))]
     pub multi_tenant: Option<ConnectorsTenancy>,
     /// Tenancy by host name, as Talos writes it.
     pub multitenancy: Option<MultiTenancy>,

@@ -105,12 +105,8 @@ fn seed_001_environment_file_is_understood() {
     assert!(loaded.config.multi_tenant.unwrap().enabled);
     assert_eq!(loaded.config.vault.unwrap().token.unwrap().expose(), "your-vault-token");
     let inactive: Vec<_> = loaded.inactive.iter().map(|i| (i.path.as_str(), i.source.as_str())).collect();
-    let expected = [
-        ("multiTenant", "MULTI_TENANT_ENABLED"),
-        ("rate_limit.backend", "RATE_LIMIT_STORE"),
-        ("redis", "REDIS_URL"),
-        ("vault", "VAULT_ADDR"),
-    ];
+    let expected =
+        [("rate_limit.backend", "RATE_LIMIT_STORE"), ("redis", "REDIS_URL"), ("vault", "VAULT_ADDR")];
     assert_eq!(inactive, expected);
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn replace(
         return tx.rollback().await.map(|()| false);
     }
     audit::add(&mut tx, nid, [event]).await?;
-    feed.commit(tx, KeyChange::Key { nid, key_id: key.key_id.clone() }).await?;
+    feed.commit(tx, [KeyChange::Key { nid, key_id: key.key_id.clone() }]).await?;
     Ok(true)
 }
 
@@ -39,22 +39,36 @@ pub(super) async fn rotate(
     db: &Db,
     feed: &Feed,
     nid: Nid,
-    (mut new, old): (Key, Key),
+    (new, old): (Key, Key),
     expected_revision: u64,
     event: &AuditEvent,
 ) -> Outcome<Option<Key>> {
     let mut tx = db.write().await?;
-    if !put(&mut tx, nid, &old, expected_revision, i64::from(new.counts())).await? {
+    let Some(new) = rotate_within(&mut tx, nid, (new, &old), expected_revision, event).await? else {
         return tx.rollback().await.map(|()| None);
+    };
+    feed.commit(tx, [KeyChange::Key { nid, key_id: old.key_id }]).await?;
+    Ok(Some(new))
+}
+
+/// The same, as a part of more. `None`: the old key is not what it was, and nothing of the transaction may stay.
+pub(super) async fn rotate_within(
+    tx: &mut Tx,
+    nid: Nid,
+    (mut new, old): (Key, &Key),
+    expected_revision: u64,
+    event: &AuditEvent,
+) -> Outcome<Option<Key>> {
+    if !put(tx, nid, old, expected_revision, i64::from(new.counts())).await? {
+        return Ok(None);
     }
-    let moved = move_credits(&mut tx, nid, &old).await?;
+    let moved = move_credits(tx, nid, old).await?;
     new.credits = moved.map(|(left, _)| left);
     new.refills = moved.and_then(|(_, refills)| refills);
     if tx.execute_rows(row::table(new.kind).add, row::values(nid, &new)?).await? != 1 {
-        return tx.rollback().await.map(|()| None);
+        return Ok(None);
     }
-    audit::add(&mut tx, nid, [event]).await?;
-    feed.commit(tx, KeyChange::Key { nid, key_id: old.key_id }).await?;
+    audit::add(tx, nid, [event]).await?;
     Ok(Some(new))
 }
 
@@ -78,7 +92,7 @@ pub(super) async fn delete(
         counts::add(&mut tx, nid, -1).await?;
     }
     audit::add(&mut tx, nid, [event]).await?;
-    feed.commit(tx, KeyChange::Key { nid, key_id }).await?;
+    feed.commit(tx, [KeyChange::Key { nid, key_id }]).await?;
     Ok(true)
 }
 
@@ -111,7 +125,7 @@ pub(super) async fn set_credits(
         return tx.rollback().await.map(|()| false);
     }
     audit::add(&mut tx, nid, [event]).await?;
-    feed.commit(tx, KeyChange::Key { nid, key_id }).await?;
+    feed.commit(tx, [KeyChange::Key { nid, key_id }]).await?;
     Ok(true)
 }
 

@@ -67,8 +67,12 @@ impl Feed {
     }
 
     /// Commits a transaction and tells what it has changed.
-    pub(super) async fn commit(&self, mut tx: Tx, change: KeyChange) -> Outcome<()> {
-        if tx.announce(CHANNEL, || text(&change)).await? {
+    pub(super) async fn commit<const N: usize>(&self, mut tx: Tx, changes: [KeyChange; N]) -> Outcome<()> {
+        let mut announced = false;
+        for change in &changes {
+            announced = tx.announce(CHANNEL, || text(change)).await?;
+        }
+        if announced {
             return tx.commit().await;
         }
         let sender = self.sender.lock().clone();
@@ -76,7 +80,7 @@ impl Feed {
         let told = tokio::spawn(async move {
             tx.commit().await?;
             if let Some(sender) = sender {
-                sender.send(change).ok();
+                changes.into_iter().for_each(|change| drop(sender.send(change)));
             }
             Ok(())
         });
@@ -111,6 +115,7 @@ fn text(change: &KeyChange) -> String {
         KeyChange::Made { nid, key_id } => format!("made/{nid}/{key_id}"),
         KeyChange::Key { nid, key_id } => format!("key/{nid}/{key_id}"),
         KeyChange::Tenant(nid) => format!("tenant/{nid}"),
+        KeyChange::Profile(nid) => format!("profile/{nid}"),
         KeyChange::Identity { nid, external_id } => format!("identity/{nid}/{external_id}"),
         KeyChange::Denied(denial) => {
             format!("denied/{}/{}/{}", denial.nid, denial.until.0, denial.subject)
@@ -139,6 +144,7 @@ fn known(text: &str) -> Option<KeyChange> {
             Some(KeyChange::Made { nid: nid(tenant)?, key_id: KeyId::parse(key_id).ok()? })
         }
         "tenant" => Some(KeyChange::Tenant(nid(rest)?)),
+        "profile" => Some(KeyChange::Profile(nid(rest)?)),
         "identity" => {
             let (tenant, external_id) = rest.split_once('/')?;
             Some(KeyChange::Identity { nid: nid(tenant)?, external_id: external_id.to_owned() })
@@ -165,6 +171,7 @@ mod tests {
             KeyChange::Made { nid, key_id: KeyId::parse("5f-0c").unwrap() },
             KeyChange::Key { nid, key_id: KeyId::parse("5f-0c").unwrap() },
             KeyChange::Tenant(nid),
+            KeyChange::Profile(nid),
             KeyChange::Identity { nid, external_id: "a/ü b".to_owned() },
             KeyChange::Denied(denial),
             KeyChange::Everything,

@@ -65,7 +65,7 @@ impl IdentityStore for SqlStore {
                 return tx.rollback().await.map(|()| false);
             }
             audit::add(&mut tx, nid, [&event]).await?;
-            feed.commit(tx, changed(nid, identity)).await?;
+            feed.commit(tx, [changed(nid, identity)]).await?;
             Ok(true)
         })
     }
@@ -91,7 +91,7 @@ impl IdentityStore for SqlStore {
                 return tx.rollback().await.map(|()| false);
             }
             audit::add(&mut tx, nid, [&event]).await?;
-            feed.commit(tx, changed(nid, identity)).await?;
+            feed.commit(tx, [changed(nid, identity)]).await?;
             Ok(true)
         })
     }
@@ -103,7 +103,7 @@ impl IdentityStore for SqlStore {
                 return tx.rollback().await.map(|()| false);
             }
             audit::add(&mut tx, nid, [&event]).await?;
-            feed.commit(tx, changed(nid, identity)).await?;
+            feed.commit(tx, [changed(nid, identity)]).await?;
             Ok(true)
         })
     }

@@ -53,7 +53,7 @@ async fn try_one(
         return Ok(Inserted::QuotaExceeded { used: live - 1 });
     }
     audit::add(&mut tx, nid, [event]).await?;
-    feed.commit(tx, KeyChange::Made { nid, key_id: key.key_id.clone() }).await?;
+    feed.commit(tx, [KeyChange::Made { nid, key_id: key.key_id.clone() }]).await?;
     Ok(Inserted::Created)
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn many(
         return Ok(answers);
     }
     store(&mut tx, nid, kind, &created).await?;
-    feed.commit(tx, KeyChange::Tenant(nid)).await?;
+    feed.commit(tx, [KeyChange::Tenant(nid)]).await?;
     Ok(answers)
 }
 

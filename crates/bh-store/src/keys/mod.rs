@@ -6,6 +6,7 @@ mod counts;
 mod feed;
 mod identities;
 mod insert;
+mod profiles;
 mod read;
 mod row;
 pub(crate) mod statements;
@@ -170,7 +171,7 @@ impl KeyStore for SqlStore {
             let mut tx = db.write().await?;
             tx.execute(beside::DENY, vec![nid.into(), subject.as_str().into(), until.into()]).await?;
             audit::add(&mut tx, nid, [&event]).await?;
-            feed.commit(tx, KeyChange::Denied(Denial { nid, subject, until })).await
+            feed.commit(tx, [KeyChange::Denied(Denial { nid, subject, until })]).await
         })
     }
 

@@ -33,6 +33,14 @@ macro_rules! identity {
     };
 }
 
+/// Profiles of tenants, in the order of `profiles::profile`.
+macro_rules! profile {
+    () => {
+        "SELECT p.nid, t.id, p.status, p.settings, p.api_key_id, p.created_ms, p.updated_ms, p.revision \
+         FROM tenant_profiles AS p JOIN tenants AS t ON t.nid = p.nid"
+    };
+}
+
 /// How many of tenant `$1`'s keys are not revoked.
 macro_rules! live {
     () => {
@@ -310,6 +318,30 @@ pub(crate) mod identities {
             WHERE nid = $1 AND identity_id = $2 AND revision = $3";
         /// Removes an identity.
         DELETE = "DELETE FROM identities WHERE nid = $1 AND identity_id = $2";
+    }
+}
+
+/// Tenants that were made at run time.
+pub(crate) mod profiles {
+    use crate::db::{Bulk, bulk};
+    use crate::statements::{bulk_statements, statements};
+
+    statements! {
+        /// The profile of a tenant.
+        PROFILE = concat!(profile!(), " WHERE p.nid = $1");
+        /// Profiles that changed at instant `$1` or later, of network ids after `$2`, `$3` limit.
+        CHANGED_SINCE = concat!(profile!(), " WHERE p.updated_ms >= $1 AND p.nid > $2 ORDER BY p.nid LIMIT $3");
+        /// A profile, unless its tenant has one.
+        ADD = "INSERT INTO tenant_profiles (nid, status, settings, api_key_id, created_ms, updated_ms, revision) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (nid) DO NOTHING";
+        /// Replaces a profile, if it is still at revision `$2`.
+        REPLACE = "UPDATE tenant_profiles SET status = $3, settings = $4, api_key_id = $5, updated_ms = $6, \
+            revision = revision + 1 WHERE nid = $1 AND revision = $2";
+    }
+
+    bulk_statements! {
+        /// Whose issued keys these are.
+        OWNERS_OF_KEYS = bulk!(List, "SELECT key_id, nid FROM api_keys WHERE key_id IN (", 1, ")");
     }
 }
 

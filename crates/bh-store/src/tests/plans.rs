@@ -4,17 +4,20 @@ use bh_testkit::on_both_stores;
 
 use super::fixture::Fixture;
 use crate::db::{Bulk, Form, Value};
-use crate::keys::statements::{beside, identities, imported, issued};
+use crate::keys::statements::{beside, identities, imported, issued, profiles};
 use crate::statements;
 
 /// Every statement and its name.
 fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
-    [statements::ALL, beside::ALL, identities::ALL, issued::ALL, imported::ALL].into_iter().flatten().copied()
+    [statements::ALL, beside::ALL, identities::ALL, profiles::ALL, issued::ALL, imported::ALL]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// Every bulk statement and its name.
 fn bulks() -> impl Iterator<Item = (&'static str, &'static Bulk)> {
-    [statements::ALL_BULK, beside::ALL_BULK, issued::ALL_BULK, imported::ALL_BULK]
+    [statements::ALL_BULK, beside::ALL_BULK, profiles::ALL_BULK, issued::ALL_BULK, imported::ALL_BULK]
         .into_iter()
         .flatten()
         .copied()

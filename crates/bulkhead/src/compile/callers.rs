@@ -19,6 +19,7 @@ use crate::quickstart;
 /// The caller of keys that come without one of their own (`BULKHEAD_API_KEYS`).
 const API_KEY_CALLER: &str = "api-key";
 const ANONYMOUS_CALLER: &str = "anonymous";
+const KEYLESS_CALLER: &str = "keyless";
 
 /// What callers are built from.
 pub(super) struct Build<'a> {
@@ -31,6 +32,7 @@ pub(super) struct Build<'a> {
 impl Build<'_> {
     pub(super) fn keyring(&self) -> Result<Keyring, CompileFault> {
         let mut keyring = Keyring::default();
+        self.admit_keyless(&mut keyring)?;
         let hasher = &self.runtime.hasher;
         for admin in &self.config.admin_keys {
             if let Some(key) = &admin.key {
@@ -64,6 +66,13 @@ impl Build<'_> {
             )?);
         }
         Ok(keyring)
+    }
+
+    /// Seed 001's migration window: who shows no key is the tenant for those who were there before.
+    fn admit_keyless(&self, keyring: &mut Keyring) -> Result<(), CompileFault> {
+        let Some(tenant) = self.config.keyless_tenant() else { return Ok(()) };
+        keyring.admit_anonymous(self.plain_caller(KEYLESS_CALLER, tenant, CallerSource::Anonymous)?);
+        Ok(())
     }
 
     fn tenant(&self, id: &str) -> Result<&Arc<Tenant>, CompileFault> {

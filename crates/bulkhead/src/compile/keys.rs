@@ -53,6 +53,11 @@ impl<'a> KeySource<'a> {
         }
     }
 
+    /// Settings of tenants without an overlay.
+    pub(super) fn base(&self) -> Arc<KeySettings> {
+        Arc::clone(&self.base)
+    }
+
     /// One tenant's settings. With a bad overlay they are those it has had; a tenant that has had none is refused
     /// rather than served with another's secrets.
     pub(super) fn of(&mut self, id: &TenantId, nid: Nid) -> Result<Arc<KeySettings>, CompileFault> {

@@ -19,6 +19,7 @@ use bh_app::snapshot::{
     Accounts, Candidate, Caps, ClientIpSource, Durability, EvidencePolicy, Limited, OnFailure, Provider,
     Snapshot, TenantSecrets,
 };
+use bh_app::tenants::{Directory, MadeTenants};
 use bh_config::schema::{self, Budget, Config};
 use bh_config::{Loaded, Money};
 use bh_domain::budget::TimeZone;
@@ -51,6 +52,8 @@ pub(crate) struct Runtime {
     pub(crate) accounts: Accounts,
     metrics: Arc<Metrics>,
     zones: parking_lot::Mutex<HashMap<String, Arc<ZoneClock>>>,
+    /// Tenants that were made at run time.
+    pub(crate) directory: Arc<Directory>,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -91,7 +94,8 @@ impl Runtime {
         accounts: Accounts,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { hasher, tenant_secrets, accounts, metrics, zones: parking_lot::Mutex::default() }
+        let directory = Arc::default();
+        Self { hasher, tenant_secrets, accounts, metrics, zones: parking_lot::Mutex::default(), directory }
     }
 
     fn zone(&self, name: &str, now: Timestamp) -> Result<Arc<ZoneClock>, CompileFault> {
@@ -124,7 +128,8 @@ pub(crate) async fn compile(
     let rows = Rows::of(config, store, mode).await?;
     let organization = organization_clock(config, runtime, now)?;
     let keys = KeySource::new(loaded, &runtime.tenant_secrets, before);
-    let Tenants { tenants, degraded } = tenants::compile(config, runtime, &rows, keys, now)?;
+    let presets = tenants::presets(config, runtime, keys.base(), now)?;
+    let Tenants { tenants, degraded } = tenants::compile(config, runtime, &rows, keys, &presets, now)?;
     let policy = callers::policy(config, organization.as_ref(), loaded.default_caps_written);
     let build = Build { config, runtime, tenants: &tenants, policy: &policy };
     let gateway = config.gateway.as_ref().filter(|gateway| gateway.enabled);
@@ -145,7 +150,8 @@ pub(crate) async fn compile(
         evidence: evidence(config),
         quickstart: build.quickstart(mode)?,
         caller_policy: policy,
-        tenant_header: http::HeaderName::from_static("x-tenant-id"),
+        tenant_header: tenant_header(config),
+        api_key_header: api_key_header(config),
         client_ip_source: client_ip_source(config),
         trusted_proxies: trusted.filter_map(|cidr| Network::parse(&cidr.to_string())).collect(),
         default_output_tokens: u64::from(config.budgets.default_output_tokens),
@@ -155,6 +161,7 @@ pub(crate) async fn compile(
         hosts: tenants::hosts(config, &rows, &tenants),
         trust_forwarded_host: config.serve.as_ref().is_some_and(|serve| serve.http.trust_forwarded_host),
         degraded,
+        made: MadeTenants::new(Arc::clone(&runtime.directory), presets),
         tenants_by_nid: tenants.values().map(|tenant| (tenant.nid, Arc::clone(tenant))).collect(),
         tenants,
     })
@@ -178,6 +185,20 @@ fn open_key_admin(config: &Config) -> bool {
     let keyless = config.admin_keys.iter().all(|admin| admin.key.is_none());
     let chosen = config.server.admin_auth == schema::AdminAuth::None;
     chosen || (keyless && config.server.listen.0.ip().is_loopback())
+}
+
+/// The header that may confirm a tenant. Its name was checked when it was read.
+fn tenant_header(config: &Config) -> http::HeaderName {
+    let named = config.multi_tenant.as_ref().map(|tenancy| &tenancy.tenant_id_header.0);
+    let named = named.and_then(|name| http::HeaderName::from_bytes(name.as_bytes()).ok());
+    named.unwrap_or(http::HeaderName::from_static("x-tenant-id"))
+}
+
+/// The header that seed 001's clients send their key in, when it is none of those that are read anyway.
+fn api_key_header(config: &Config) -> Option<http::HeaderName> {
+    let named = config.multi_tenant.as_ref().map(|tenancy| &tenancy.api_key_header.0)?;
+    let name = http::HeaderName::from_bytes(named.as_bytes()).ok()?;
+    (name != http::header::AUTHORIZATION).then_some(name)
 }
 
 fn global_requests_per_minute(gateway: Option<&schema::Gateway>, mode: Mode) -> Option<u32> {

@@ -1,7 +1,7 @@
 //! Which tenants there are: those that the configuration names, with the network ids that it or the store gives them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use bh_app::ports::{TenantRow, TenantStore};
 use bh_config::schema::{self, Config};
@@ -17,6 +17,8 @@ pub(super) struct Rows {
     pub(super) nids: HashMap<TenantId, Nid>,
     /// The tenant of each network in force.
     pub(super) networks: HashMap<Uuid, TenantId>,
+    /// Tenants that are there because a key or nobody names them, and that may be rows as well.
+    implied: HashSet<TenantId>,
 }
 
 /// Tenants by slug, with the network id that the configuration gives them.
@@ -55,7 +57,16 @@ impl Rows {
                 nids.insert(id, nid);
             }
         }
-        Ok(Self { nids, networks })
+        let listed: HashSet<&str> = config.tenants.iter().map(|tenant| tenant.id.0.as_str()).collect();
+        let of_networks: HashSet<&TenantId> = networks.values().collect();
+        let implied = nids.keys().filter(|id| !listed.contains(id.as_str()) && !of_networks.contains(id));
+        let implied = implied.cloned().collect();
+        Ok(Self { nids, networks, implied })
+    }
+
+    /// Whether a tenant is there without an entry of its own in the configuration.
+    pub(super) fn is_implied(&self, id: &TenantId) -> bool {
+        self.implied.contains(id)
     }
 }
 
@@ -64,7 +75,8 @@ fn named(config: &Config, mode: Mode) -> Result<Wanted, CompileFault> {
     let quickstart = (mode != Mode::Configured).then_some(quickstart::TENANT);
     let callers = config.gateway.iter().flat_map(|gateway| &gateway.callers).map(schema::Caller::tenant);
     let keys = config.api_keys.iter().map(schema::ApiKey::tenant);
-    let names = callers.chain(keys).chain([DEFAULT_TENANT]).chain(quickstart);
+    let keyless = config.keyless_tenant();
+    let names = callers.chain(keys).chain([DEFAULT_TENANT]).chain(keyless).chain(quickstart);
     let mut wanted = Wanted::new();
     for name in names {
         wanted.entry(slug(name)?).or_default();

@@ -16,8 +16,8 @@ macro_rules! seed {
 /// and what of each is accepted but not active yet.
 const SEED_FRAGMENTS: &[(&str, &[&str])] = &[
     (seed!("000-callers"), &[]),
-    (seed!("001-multi-tenant"), &["multiTenant"]),
-    (seed!("001-migration"), &["multiTenant"]),
+    (seed!("001-multi-tenant"), &["multiTenant.isolation"]),
+    (seed!("001-migration"), &[]),
     (seed!("002-tenant-key"), &[]),
     (seed!("003-networks"), &[]),
     (seed!("003-forwarded-host"), &[]),

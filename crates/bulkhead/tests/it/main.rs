@@ -64,6 +64,7 @@ mod sdks;
 mod store_faults;
 mod stream_costs;
 mod streaming;
+mod tenants;
 mod unmetered;
 mod unwritable;
 mod verify_setup;

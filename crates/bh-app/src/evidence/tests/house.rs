@@ -15,21 +15,25 @@ use bh_domain::evidence::{Draft, HmacKey};
 use bh_domain::keys::imported::HashVersion;
 use bh_domain::money::NanoUsd;
 use bh_domain::price::PriceTable;
+use bh_domain::tenant::profile::{Features, Limits};
 use bh_domain::tenant::{Nid, TenantId};
 use bh_domain::time::Timestamp;
 use http::HeaderName;
 
 use super::fake::{FakeStore, tenant_row};
-use crate::budgets::ZoneClock;
+use crate::budgets::{BudgetKeeper, ZoneClock};
 use crate::evidence::{EvidenceReads, Reach};
 use crate::identity::{KeyHasher, Keyring};
 use crate::metrics::Metrics;
-use crate::ports::{Clock, EvidenceStore, Holder};
+use crate::ports::{Clock, EvidenceStore, Holder, SystemClock};
 use crate::recorder::{Checkpointer, Entry, Recorder, RecorderOptions};
 use crate::snapshot::{
-    CacheKind, CacheSettings, Caller, CallerPolicy, CallerSource, Caps, DerivedSettings, Durability,
-    EvidencePolicy, HmacSecret, KeyPrefixes, KeySettings, Live, OnFailure, Snapshot, Tenant, TenantSecrets,
+    Accounts, CacheKind, CacheSettings, Caller, CallerPolicy, CallerSource, Caps, DerivedSettings,
+    Durability, EvidencePolicy, HmacSecret, KeyPrefixes, KeySettings, Live, OnFailure, Origin, Snapshot,
+    Tenant, TenantSecrets,
 };
+
+use crate::tenants::{MadeTenants, Plan, Presets};
 
 /// 2026-11-21T09:30:00Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_795_253_400_000);
@@ -218,11 +222,15 @@ pub(crate) fn tenant(id: &str, nid: Nid, zone: &str, caps: Caps) -> Arc<Tenant> 
         nid,
         clock: Arc::new(ZoneClock::new(TimeZone::get(zone).unwrap(), NOW)),
         meter: crate::metrics::Metrics::new().tenant(&TenantId::parse(id).unwrap()),
-        rate: None,
+        rates: Vec::new(),
         durability: None,
         active: true,
         caps,
         keys: key_settings(),
+        limits: Limits::default(),
+        features: Features::default(),
+        allowed_ips: Vec::new(),
+        origin: Origin::File,
     })
 }
 
@@ -242,6 +250,21 @@ pub(crate) fn caller(name: &str, tenant: &Arc<Tenant>, caps: Caps) -> Arc<Caller
         source: CallerSource::Config,
         key: None,
     })
+}
+
+fn presets() -> Presets {
+    let metrics = crate::metrics::Metrics::new();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let holder = Holder(uuid::Uuid::nil());
+    let budgets = BudgetKeeper::new(Arc::new(FakeStore::default()), clock, holder);
+    Presets {
+        plans: BTreeMap::new(),
+        defaults: Plan::default(),
+        clock: Arc::new(ZoneClock::new(TimeZone::get("UTC").unwrap(), NOW)),
+        keys: key_settings(),
+        accounts: Accounts { budgets, rates: Arc::default() },
+        metrics,
+    }
 }
 
 /// acme has no caps of its own and agents `a` (capped) and `b`; globex, in Auckland, has caps and agent `g`.
@@ -272,6 +295,7 @@ pub(crate) fn snapshot() -> Snapshot {
         organization_clock: None,
         keyring,
         caller_policy: CallerPolicy::default(),
+        made: MadeTenants::new(Arc::default(), presets()),
         tenants,
         tenants_by_nid,
         hosts: None,
@@ -291,6 +315,7 @@ pub(crate) fn snapshot() -> Snapshot {
         },
         quickstart: None,
         tenant_header: HeaderName::from_static("x-tenant-id"),
+        api_key_header: None,
         trusted_proxies: Vec::new(),
         default_output_tokens: 1,
         remote_input_tokens: 1,

@@ -1,0 +1,415 @@
+//! Tenants as a product: made, changed, suspended and deleted at run time (seed 001, "Tenant Management").
+//!
+//! A tenant is a row and a key, made together. Every door knows it from the next request on, and every other process within
+//! a second: it hears of the change. Tenants that the configuration names are told here, and changed there.
+
+mod directory;
+mod follow;
+mod presets;
+mod view;
+
+use std::sync::Arc;
+
+use bh_domain::keys::key::KeyId;
+use bh_domain::keys::lifetime::Lifetime;
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::profile::{Profile, Settings, SettingsError, Status, slug};
+use bh_domain::tenant::{Nid, Scope, TenantId};
+use bh_domain::time::Timestamp;
+use secrecy::SecretString;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+pub use directory::{Directory, MadeTenants};
+pub use follow::learn;
+pub use presets::{InForce, Plan, Presets};
+pub use view::TenantView;
+
+use crate::keys::{Asker, Attributes, KeyStory};
+use crate::ports::{AuditEvent, Clock, KeyTurn, Made, ProfileStore};
+use crate::snapshot::{Live, Origin, Snapshot, Tenant};
+
+/// How often a change is decided anew because somebody else changed the tenant meanwhile.
+const CHANGE_TRIES_MAX: usize = 8;
+/// What a tenant's first key may do: everything but administer keys.
+const FIRST_KEY_SCOPES: [&str; 3] = ["llm", "tools", "read"];
+const FIRST_KEY_NAME: &str = "default";
+/// Tenants of one page.
+pub const PAGE_TENANTS_MAX: usize = 1_000;
+
+/// Who changes a tenant, for its audit trail.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// Name of the admin key.
+    pub name: String,
+    /// Its role.
+    pub role: &'static str,
+}
+
+/// A tenant that was made, and its key's text, which is told once.
+#[derive(Debug)]
+pub struct NewTenant {
+    /// The tenant.
+    pub tenant: TenantView,
+    /// The text of its key.
+    pub api_key: SecretString,
+}
+
+/// A tenant's new key.
+#[derive(Debug)]
+pub struct RotatedTenantKey {
+    /// Its text, told once.
+    pub api_key: SecretString,
+    /// Its id.
+    pub id: KeyId,
+    /// Until when the old one works; `None`: no more.
+    pub previous_until: Option<Timestamp>,
+}
+
+/// What the story is built from.
+pub struct TenantParts {
+    /// Rows.
+    pub store: Arc<dyn ProfileStore>,
+    /// Keys.
+    pub keys: KeyStory,
+    /// Tenants in memory.
+    pub directory: Arc<Directory>,
+    /// The configuration in force.
+    pub live: Live,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for TenantParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TenantParts").finish_non_exhaustive()
+    }
+}
+
+/// Tenants, administered.
+#[derive(Clone, Debug)]
+pub struct TenantStory(Arc<TenantParts>);
+
+/// One of the two kinds of tenant.
+enum Known {
+    Row(Arc<Profile>),
+    File(Arc<Tenant>),
+}
+
+impl TenantStory {
+    /// The story, from its parts.
+    #[must_use]
+    pub fn new(parts: TenantParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Makes a tenant with its first key.
+    ///
+    /// # Errors
+    /// `invalid_request`; `tenant_exists`; `evidence_unavailable`.
+    pub async fn create(
+        &self,
+        actor: &Actor,
+        id: &str,
+        given: &Map<String, Value>,
+    ) -> Result<NewTenant, Refusal> {
+        let snapshot = self.0.live.load_full();
+        let id = slug(id).map_err(|error| wrong(&error))?;
+        let settings = Settings::default().changed(given).map_err(|error| wrong(&error))?;
+        snapshot.made.presets().admit(&settings)?;
+        let named = snapshot.tenants.get(&id);
+        if named.is_some_and(|tenant| tenant.origin == Origin::File) {
+            return Err(exists(&id, "a configuration file names it, and is where it is changed"));
+        }
+        let now = self.0.clock.now();
+        // One that is always there keeps its network id: whoever was its customer stays (seed 001, migration step 2).
+        let nid = named.map_or_else(|| Nid(Uuid::now_v7()), |tenant| tenant.nid);
+        let mut profile = Profile {
+            id: id.clone(),
+            nid,
+            status: Status::Active,
+            settings,
+            api_key: None,
+            created: now,
+            updated: now,
+            revision: 1,
+        };
+        let tenant = Arc::new(snapshot.made.presets().tenant(&profile));
+        let asker = Asker { tenant, actor: actor.name.clone(), role: actor.role };
+        let first = self.0.keys.first_key(&asker, first_key())?;
+        profile.api_key = Some(first.key.key_id.clone());
+        let event = self.event(actor, "tenant.created", None, Some(&profile));
+        let made = self.0.store.make_tenant(profile.clone(), first.key, [event, first.event]).await;
+        match made.map_err(|fault| fault.refusal())? {
+            Made::Created => {
+                self.0.directory.put([profile.clone()]);
+                Ok(NewTenant { tenant: TenantView::of_row(&snapshot, &profile), api_key: first.secret })
+            }
+            Made::Exists => Err(exists(&id, "choose another id, or change that one")),
+            Made::Known(_) => {
+                let message =
+                    "a configuration has named it before, and its records are still kept: choose another id";
+                Err(exists(&id, message))
+            }
+        }
+    }
+
+    /// One tenant.
+    ///
+    /// # Errors
+    /// `tenant_not_found`.
+    pub fn get(&self, id: &str) -> Result<TenantView, Refusal> {
+        let snapshot = self.0.live.load();
+        Ok(match self.known(&snapshot, id)? {
+            Known::Row(profile) => TenantView::of_row(&snapshot, &profile),
+            Known::File(tenant) => TenantView::of_file(&tenant),
+        })
+    }
+
+    /// The tenant itself, for what is asked about it elsewhere.
+    ///
+    /// # Errors
+    /// `tenant_not_found`.
+    pub fn tenant(&self, id: &str) -> Result<Arc<Tenant>, Refusal> {
+        let snapshot = self.0.live.load();
+        let found = TenantId::parse(id).ok().and_then(|id| snapshot.tenant(&id));
+        found.ok_or_else(|| unknown(id))
+    }
+
+    /// A page of tenants in order of their slugs, and whether there are more.
+    #[must_use]
+    pub fn list(&self, after: Option<&str>, limit: usize) -> (Vec<TenantView>, bool) {
+        let snapshot = self.0.live.load();
+        let limit = limit.clamp(1, PAGE_TENANTS_MAX);
+        let after = after.and_then(|after| TenantId::parse(after).ok());
+        let rows = self.0.directory.page(after.as_ref(), limit + 1);
+        let mut page: Vec<TenantView> =
+            rows.iter().map(|profile| TenantView::of_row(&snapshot, profile)).collect();
+        let files = snapshot.tenants.values().filter(|tenant| {
+            after.as_ref().is_none_or(|after| tenant.id > *after)
+                && (tenant.origin == Origin::File || self.0.directory.profile(&tenant.id).is_none())
+        });
+        page.extend(files.map(|tenant| TenantView::of_file(tenant)));
+        page.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        page.dedup_by(|a, b| a.id == b.id);
+        let more = page.len() > limit;
+        page.truncate(limit);
+        (page, more)
+    }
+
+    /// Lays a change over a tenant's settings.
+    ///
+    /// # Errors
+    /// `invalid_request`; `tenant_not_found`; `tenant_read_only` for one that a file names; `evidence_unavailable`.
+    pub async fn update(
+        &self,
+        actor: &Actor,
+        id: &str,
+        change: &Map<String, Value>,
+    ) -> Result<TenantView, Refusal> {
+        let presets = self.0.live.load_full();
+        self.change(actor, "tenant.updated", id, |profile| {
+            profile.settings = profile.settings.changed(change).map_err(|error| wrong(&error))?;
+            presets.made.presets().admit(&profile.settings)
+        })
+        .await
+    }
+
+    /// Suspends a tenant, serves it again, or deletes it for good.
+    ///
+    /// # Errors
+    /// As [`TenantStory::update`].
+    pub async fn set_status(&self, actor: &Actor, id: &str, status: Status) -> Result<TenantView, Refusal> {
+        let action = match status {
+            Status::Active => "tenant.resumed",
+            Status::Suspended => "tenant.suspended",
+            Status::Deleted => "tenant.deleted",
+        };
+        self.change(actor, action, id, |profile| {
+            profile.status = status;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A new text for the key that the tenant was made with. Without grace the old one is refused from now on.
+    ///
+    /// # Errors
+    /// `tenant_not_found`; `tenant_read_only`; those of [`KeyStory::rotate`].
+    pub async fn rotate_key(
+        &self,
+        actor: &Actor,
+        id: &str,
+        grace: Option<Lifetime>,
+    ) -> Result<RotatedTenantKey, Refusal> {
+        for _ in 0..CHANGE_TRIES_MAX {
+            let snapshot = self.0.live.load_full();
+            let before = self.row(&snapshot, id)?;
+            let asker = self.asker(&snapshot, actor, &before)?;
+            let (turn, api_key) =
+                self.0.keys.turn(&asker, before.api_key.as_ref(), first_key(), grace).await?;
+            let (key_id, previous_until) = match &turn {
+                KeyTurn::Fresh { new, .. } => (new.key_id.clone(), None),
+                KeyTurn::Rotated { new, old, .. } => (new.key_id.clone(), grace.and(old.expires)),
+            };
+            let profile = self.next(&before, |profile| profile.api_key = Some(key_id.clone()));
+            let event = self.event(actor, "tenant.key_rotated", Some(&before), Some(&profile));
+            let scope = Scope::tenant(profile.nid);
+            let (store, revision) = (&self.0.store, before.revision);
+            let stored =
+                store.replace_profile_and_key(scope.clone(), profile.clone(), revision, turn.clone(), event);
+            if stored.await.map_err(|fault| fault.refusal())? {
+                self.0.keys.turned(&asker, &turn);
+                self.0.directory.put([profile]);
+                return Ok(RotatedTenantKey { api_key, id: key_id, previous_until });
+            }
+            self.reread(scope).await?;
+        }
+        Err(changed_too_often())
+    }
+
+    /// Whoever acts on a tenant's keys.
+    ///
+    /// # Errors
+    /// `tenant_not_found`.
+    pub fn asker_of(&self, actor: &Actor, id: &str) -> Result<Asker, Refusal> {
+        let tenant = self.tenant(id)?;
+        Ok(Asker { tenant, actor: actor.name.clone(), role: actor.role })
+    }
+
+    async fn change(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        id: &str,
+        decide: impl Fn(&mut Profile) -> Result<(), Refusal>,
+    ) -> Result<TenantView, Refusal> {
+        for _ in 0..CHANGE_TRIES_MAX {
+            let snapshot = self.0.live.load_full();
+            let before = self.row(&snapshot, id)?;
+            let mut decided = Ok(());
+            let profile = self.next(&before, |profile| decided = decide(profile));
+            decided?;
+            let event = self.event(actor, action, Some(&before), Some(&profile));
+            let scope = Scope::tenant(profile.nid);
+            let replaced =
+                self.0.store.replace_profile(scope.clone(), profile.clone(), before.revision, event);
+            if replaced.await.map_err(|fault| fault.refusal())? {
+                self.0.directory.put([profile.clone()]);
+                return Ok(TenantView::of_row(&snapshot, &profile));
+            }
+            self.reread(scope).await?;
+        }
+        Err(changed_too_often())
+    }
+
+    /// A profile, changed.
+    fn next(&self, before: &Profile, change: impl FnOnce(&mut Profile)) -> Profile {
+        let mut profile = before.clone();
+        change(&mut profile);
+        // A clock that was set back must not hide the change from those who ask what has changed since.
+        profile.updated = self.0.clock.now().max(before.updated);
+        profile.revision = before.revision + 1;
+        profile
+    }
+
+    /// Somebody else was faster: what they have written is what is changed next.
+    async fn reread(&self, scope: Scope) -> Result<(), Refusal> {
+        let stored = self.0.store.profile(scope).await.map_err(|fault| fault.refusal())?;
+        self.0.directory.put(stored);
+        Ok(())
+    }
+
+    fn known(&self, snapshot: &Snapshot, id: &str) -> Result<Known, Refusal> {
+        let slug = TenantId::parse(id).map_err(|_| unknown(id))?;
+        let named = snapshot.tenants.get(&slug);
+        if let Some(tenant) = named.filter(|tenant| tenant.origin == Origin::File) {
+            return Ok(Known::File(Arc::clone(tenant)));
+        }
+        if let Some(profile) = self.0.directory.profile(&slug) {
+            return Ok(Known::Row(profile));
+        }
+        named.map(|tenant| Known::File(Arc::clone(tenant))).ok_or_else(|| unknown(id))
+    }
+
+    /// A tenant that can be changed here.
+    fn row(&self, snapshot: &Snapshot, id: &str) -> Result<Arc<Profile>, Refusal> {
+        match self.known(snapshot, id)? {
+            Known::Row(profile) => Ok(profile),
+            Known::File(tenant) if tenant.origin == Origin::File => {
+                let message = format!(
+                    "The tenant `{id}` is named by a configuration file, and can only be changed there: edit it, or take it out and make the tenant here"
+                );
+                Err(Refusal::new(Code::TenantReadOnly, message).with("tenant", id))
+            }
+            Known::File(_) => {
+                let message = format!("The tenant `{id}` is there by itself: make it first, then change it");
+                Err(Refusal::new(Code::TenantReadOnly, message).with("tenant", id))
+            }
+        }
+    }
+
+    fn asker(&self, snapshot: &Snapshot, actor: &Actor, profile: &Profile) -> Result<Asker, Refusal> {
+        let tenant = snapshot.tenant_by_nid(profile.nid).ok_or_else(|| unknown(profile.id.as_str()))?;
+        Ok(Asker { tenant, actor: actor.name.clone(), role: actor.role })
+    }
+
+    fn event(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        before: Option<&Profile>,
+        after: Option<&Profile>,
+    ) -> AuditEvent {
+        let id = after.or(before).map_or_else(String::new, |profile| profile.id.to_string());
+        AuditEvent {
+            id: Uuid::now_v7(),
+            at: self.0.clock.now(),
+            action: action.to_owned(),
+            object: id,
+            actor: actor.name.clone(),
+            role: actor.role.to_owned(),
+            before_digest: before.map(digest),
+            after_digest: after.map(digest),
+            detail: bh_domain::keys::key::JsonObject::default(),
+        }
+    }
+}
+
+/// SHA-256 of everything that a profile says.
+fn digest(profile: &Profile) -> [u8; 32] {
+    let row = json!([
+        profile.id.as_str(),
+        profile.status.as_str(),
+        profile.settings,
+        profile.api_key.as_ref().map(KeyId::as_str),
+        profile.created.0,
+        profile.updated.0,
+    ]);
+    bh_domain::hash::sha256(row.to_string().as_bytes())
+}
+
+fn first_key() -> Attributes {
+    Attributes {
+        name: FIRST_KEY_NAME.to_owned(),
+        scopes: FIRST_KEY_SCOPES.map(str::to_owned).to_vec(),
+        ..Attributes::default()
+    }
+}
+
+fn wrong(error: &SettingsError) -> Refusal {
+    Refusal::new(Code::InvalidRequest, error.to_string()).with("field", error.field.clone())
+}
+
+fn changed_too_often() -> Refusal {
+    Refusal::new(Code::Conflict, "Others kept changing the tenant; try again").retry_after(1)
+}
+
+fn unknown(id: &str) -> Refusal {
+    Refusal::new(Code::TenantNotFound, "No such tenant").with("tenant", id)
+}
+
+fn exists(id: &TenantId, what: &str) -> Refusal {
+    Refusal::new(Code::TenantExists, format!("There is a tenant `{id}` already: {what}"))
+        .with("tenant", id.as_str())
+}

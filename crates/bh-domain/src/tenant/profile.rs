@@ -1,0 +1,436 @@
+//! What is known of a tenant that was made at run time: its settings, and how a change is laid over them (seed 001,
+//! "Tenant Management").
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Nid, TenantId};
+use crate::keys::key::KeyId;
+use crate::money::NanoUsd;
+use crate::network::Network;
+use crate::time::Timestamp;
+
+/// Longest name, address or plan, in bytes.
+pub const TEXT_BYTES_MAX: usize = 256;
+/// Most address ranges of one tenant.
+pub const ALLOWED_IPS_MAX: usize = 256;
+/// Largest metadata, in bytes of JSON.
+pub const METADATA_BYTES_MAX: usize = 16_384;
+/// The largest limit: what a request counter holds.
+pub const REQUESTS_MAX: u64 = 100_000_000;
+
+/// Slugs that would stand for something else where a tenant's name is part of a path (Connectors dossier §3.1).
+const RESERVED: [&str; 4] = ["api-keys", "oauth-apps", "oauth-configs", "tenants"];
+
+/// Whether a tenant is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It is.
+    #[default]
+    Active,
+    /// It is not, for now.
+    Suspended,
+    /// It never will be again: what it kept secret cannot be read any more.
+    Deleted,
+}
+
+impl Status {
+    /// Its name on the wire and in the store.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// Reads [`Status::as_str`].
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Suspended, Self::Deleted].into_iter().find(|status| status.as_str() == text)
+    }
+}
+
+/// A tenant as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// Slug.
+    pub id: TenantId,
+    /// Network id.
+    pub nid: Nid,
+    /// Whether it is served.
+    pub status: Status,
+    /// What was asked for.
+    pub settings: Settings,
+    /// The key that it was made with, or the one that took its place.
+    pub api_key: Option<KeyId>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+    /// Counts changes, from 1.
+    pub revision: u64,
+}
+
+/// What a tenant is given. What is `None` is as its plan says, else as the configuration does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Settings {
+    /// Name for people.
+    #[serde(deserialize_with = "text")]
+    pub name: Option<String>,
+    /// Whom to write to.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
+    pub email: Option<String>,
+    /// Its preset.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
+    pub plan: Option<String>,
+    /// Numbers it may not go beyond.
+    pub limits: Limits,
+    /// Functions it may use.
+    pub features: Features,
+    /// From where it may call.
+    pub security: Security,
+    /// What it may spend.
+    pub budgets: Budgets,
+    /// Whatever its operator wants to remember of it.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub metadata: Map<String, Value>,
+}
+
+/// Requests and quotas, under the seed's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Limits {
+    /// Requests per minute of all its callers together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u64>,
+    /// Requests per hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_hour: Option<u64>,
+    /// Requests per day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_day: Option<u64>,
+    /// Custom servers at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_custom_servers: Option<u64>,
+    /// Tool invocations in a calendar month, UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tool_invocations: Option<u64>,
+    /// Stored MB of its custom servers.
+    #[serde(rename = "maxStorageMB", skip_serializing_if = "Option::is_none")]
+    pub max_storage_mb: Option<u64>,
+    /// Live API keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_api_keys: Option<u64>,
+}
+
+impl Limits {
+    /// These, and where they say nothing, others.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            requests_per_minute: self.requests_per_minute.or(other.requests_per_minute),
+            requests_per_hour: self.requests_per_hour.or(other.requests_per_hour),
+            requests_per_day: self.requests_per_day.or(other.requests_per_day),
+            max_custom_servers: self.max_custom_servers.or(other.max_custom_servers),
+            max_tool_invocations: self.max_tool_invocations.or(other.max_tool_invocations),
+            max_storage_mb: self.max_storage_mb.or(other.max_storage_mb),
+            max_api_keys: self.max_api_keys.or(other.max_api_keys),
+        }
+    }
+}
+
+/// Functions that can be switched off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Features {
+    /// Servers of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub custom_servers: Option<bool>,
+    /// Connections to its users' accounts elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth: Option<bool>,
+    /// Metrics beyond totals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advanced_analytics: Option<bool>,
+}
+
+impl Features {
+    /// These, and where they say nothing, others.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            custom_servers: self.custom_servers.or(other.custom_servers),
+            oauth: self.oauth.or(other.oauth),
+            advanced_analytics: self.advanced_analytics.or(other.advanced_analytics),
+        }
+    }
+}
+
+/// From where a tenant may call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Security {
+    /// Addresses and ranges; none = from anywhere.
+    #[serde(rename = "allowedIPs", alias = "allowedIps")]
+    pub allowed_ips: Vec<String>,
+}
+
+impl Security {
+    /// The ranges, read.
+    #[must_use]
+    pub fn networks(&self) -> Vec<Network> {
+        self.allowed_ips.iter().filter_map(|text| Network::parse(text)).collect()
+    }
+}
+
+/// What a tenant may spend: decimal texts, or `None` for as much as there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Budgets {
+    /// In a day.
+    #[serde(skip_serializing_if = "Option::is_none", with = "amount")]
+    pub daily: Option<NanoUsd>,
+    /// In a month.
+    #[serde(skip_serializing_if = "Option::is_none", with = "amount")]
+    pub monthly: Option<NanoUsd>,
+    /// In a session.
+    #[serde(skip_serializing_if = "Option::is_none", with = "amount")]
+    pub session: Option<NanoUsd>,
+}
+
+impl Budgets {
+    /// These, and where they say nothing, others.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            daily: self.daily.or(other.daily),
+            monthly: self.monthly.or(other.monthly),
+            session: self.session.or(other.session),
+        }
+    }
+}
+
+/// Why settings cannot be a tenant's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}`: {problem}")]
+pub struct SettingsError {
+    /// Where, as a path: `limits.requestsPerMinute`.
+    pub field: String,
+    /// What is wrong, and what is wanted.
+    pub problem: String,
+}
+
+impl SettingsError {
+    fn new(field: &str, problem: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), problem: problem.into() }
+    }
+}
+
+impl Settings {
+    /// Lays a change over these settings: what it names is replaced, `null` takes away, and what it does not name stays
+    /// (RFC 7396).
+    ///
+    /// # Errors
+    /// [`SettingsError`] for a member that is none, or whose value cannot be.
+    pub fn changed(&self, change: &Map<String, Value>) -> Result<Self, SettingsError> {
+        let unreadable = |error: serde_json::Error| SettingsError::new("settings", error.to_string());
+        let mut whole = serde_json::to_value(self).map_err(unreadable)?;
+        merge(&mut whole, &Value::Object(change.clone()));
+        let changed: Self = match serde_json::from_value(whole) {
+            Ok(changed) => changed,
+            Err(error) => return Err(SettingsError::new(&first_bad(change), error.to_string())),
+        };
+        changed.checked()
+    }
+
+    fn checked(self) -> Result<Self, SettingsError> {
+        for (field, text) in [("name", &self.name), ("email", &self.email), ("plan", &self.plan)] {
+            let text = text.as_deref().unwrap_or_default();
+            if text.len() > TEXT_BYTES_MAX || text.contains(char::is_control) {
+                let problem = format!("at most {TEXT_BYTES_MAX} bytes without control characters");
+                return Err(SettingsError::new(field, problem));
+            }
+        }
+        if self.email.as_deref().is_some_and(|email| !is_address(email)) {
+            return Err(SettingsError::new("email", "not an e-mail address: name@host"));
+        }
+        let Limits { requests_per_minute, requests_per_hour, requests_per_day, .. } = self.limits;
+        let requests = [
+            ("limits.requestsPerMinute", requests_per_minute),
+            ("limits.requestsPerHour", requests_per_hour),
+            ("limits.requestsPerDay", requests_per_day),
+        ];
+        for (field, value) in requests {
+            if value.is_some_and(|value| !(1..=REQUESTS_MAX).contains(&value)) {
+                return Err(SettingsError::new(field, format!("a whole number from 1 to {REQUESTS_MAX}")));
+            }
+        }
+        for (field, cap) in [
+            ("budgets.daily", self.budgets.daily),
+            ("budgets.monthly", self.budgets.monthly),
+            ("budgets.session", self.budgets.session),
+        ] {
+            if cap.is_some_and(|cap| cap < NanoUsd::ZERO) {
+                return Err(SettingsError::new(field, "an amount of money, not below zero"));
+            }
+        }
+        if self.security.allowed_ips.len() > ALLOWED_IPS_MAX {
+            let problem = format!("at most {ALLOWED_IPS_MAX} addresses and ranges");
+            return Err(SettingsError::new("security.allowedIPs", problem));
+        }
+        if let Some(bad) = self.security.allowed_ips.iter().find(|text| Network::parse(text).is_none()) {
+            let problem =
+                format!("`{bad}` is no address and no range: 203.0.113.0/24, 198.51.100.42 or 2001:db8::/32");
+            return Err(SettingsError::new("security.allowedIPs", problem));
+        }
+        let bytes = serde_json::to_vec(&self.metadata).map_or(usize::MAX, |text| text.len());
+        if bytes > METADATA_BYTES_MAX {
+            return Err(SettingsError::new("metadata", format!("at most {METADATA_BYTES_MAX} bytes")));
+        }
+        Ok(self)
+    }
+}
+
+/// Whether a new tenant may be called so.
+///
+/// # Errors
+/// [`SettingsError`] for what is no slug, and for a reserved one.
+pub fn slug(text: &str) -> Result<TenantId, SettingsError> {
+    let id = TenantId::parse(text).map_err(|error| SettingsError::new("id", error.to_string()))?;
+    if RESERVED.contains(&text) {
+        return Err(SettingsError::new("id", format!("`{text}` is reserved: choose another")));
+    }
+    Ok(id)
+}
+
+fn is_address(text: &str) -> bool {
+    let parts = text.rsplit_once('@');
+    parts.is_some_and(|(name, host)| {
+        !name.is_empty() && !host.is_empty() && !text.contains(char::is_whitespace)
+    })
+}
+
+/// RFC 7396.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(members) = target else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.remove(name);
+        } else {
+            merge(members.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// The first member of a change that cannot be read by itself.
+fn first_bad(change: &Map<String, Value>) -> String {
+    let alone = |(name, value): (&String, &Value)| {
+        let mut whole = Value::Object(Map::new());
+        merge(&mut whole, &Value::Object(Map::from_iter([(name.clone(), value.clone())])));
+        serde_json::from_value::<Settings>(whole).is_err().then(|| name.clone())
+    };
+    change.iter().find_map(alone).unwrap_or_else(|| "settings".to_owned())
+}
+
+/// An empty text is none.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.trim().is_empty()))
+}
+
+/// Money on the wire: told as a decimal text, taken as one or as a whole number.
+mod amount {
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    use crate::money::NanoUsd;
+
+    // The signature is serde's.
+    #[expect(clippy::ref_option, reason = "serde hands the field over like this")]
+    pub(super) fn serialize<S: Serializer>(value: &Option<NanoUsd>, to: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(amount) => to.collect_str(amount),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NanoUsd>, D::Error> {
+        from.deserialize_any(Amount).map(Some)
+    }
+
+    struct Amount;
+
+    impl Visitor<'_> for Amount {
+        type Value = NanoUsd;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an amount of money: \"12.50\", or a whole number")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<NanoUsd, E> {
+            NanoUsd::parse_decimal(text).map_err(E::custom)
+        }
+
+        fn visit_u64<E: Error>(self, whole: u64) -> Result<NanoUsd, E> {
+            self.visit_str(&whole.to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(of: &Settings, change: &Value) -> Result<Settings, SettingsError> {
+        of.changed(change.as_object().unwrap())
+    }
+
+    #[test]
+    fn changes_are_merged_deeply_and_null_takes_away() {
+        let first = json!({"name": "ACME", "plan": "enterprise", "limits": {"requestsPerMinute": 2000, "maxCustomServers": 20}});
+        let made = change(&Settings::default(), &first).unwrap();
+        let second = json!({"limits": {"requestsPerMinute": 5000}, "features": {"oauth": true}, "budgets": {"daily": "12.5"}});
+        let made = change(&made, &second).unwrap();
+        assert_eq!((made.limits.requests_per_minute, made.limits.max_custom_servers), (Some(5000), Some(20)));
+        assert_eq!((made.name.as_deref(), made.features.oauth), (Some("ACME"), Some(true)));
+        assert_eq!(made.budgets.daily, NanoUsd::parse_decimal("12.5").ok());
+        let third = json!({"limits": {"maxCustomServers": null}, "plan": null, "security": {"allowedIPs": ["203.0.113.0/24"]}});
+        let made = change(&made, &third).unwrap();
+        assert_eq!((made.limits.max_custom_servers, made.plan.as_deref()), (None, None));
+        assert_eq!((made.limits.requests_per_minute, made.security.networks().len()), (Some(5000), 1));
+    }
+
+    #[test]
+    fn what_cannot_be_a_setting_is_told_with_its_place() {
+        for (wrong, field) in [
+            (json!({"limit": {}}), "limit"),
+            (json!({"limits": {"requestsPerMinute": "many"}}), "limits"),
+            (json!({"limits": {"requestsPerMinute": 0}}), "limits.requestsPerMinute"),
+            (json!({"email": "nobody"}), "email"),
+            (json!({"security": {"allowedIPs": ["10.0.0.0/33"]}}), "security.allowedIPs"),
+            (json!({"budgets": {"daily": "-1"}}), "budgets.daily"),
+            (json!({"budgets": {"daily": 0.5}}), "budgets"),
+            (json!({"name": "a\nb"}), "name"),
+            (json!({"name": "x".repeat(257)}), "name"),
+            (json!({"metadata": {"a": "x".repeat(METADATA_BYTES_MAX)}}), "metadata"),
+        ] {
+            assert_eq!(change(&Settings::default(), &wrong).unwrap_err().field, field, "{wrong}");
+        }
+        assert_eq!(slug("api-keys").unwrap_err().field, "id");
+        assert_eq!(slug("Acme").unwrap_err().field, "id");
+        assert_eq!(slug("default").unwrap().as_str(), "default");
+    }
+}

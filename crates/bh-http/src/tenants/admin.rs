@@ -1,0 +1,188 @@
+//! `/api/v1/admin/tenants`: tenants, administered (seed 001, "Tenant Management"; Connectors dossier §3.1).
+
+use axum::response::Response;
+use bh_app::identity::Principal;
+use bh_app::tenants::{Actor, NewTenant, RotatedTenantKey, TenantView};
+use bh_domain::keys::lifetime::Lifetime;
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Role;
+use bh_domain::tenant::profile::Status;
+use http::{Method, StatusCode};
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::audit;
+use crate::ask::Ask;
+use crate::{envelope, respond};
+
+/// Tenants of a page that asks for no number: as many as one page may have, for clients that know no pages.
+const LIMIT_DEFAULT: u32 = 1_000;
+const LIMIT_MAX: u32 = 1_000;
+/// The longest time that two keys of a tenant work side by side: a year.
+const GRACE_SECONDS_MAX: u64 = 365 * 86_400;
+/// Until when the old key works.
+const OLD_KEY: &str = "previousKeyExpiresAt";
+
+/// `GET` lists, `POST` makes.
+pub(crate) async fn all(ask: Ask) -> Result<Response, Refusal> {
+    if ask.parts.method == Method::POST { create(ask).await } else { list(&ask) }
+}
+
+/// `GET` shows, `PATCH` changes, `DELETE` deletes.
+pub(crate) async fn one(ask: Ask) -> Result<Response, Refusal> {
+    match ask.parts.method {
+        Method::PATCH | Method::PUT => update(ask).await,
+        Method::DELETE => delete(ask).await,
+        _ => {
+            let tenant = ask.doors.tenants.get(ask.path(ID))?;
+            told(&ask, StatusCode::OK, &tenant)
+        }
+    }
+}
+
+/// The parameter of the path.
+const ID: &str = "id";
+
+/// A new tenant, with what is told once.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Created<'t> {
+    #[serde(flatten)]
+    tenant: &'t TenantView,
+    api_key: &'t str,
+}
+
+async fn create(mut ask: Ask) -> Result<Response, Refusal> {
+    let actor = actor(&ask)?;
+    let mut given: Map<String, Value> = ask.json().await?;
+    let id = match given.remove(ID) {
+        Some(Value::String(id)) => id,
+        Some(_) => return Err(wrong(ID, "must be a text")),
+        None => return Err(wrong(ID, "is missing: choose the tenant's slug, such as `acme-corp`")),
+    };
+    let NewTenant { tenant, api_key } = ask.doors.tenants.create(&actor, &id, &given).await?;
+    secret(&ask, StatusCode::CREATED, &Created { tenant: &tenant, api_key: api_key.expose_secret() })
+}
+
+fn list(ask: &Ask) -> Result<Response, Refusal> {
+    let query = ask.query()?;
+    let limit = query.number("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
+    let (page, more) = ask.doors.tenants.list(query.text("cursor"), limit as usize);
+    let next = page.last().filter(|_| more).map(|last| last.id.clone());
+    let further = Map::from_iter([("nextCursor".to_owned(), next.map_or(Value::Null, Value::String))]);
+    envelope::data(ask, StatusCode::OK, &page, further)
+}
+
+async fn update(mut ask: Ask) -> Result<Response, Refusal> {
+    let actor = actor(&ask)?;
+    let change: Map<String, Value> = ask.json().await?;
+    if change.contains_key(ID) {
+        return Err(wrong(ID, "cannot be changed: it names the tenant"));
+    }
+    let tenant = ask.doors.tenants.update(&actor, ask.path(ID), &change).await?;
+    told(&ask, StatusCode::OK, &tenant)
+}
+
+/// Deleting cannot be undone, so it takes a word more than a slip of the hand.
+async fn delete(ask: Ask) -> Result<Response, Refusal> {
+    let actor = actor(&ask)?;
+    if ask.query()?.flag("confirm")? != Some(true) {
+        let message = "Deleting a tenant cannot be undone: ask again with ?confirm=true";
+        return Err(Refusal::new(Code::InvalidRequest, message).with("field", "confirm"));
+    }
+    let tenant = ask.doors.tenants.set_status(&actor, ask.path(ID), Status::Deleted).await?;
+    told(&ask, StatusCode::OK, &tenant)
+}
+
+/// `POST …/suspend`: its calls are refused until it is resumed.
+pub(crate) async fn suspend(ask: Ask) -> Result<Response, Refusal> {
+    set_status(ask, Status::Suspended).await
+}
+
+/// `POST …/resume`.
+pub(crate) async fn resume(ask: Ask) -> Result<Response, Refusal> {
+    set_status(ask, Status::Active).await
+}
+
+async fn set_status(ask: Ask, status: Status) -> Result<Response, Refusal> {
+    let actor = actor(&ask)?;
+    let tenant = ask.doors.tenants.set_status(&actor, ask.path(ID), status).await?;
+    told(&ask, StatusCode::OK, &tenant)
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+struct RotateIn {
+    grace_period_seconds: u64,
+}
+
+/// `POST …/rotate-api-key`: a new text for the tenant's key. The old one dies at once, or when its time of grace ends.
+pub(crate) async fn rotate_key(mut ask: Ask) -> Result<Response, Refusal> {
+    let actor = actor(&ask)?;
+    let RotateIn { grace_period_seconds } = ask.json().await?;
+    if grace_period_seconds > GRACE_SECONDS_MAX {
+        return Err(wrong("gracePeriodSeconds", &format!("must be at most {GRACE_SECONDS_MAX}")));
+    }
+    let grace = match grace_period_seconds {
+        0 => None,
+        seconds => lifetime(seconds)?,
+    };
+    let turned = ask.doors.tenants.rotate_key(&actor, ask.path(ID), grace).await?;
+    let RotatedTenantKey { api_key, id, previous_until } = turned;
+    let mut body = Map::new();
+    body.insert("apiKey".to_owned(), api_key.expose_secret().into());
+    body.insert("apiKeyId".to_owned(), id.as_str().into());
+    if let Some(until) = previous_until {
+        body.insert(OLD_KEY.to_owned(), until.rfc3339().into());
+    }
+    secret(&ask, StatusCode::OK, &body)
+}
+
+/// `GET …/audit`: the tenant's trail.
+pub(crate) async fn trail(ask: Ask) -> Result<Response, Refusal> {
+    let tenant = ask.doors.tenants.tenant(ask.path(ID))?;
+    audit::page(ask, &tenant).await
+}
+
+fn lifetime(seconds: u64) -> Result<Option<Lifetime>, Refusal> {
+    Lifetime::parse(&format!("{seconds}s")).map_err(|error| wrong("gracePeriodSeconds", &error.to_string()))
+}
+
+/// Who asks, for the trail. Only an operator that may change things passes for anything but a read.
+fn actor(ask: &Ask) -> Result<Actor, Refusal> {
+    let Some(Principal::Operator(operator)) = &ask.principal else {
+        return Err(Refusal::new(Code::Unauthorized, "Invalid or missing admin key"));
+    };
+    let role = match operator.role {
+        Role::Admin => "admin",
+        Role::Reviewer | Role::Viewer => {
+            let message = "Your admin key may read tenants, not change them";
+            return Err(Refusal::new(Code::Forbidden, message).with("role", role_name(operator.role)));
+        }
+    };
+    Ok(Actor { name: operator.name.clone(), role })
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "admin",
+        Role::Reviewer => "reviewer",
+        Role::Viewer => "viewer",
+    }
+}
+
+fn told(ask: &Ask, status: StatusCode, tenant: &TenantView) -> Result<Response, Refusal> {
+    envelope::data(ask, status, tenant, Map::new())
+}
+
+/// An answer with a key in it: nobody on the way may keep it.
+fn secret<T: Serialize>(ask: &Ask, status: StatusCode, body: &T) -> Result<Response, Refusal> {
+    let mut response = envelope::data(ask, status, body, Map::new())?;
+    respond::never_kept(&mut response);
+    Ok(response)
+}
+
+fn wrong(field: &'static str, problem: &str) -> Refusal {
+    Refusal::new(Code::InvalidRequest, format!("`{field}` {problem}")).with("field", field)
+}
