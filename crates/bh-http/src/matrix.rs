@@ -182,6 +182,8 @@ pub const MATRIX: &[Row] = &[
     row("POST", "/api/v1/admin/tenants/{id}/suspend", Admin, now!(tenants::suspend)),
     row("POST", "/api/v1/admin/tenants/{id}/resume", Admin, now!(tenants::resume)),
     row("POST", "/api/v1/admin/tenants/{id}/rotate-api-key", Admin, now!(tenants::rotate_key)),
+    row("GET POST", "/api/v1/admin/tenants/{id}/api-keys", Admin, now!(tenants::keys)),
+    row("DELETE", "/api/v1/admin/tenants/{id}/api-keys/{key_id}", Admin, now!(tenants::revoke_key)),
     row("GET", "/api/v1/admin/tenants/{id}/audit", Admin, now!(tenants::trail)),
     // Tools (seed 001).
     row("GET POST", "/api/v1/tools/{*rest}", Tenant, MCP),

@@ -42,7 +42,7 @@ pub(crate) async fn one(ask: Ask) -> Result<Response, Refusal> {
 }
 
 /// The parameter of the path.
-const ID: &str = "id";
+pub(super) const ID: &str = "id";
 
 /// A new tenant, with what is told once.
 #[derive(Serialize)]
@@ -126,7 +126,7 @@ pub(crate) async fn rotate_key(mut ask: Ask) -> Result<Response, Refusal> {
     }
     let grace = match grace_period_seconds {
         0 => None,
-        seconds => lifetime(seconds)?,
+        seconds => Some(lifetime(seconds)?),
     };
     let turned = ask.doors.tenants.rotate_key(&actor, ask.path(ID), grace).await?;
     let RotatedTenantKey { api_key, id, previous_until } = turned;
@@ -145,23 +145,30 @@ pub(crate) async fn trail(ask: Ask) -> Result<Response, Refusal> {
     audit::page(ask, &tenant).await
 }
 
-fn lifetime(seconds: u64) -> Result<Option<Lifetime>, Refusal> {
-    Lifetime::parse(&format!("{seconds}s")).map_err(|error| wrong("gracePeriodSeconds", &error.to_string()))
+fn lifetime(seconds: u64) -> Result<Lifetime, Refusal> {
+    Lifetime::from_seconds(seconds).map_err(|error| wrong("gracePeriodSeconds", &error.to_string()))
 }
 
-/// Who asks, for the trail. Only an operator that may change things passes for anything but a read.
-fn actor(ask: &Ask) -> Result<Actor, Refusal> {
-    let Some(Principal::Operator(operator)) = &ask.principal else {
-        return Err(Refusal::new(Code::Unauthorized, "Invalid or missing admin key"));
-    };
-    let role = match operator.role {
-        Role::Admin => "admin",
-        Role::Reviewer | Role::Viewer => {
-            let message = "Your admin key may read tenants, not change them";
-            return Err(Refusal::new(Code::Forbidden, message).with("role", role_name(operator.role)));
+/// Who changes something, for the trail: an operator that may.
+pub(super) fn actor(ask: &Ask) -> Result<Actor, Refusal> {
+    let who = reader(ask)?;
+    if who.role == role_name(Role::Admin) {
+        return Ok(who);
+    }
+    let message = "Your admin key may read tenants, not change them";
+    Err(Refusal::new(Code::Forbidden, message).with("role", who.role))
+}
+
+/// Who asks.
+pub(super) fn reader(ask: &Ask) -> Result<Actor, Refusal> {
+    match &ask.principal {
+        Some(Principal::Operator(operator)) => {
+            Ok(Actor { name: operator.name.clone(), role: role_name(operator.role) })
         }
-    };
-    Ok(Actor { name: operator.name.clone(), role })
+        Some(Principal::Caller(_)) | None => {
+            Err(Refusal::new(Code::Unauthorized, "Invalid or missing admin key"))
+        }
+    }
 }
 
 fn role_name(role: Role) -> &'static str {
@@ -177,12 +184,12 @@ fn told(ask: &Ask, status: StatusCode, tenant: &TenantView) -> Result<Response, 
 }
 
 /// An answer with a key in it: nobody on the way may keep it.
-fn secret<T: Serialize>(ask: &Ask, status: StatusCode, body: &T) -> Result<Response, Refusal> {
+pub(super) fn secret<T: Serialize>(ask: &Ask, status: StatusCode, body: &T) -> Result<Response, Refusal> {
     let mut response = envelope::data(ask, status, body, Map::new())?;
     respond::never_kept(&mut response);
     Ok(response)
 }
 
-fn wrong(field: &'static str, problem: &str) -> Refusal {
+pub(super) fn wrong(field: &'static str, problem: &str) -> Refusal {
     Refusal::new(Code::InvalidRequest, format!("`{field}` {problem}")).with("field", field)
 }

@@ -2,6 +2,8 @@
 
 mod admin;
 mod audit;
+mod keys;
 
 pub(crate) use admin::{all, one, resume, rotate_key, suspend, trail};
 pub(crate) use audit::own as own_audit;
+pub(crate) use keys::{all as keys, revoke as revoke_key};

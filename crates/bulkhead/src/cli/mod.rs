@@ -1,12 +1,14 @@
 //! The command line. Standard output is data, standard error is talk.
 
 mod audit;
+mod client;
 mod config;
 mod costs;
 mod jwk;
 mod keys;
 mod migrate;
 mod print;
+mod tenants;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +50,8 @@ enum Command {
     Costs(costs::CostsArgs),
     /// Issue, verify, change, revoke and take over API keys.
     Keys(keys::KeysArgs),
+    /// Make, change, suspend, delete and list tenants.
+    Tenants(tenants::TenantsArgs),
     /// Make signing keys for derived tokens.
     #[command(subcommand)]
     Jwk(jwk::JwkCommand),
@@ -126,6 +130,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Config(command) => config::run(&ConfigSource::new(cli.config), command),
         Command::Audit(command) => on_runtime(audit::run(ConfigSource::new(cli.config), command)),
         Command::Costs(args) => on_runtime(costs::run(ConfigSource::new(cli.config), args)),
+        Command::Tenants(args) => on_runtime(Box::pin(tenants::run(ConfigSource::new(cli.config), args))),
         Command::Keys(args) => on_runtime(Box::pin(keys::run(ConfigSource::new(cli.config), args))),
         Command::Jwk(command) => jwk::run(command),
         Command::Migrate(args) => on_runtime(migrate::run(ConfigSource::new(cli.config), args)),

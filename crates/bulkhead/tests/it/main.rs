@@ -65,6 +65,7 @@ mod store_faults;
 mod stream_costs;
 mod streaming;
 mod tenants;
+mod tenants_access;
 mod unmetered;
 mod unwritable;
 mod verify_setup;

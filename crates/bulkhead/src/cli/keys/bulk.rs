@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::client::Api;
 use crate::cli::audit::table::shown;
+use crate::cli::client::Api;
 use crate::cli::{Failure, print};
 
 const PATH: &str = "/v2alpha1/admin/importedApiKeys:batchCreate";

@@ -5,18 +5,16 @@
 mod args;
 mod audit;
 mod bulk;
-mod client;
 mod given;
 mod run;
-mod show;
+pub(in crate::cli) mod show;
 mod talos;
 mod values;
-
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Failure;
+use super::client::{Api, Where};
 use crate::load::ConfigSource;
 use args::{
     CreditsArgs, DeriveArgs, IdArgs, ImportArgs, ImportFileArgs, IssueArgs, ListArgs, RevokeArgs, RotateArgs,
@@ -36,16 +34,11 @@ pub(crate) struct KeysArgs {
 /// Which server is asked, as whom, and how its answers are shown.
 #[derive(Debug, Args)]
 struct ServerArgs {
-    /// Where the server answers; without it, where the configuration says that it listens.
-    #[arg(short, long, global = true, env = "BULKHEAD_ENDPOINT", value_name = "URL")]
-    endpoint: Option<String>,
+    #[command(flatten)]
+    place: Where,
     /// Host name of the tenant whose keys are meant; not needed without tenancy by host name.
     #[arg(long, global = true, value_name = "HOST")]
     tenant: Option<String>,
-    /// File with the admin key. Without it BULKHEAD_ADMIN_KEY counts and, where no endpoint is given, the first admin
-    /// key of the configuration.
-    #[arg(long, global = true, value_name = "FILE")]
-    admin_key_file: Option<PathBuf>,
     /// Print the server's answer as JSON; the same as `--format json`.
     #[arg(long, global = true)]
     json: bool,
@@ -181,12 +174,16 @@ impl From<ImportedCommand> for KeyCommand {
     }
 }
 
+fn api(source: &ConfigSource, server: &ServerArgs) -> Result<Api, Failure> {
+    Api::new(source, &server.place, server.tenant.as_deref())
+}
+
 /// Runs `bulkhead keys …`.
 pub(super) async fn run(source: ConfigSource, args: KeysArgs) -> Result<(), Failure> {
     let as_json = args.server.as_json();
     let format = args.server.format()?;
     if let KeysCommand::Audit(wanted) = &args.command {
-        return audit::show(&client::Api::new(&source, &args.server)?, wanted, format).await;
+        return audit::show(&api(&source, &args.server)?, wanted, format).await;
     }
     if matches!(format, Format::Ndjson | Format::Csv) {
         return Err(Failure::new("--format ndjson and --format csv are of `keys audit` alone"));
@@ -198,6 +195,6 @@ pub(super) async fn run(source: ConfigSource, args: KeysArgs) -> Result<(), Fail
         KeysCommand::Imported(command) => command.into(),
         KeysCommand::ImportTalos(import) => return talos::run(&source, &import, as_json).await,
     };
-    let api = client::Api::new(&source, &args.server)?;
+    let api = api(&source, &args.server)?;
     run::run(&api, command, as_json).await
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::args::{ListArgs, UpdateArgs};
-use super::client::Api;
 use super::{ImportCommand, IssueCommand, KeyCommand, StoredCommand, bulk, show};
+use crate::cli::client::Api;
 use crate::cli::{Failure, print};
 
 const ISSUED: &str = "/v2alpha1/admin/issuedApiKeys";

@@ -6,7 +6,7 @@ use crate::cli::audit::table::{Table, shown};
 use crate::cli::{Failure, print};
 
 /// Prints an object, one member on each line; what is empty is left out.
-pub(super) fn members(object: &Value) -> Result<(), Failure> {
+pub(in crate::cli) fn members(object: &Value) -> Result<(), Failure> {
     for (name, value) in object.as_object().into_iter().flatten() {
         let text = match value {
             Value::Null => continue,

@@ -1,5 +1,6 @@
-//! HTTP to a key server: where it is, who asks, and what it says.
+//! HTTP to a gateway: where it is, who asks, and what it says.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,13 @@ use bh_adapters::HttpUpstream;
 use bh_app::ports::{Attempt, ProviderBody, ProviderRequest, Upstream as _};
 use bh_config::schema::AdminRole;
 use bytes::Bytes;
+use clap::Args;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use serde_json::Value;
 
-use super::ServerArgs;
-use crate::cli::{Failure, print};
+use super::{Failure, print};
 use crate::load::ConfigSource;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,18 +22,35 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer that is read: a page of a thousand keys with all their metadata.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
-const ADMIN_KEY_VAR: &str = "BULKHEAD_ADMIN_KEY";
+/// Ours, and what the seeds call it.
+const ADMIN_KEY_VARS: [&str; 3] = ["BULKHEAD_ADMIN_KEY", "TALON_ADMIN_KEY", "ADMIN_API_KEY"];
 
-/// One key server, and one tenant of it.
-pub(super) struct Api {
+/// Which server is asked, and as whom.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Where {
+    /// Where the server answers; without it, where the configuration says that it listens.
+    #[arg(short, long, global = true, env = "BULKHEAD_ENDPOINT", value_name = "URL")]
+    endpoint: Option<String>,
+    /// File with the admin key. Without it BULKHEAD_ADMIN_KEY counts and, where no endpoint is given, the first admin
+    /// key of the configuration.
+    #[arg(long, global = true, value_name = "FILE")]
+    admin_key_file: Option<PathBuf>,
+}
+
+/// One server, and where host names tell tenants apart, one of them.
+pub(in crate::cli) struct Api {
     upstream: Arc<HttpUpstream>,
     base: String,
     headers: HeaderMap,
 }
 
 impl Api {
-    pub(super) fn new(source: &ConfigSource, args: &ServerArgs) -> Result<Self, Failure> {
-        let (base, configured_key) = match &args.endpoint {
+    pub(in crate::cli) fn new(
+        source: &ConfigSource,
+        place: &Where,
+        host: Option<&str>,
+    ) -> Result<Self, Failure> {
+        let (base, configured_key) = match &place.endpoint {
             // The configuration's keys are for its own server.
             Some(endpoint) => (endpoint.trim_end_matches('/').to_owned(), None),
             None => of_configuration(source)?,
@@ -43,12 +61,11 @@ impl Api {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(tenant) = &args.tenant {
-            let host =
-                HeaderValue::from_str(tenant).map_err(|_| Failure::new("--tenant: not a host name"))?;
+        if let Some(host) = host {
+            let host = HeaderValue::from_str(host).map_err(|_| Failure::new("--tenant: not a host name"))?;
             headers.insert(HOST, host);
         }
-        if let Some(key) = admin_key(args, configured_key)? {
+        if let Some(key) = admin_key(place, configured_key)? {
             let value = HeaderValue::from_str(&format!("Bearer {key}"));
             let mut value = value.map_err(|_| Failure::new("the admin key is not printable ASCII"))?;
             value.set_sensitive(true);
@@ -57,24 +74,24 @@ impl Api {
         Ok(Self { upstream: HttpUpstream::new(), base, headers })
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub(in crate::cli) async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.call(Method::GET, path, None).await
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub(in crate::cli) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.call(Method::POST, path, Some(body)).await
     }
 
-    pub(super) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub(in crate::cli) async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         self.call(Method::PATCH, path, Some(body)).await
     }
 
-    pub(super) async fn delete(&self, path: &str) -> Result<Value, Failure> {
+    pub(in crate::cli) async fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.call(Method::DELETE, path, None).await
     }
 
     /// Prints an answer of any length as it comes.
-    pub(super) async fn download(&self, path: &str) -> Result<(), Failure> {
+    pub(in crate::cli) async fn download(&self, path: &str) -> Result<(), Failure> {
         let mut body = self.answered(Method::GET, path, None).await?;
         while let Some(frame) = tokio::time::timeout(ANSWER_TIMEOUT, body.frame()).await? {
             let frame = frame.map_err(|error| Failure::new(format!("the answer broke off: {error}")))?;
@@ -93,7 +110,7 @@ impl Api {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes)
-            .map_err(|_| Failure::new(format!("{} does not answer as a key server does", self.base)))
+            .map_err(|_| Failure::new(format!("{} does not answer as a gateway does", self.base)))
     }
 
     /// The body of a good answer; what a server refuses is a failure, in its words.
@@ -145,14 +162,14 @@ fn of_configuration(source: &ConfigSource) -> Result<(String, Option<String>), F
     Ok((format!("http://{address}"), key))
 }
 
-fn admin_key(args: &ServerArgs, configured: Option<String>) -> Result<Option<String>, Failure> {
-    if let Some(path) = &args.admin_key_file {
+fn admin_key(place: &Where, configured: Option<String>) -> Result<Option<String>, Failure> {
+    if let Some(path) = &place.admin_key_file {
         let read = std::fs::read_to_string(path);
         let text =
             read.map_err(|cause| Failure::new(format!("{} cannot be read: {cause}", path.display())))?;
         return Ok(Some(text.trim().to_owned()));
     }
-    let given = std::env::var(ADMIN_KEY_VAR).ok().filter(|key| !key.is_empty());
+    let given = ADMIN_KEY_VARS.iter().filter_map(|name| std::env::var(name).ok()).find(|key| !key.is_empty());
     Ok(given.or(configured))
 }
 
@@ -161,7 +178,8 @@ fn refusal(status: u16, body: &[u8]) -> Failure {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let error = &body["error"];
     let message = error["message"].as_str().or_else(|| body["message"].as_str());
-    let word = error["status"].as_str().or_else(|| error.as_str()).unwrap_or_default();
-    let message = super::super::audit::table::shown(message.unwrap_or("the server gave no reason"));
+    let word = error["status"].as_str().or_else(|| error["code"].as_str()).or_else(|| error.as_str());
+    let word = word.unwrap_or_default();
+    let message = super::audit::table::shown(message.unwrap_or("the server gave no reason"));
     Failure::new(format!("{message} ({status} {word})"))
 }
