@@ -165,7 +165,11 @@ mod tests {
             tokens,
             cost,
         }];
-        drop(house.recorder.submit(Entry { draft, spend, contents: Vec::new() }, Durability::Strict));
+        drop(
+            house
+                .recorder
+                .submit(Entry { draft, spend, usage: None, contents: Vec::new() }, Durability::Strict),
+        );
     }
 
     #[tokio::test]

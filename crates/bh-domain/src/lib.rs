@@ -4,6 +4,7 @@
 
 pub mod allowance;
 pub mod audit;
+pub mod billing;
 pub mod budget;
 pub mod duration;
 pub mod evidence;
@@ -17,3 +18,4 @@ pub mod price;
 pub mod refusal;
 pub mod tenant;
 pub mod time;
+pub mod usage;

@@ -7,12 +7,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bh_app::ports::{Appended, Batch, EvidenceStore as _, HeadUpdate, Holder, RecordRow, SpendDelta};
+use bh_app::ports::{
+    Appended, Batch, EvidenceStore as _, HeadUpdate, Holder, RecordRow, SpendDelta, UsageDelta, UsageKey,
+    UsageSums,
+};
 use bh_domain::budget::Owner;
 use bh_domain::money::NanoUsd;
 use bh_domain::price::TokenCounts;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
+use bh_domain::usage::{Hour, Latency, UsageKind};
 use bh_store::{Options, open};
 use uuid::Uuid;
 
@@ -91,7 +95,9 @@ impl Log {
                 let frontier = vec![7; FRONTIER_BYTES];
                 let (nid, from_seq, to_seq) = (*nid, *from_seq, *to_seq);
                 batch.heads.push(HeadUpdate { nid, from_seq, to_seq, leaf_hash: [9; 32], frontier });
-                batch.spend.push(spent(nid));
+                let spent = spent(nid);
+                batch.usage.push(used(nid, &spent));
+                batch.spend.push(spent);
             }
         }
         batch
@@ -126,6 +132,13 @@ fn spent(nid: Nid) -> SpendDelta {
         tokens: TokenCounts { input: 900, output: 200, ..TokenCounts::default() },
         cost: NanoUsd(1_250_000),
     }
+}
+
+fn used(nid: Nid, spent: &SpendDelta) -> UsageDelta {
+    let names = ["customer-support-app", "openai", "gpt-5-mini"];
+    let key = UsageKey::new(nid, Hour(498_000), UsageKind::Llm, names);
+    let (tokens, cost, latency) = (spent.tokens, spent.cost, Latency::one(850));
+    UsageDelta { key, sums: UsageSums { requests: 1, tokens, cost, latency, ..UsageSums::default() } }
 }
 
 /// CPU time of the whole process, the database's own thread included.

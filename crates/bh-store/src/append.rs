@@ -7,7 +7,7 @@ use bh_domain::tenant::Nid;
 
 use crate::db::{Db, Value, uuid_text};
 use crate::evidence::heads;
-use crate::statements;
+use crate::{statements, usage};
 
 /// Makes a batch durable, whole or not at all.
 pub(crate) async fn append(db: &Db, batch: &Batch) -> Result<Appended, sqlx::Error> {
@@ -15,6 +15,7 @@ pub(crate) async fn append(db: &Db, batch: &Batch) -> Result<Appended, sqlx::Err
     let heads = (&statements::ADVANCE_HEADS, head_values(&batch.heads));
     let rest = [
         (&statements::ADD_SPEND, spend_values(batch)),
+        (&usage::statements::ADD, usage::values(batch)),
         (&statements::ADD_NODES, node_values(&batch.nodes)),
         (&statements::ADD_CONTENTS, content_values(&batch.contents)),
         (&statements::ADD_RECORDS, record_values(&batch.records)),

@@ -22,6 +22,7 @@ mod talos;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::sync::Arc;
 

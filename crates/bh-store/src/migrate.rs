@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -58,6 +58,12 @@ const MIGRATIONS: [Migration; 7] = [
         name: "tenants",
         text: include_str!("../migrations/0007_tenants.sql"),
         postgres: include_str!("../migrations/0007_tenants.postgres.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "usage",
+        text: include_str!("../migrations/0008_usage.sql"),
+        postgres: include_str!("../migrations/0008_usage.postgres.sql"),
     },
 ];
 

@@ -10,14 +10,15 @@ use bh_domain::money::NanoUsd;
 use bh_domain::price::TokenCounts;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
+use bh_domain::usage::{Hour, Latency, UsageKind};
 use bytes::Bytes;
 
-use super::draft::{self, COST_MAX, believed, failover, invocation_type, tokens_of, words};
+use super::draft::{self, COST_MAX, believed, counts_of, failover, invocation_type, tokens_of, words};
 use super::route::Choice;
 use super::ticket::{Lost, Ticket};
 use super::{Parts, elapsed_ms};
 use crate::budgets::settle_all;
-use crate::ports::{ContentRow, SpendDelta};
+use crate::ports::{ContentRow, SpendDelta, UsageDelta, UsageKey, UsageSums};
 use crate::rates;
 use crate::recorder::{Entry, Receipt};
 use crate::snapshot::{Durability, UpstreamAuth, UsedKey};
@@ -130,7 +131,7 @@ impl Closer {
             trigger: Some(refusal.code.as_str().into()),
         }];
         self.groups(ticket, &mut draft, "fail_closed");
-        let tally = Tally { calls: attempted, denied: !upstream, failed: upstream };
+        let tally = Tally { requests: true, calls: attempted, denied: !upstream, failed: upstream };
         // What the attempt that ended the call may have cost is told by the call's own record, and by no other.
         let last = ticket.failed.last_mut().filter(|_| upstream);
         let lost =
@@ -144,9 +145,10 @@ impl Closer {
             }
             None => spend(ticket, tally, &TokenCounts::default(), NanoUsd::ZERO),
         };
+        let usage = Some(usage(ticket, &draft, tally));
         self.0.metrics.call(&ticket.caller.tenant.id, "", if upstream { "failed" } else { "denied" });
         self.attempts(ticket);
-        self.0.recorder.submit(Entry { draft, spend, contents: Vec::new() }, ticket.durability)
+        self.0.recorder.submit(Entry { draft, spend, usage, contents: Vec::new() }, ticket.durability)
     }
 
     /// Settles a call that reached a provider.
@@ -193,10 +195,12 @@ impl Closer {
         self.credentials(ticket, &outcome.choice, &mut draft);
         self.groups(ticket, &mut draft, "fallback_decision");
         let failed = outcome.ending != Ending::Completed && outcome.ending != Ending::ClientGone;
-        let spend = spend(ticket, Tally { calls: true, denied: false, failed }, &tokens, cost);
+        let tally = Tally { requests: true, calls: true, denied: false, failed };
+        let spend = spend(ticket, tally, &tokens, cost);
+        let usage = Some(usage(ticket, &draft, tally));
         let contents = self.contents(ticket, &draft, outcome.answer.as_ref());
         self.attempts(ticket);
-        self.0.recorder.submit(Entry { draft, spend, contents }, ticket.durability)
+        self.0.recorder.submit(Entry { draft, spend, usage, contents }, ticket.durability)
     }
 
     fn contents(&self, ticket: &Ticket, draft: &Draft, answer: Option<&Bytes>) -> Vec<ContentRow> {
@@ -223,10 +227,11 @@ impl Closer {
             draft.failover = Some(failover(ticket, "failed_attempt", number, failed));
             draft.retry_attempt = Some(number);
             // The call is counted by its own record.
-            let tally = Tally { calls: false, denied: false, failed: false };
+            let tally = Tally { requests: false, calls: false, denied: false, failed: false };
             let spend =
                 failed.lost.map(|lost| self.charge(ticket, &mut draft, tally, lost)).unwrap_or_default();
-            self.0.recorder.submit(Entry { draft, spend, contents: Vec::new() }, Durability::Relaxed);
+            let usage = failed.lost.map(|_| usage(ticket, &draft, tally));
+            self.0.recorder.submit(Entry { draft, spend, usage, contents: Vec::new() }, Durability::Relaxed);
         }
     }
 
@@ -277,6 +282,8 @@ impl Closer {
 /// How a call counts.
 #[derive(Clone, Copy)]
 struct Tally {
+    /// It is a client's request, and not one attempt of it.
+    requests: bool,
     /// It reached a provider.
     calls: bool,
     denied: bool,
@@ -309,6 +316,31 @@ fn spend(ticket: &Ticket, tally: Tally, tokens: &TokenCounts, cost: NanoUsd) -> 
         deltas.push(delta(caller.tenant.nid, Owner::Token(id.to_owned()), SESSION_WINDOW));
     }
     deltas
+}
+
+/// What a record counts as: one row of the usage ledger, with the very tokens and cost of the record (decision 22).
+fn usage(ticket: &Ticket, draft: &Draft, tally: Tally) -> UsageDelta {
+    let Execution { provider, model_used, tokens, cost, duration_ms, .. } = &draft.execution;
+    // What was asked for, and never of anybody, is whatever a client writes.
+    let model = if provider.is_empty() { "" } else { model_used };
+    let served = tally.requests && draft.status == Ending::Completed.status();
+    UsageDelta {
+        key: UsageKey::new(
+            draft.nid,
+            Hour::of(ticket.at),
+            UsageKind::Llm,
+            [&draft.agent_id, provider, model],
+        ),
+        sums: UsageSums {
+            requests: u64::from(tally.requests),
+            denied: u64::from(tally.denied),
+            failed: u64::from(tally.failed),
+            units: 0,
+            tokens: counts_of(tokens),
+            cost: *cost,
+            latency: if served { Latency::one(*duration_ms) } else { Latency::default() },
+        },
+    }
 }
 
 /// A model name as a provider tells it, unless it holds what a column or a terminal cannot.

@@ -216,6 +216,12 @@ pub(super) fn believed(tokens: TokenCounts) -> TokenCounts {
     }
 }
 
+/// The counts that a record tells.
+pub(super) fn counts_of(tokens: &Tokens) -> TokenCounts {
+    let Tokens { cache_read, cache_write, input, output, reasoning } = *tokens;
+    TokenCounts { input, output, cache_read, cache_write, reasoning }
+}
+
 pub(super) fn tokens_of(tokens: &TokenCounts) -> Tokens {
     Tokens {
         cache_read: tokens.cache_read,

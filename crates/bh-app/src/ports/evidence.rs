@@ -8,6 +8,7 @@ use bh_domain::time::Timestamp;
 
 use super::StoreResult;
 use super::money::{Holder, SpendDelta};
+use super::usage::UsageDelta;
 
 /// A sealed record and the columns that lists filter by.
 #[derive(Clone, Debug)]
@@ -101,6 +102,8 @@ pub struct Batch {
     pub nodes: Vec<NodeRow>,
     /// Money and tokens, already added up per caller and day, and per session.
     pub spend: Vec<SpendDelta>,
+    /// Usage, already added up per row of the ledger.
+    pub usage: Vec<UsageDelta>,
     /// Sealed content.
     pub contents: Vec<ContentRow>,
     /// Whether others may have the core in the middle of the work: while few calls are under way and none waits for this

@@ -8,6 +8,7 @@ mod money;
 mod outside;
 mod profiles;
 mod shared;
+mod usage;
 
 pub use audit::{AuditEvent, AuditStore, EVENT_ID_SKEW_MS, TrailOrder};
 pub use evidence::{
@@ -29,6 +30,7 @@ pub use outside::{
 };
 pub use profiles::{KeyTurn, Made, ProfileStore};
 pub use shared::{SharedFault, SharedMemory, SharedResult};
+pub use usage::{ModelDay, TenantUsage, UsageDays, UsageDelta, UsageKey, UsageStore, UsageSums};
 
 use std::fmt;
 

@@ -11,6 +11,7 @@ use bh_domain::tenant::Nid;
 use super::queue::{Entry, Pending};
 use crate::ports::{
     Batch, EvidenceStore, HeadUpdate, Holder, NodeRow, RecordRow, SpendDelta, StoreFault, StoredHead,
+    UsageDelta, UsageKey, UsageSums,
 };
 
 /// Chain heads kept in memory; the least useful are re-read from the store when there are more tenants.
@@ -76,6 +77,7 @@ impl Sealer {
         self.next.clear();
         let mut batch = Batch { holder, gentle, ..Batch::default() };
         let mut spend: HashMap<(Nid, Owner, String), SpendDelta> = HashMap::new();
+        let mut usage: HashMap<UsageKey, UsageSums> = HashMap::new();
         for some in pending.chunks_mut(GENTLE_RECORDS) {
             if gentle && !batch.records.is_empty() {
                 tokio::task::yield_now().await;
@@ -83,12 +85,15 @@ impl Sealer {
             for entry in some.iter_mut().map(|pending| &mut pending.entry) {
                 self.seal_entry(entry, &mut batch)?;
                 entry.spend.iter().for_each(|delta| add_up(&mut spend, delta));
+                entry.usage.iter().for_each(|delta| add_usage(&mut usage, delta));
             }
         }
         batch.heads = self.next.iter().map(|(nid, head)| self.head_update(*nid, head)).collect();
         batch.heads.sort_by_key(|head| head.nid);
         batch.spend = spend.into_values().collect();
         batch.spend.sort_by(|a, b| (a.nid, &a.owner, &a.window).cmp(&(b.nid, &b.owner, &b.window)));
+        batch.usage = usage.into_iter().map(|(key, sums)| UsageDelta { key, sums }).collect();
+        batch.usage.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         Ok(Arc::new(batch))
     }
 
@@ -194,4 +199,11 @@ fn add_up(sums: &mut HashMap<(Nid, Owner, String), SpendDelta>, delta: &SpendDel
     sum.tokens.cache_read += delta.tokens.cache_read;
     sum.tokens.cache_write += delta.tokens.cache_write;
     sum.tokens.reasoning += delta.tokens.reasoning;
+}
+
+fn add_usage(sums: &mut HashMap<UsageKey, UsageSums>, delta: &UsageDelta) {
+    match sums.get_mut(&delta.key) {
+        Some(sum) => sum.add(&delta.sums),
+        None => drop(sums.insert(delta.key.clone(), delta.sums)),
+    }
 }

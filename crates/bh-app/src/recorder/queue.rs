@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::batch::Sealer;
 use super::receipt::Receipt;
 use crate::metrics::Metrics;
-use crate::ports::{ContentRow, EvidenceStore, Holder, SpendDelta};
+use crate::ports::{ContentRow, EvidenceStore, Holder, SpendDelta, UsageDelta};
 use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
@@ -47,6 +47,8 @@ pub struct Entry {
     pub draft: Draft,
     /// What it adds to the ledger.
     pub spend: Vec<SpendDelta>,
+    /// What it counts as in the usage ledger.
+    pub usage: Option<UsageDelta>,
     /// Sealed content to keep.
     pub contents: Vec<ContentRow>,
 }

@@ -33,6 +33,7 @@ impl Entry {
         Self {
             draft: plain_draft(&self.draft, REFUSED.to_owned()),
             spend: self.spend.iter().map(plain_spend).collect(),
+            usage: self.usage.clone(),
             contents: Vec::new(),
         }
     }

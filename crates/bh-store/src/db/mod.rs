@@ -112,7 +112,9 @@ impl Db {
             Self::Postgres(pool) => {
                 let reach = scope.nid().map_or_else(|| EVERYWHERE.to_owned(), |nid| nid.to_string());
                 // Safe: `reach` is a star or a UUID that we have printed ourselves.
-                let begin = AssertSqlSafe(format!("BEGIN READ ONLY; SET LOCAL bulkhead.nid = '{reach}'"));
+                let begin = AssertSqlSafe(format!(
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL bulkhead.nid = '{reach}'"
+                ));
                 pool.begin_with(begin).await.map(Tx::Postgres)
             }
         }

@@ -9,3 +9,4 @@ mod keys;
 mod opening;
 mod plans;
 mod tenants;
+mod usage;

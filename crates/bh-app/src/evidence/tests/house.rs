@@ -102,7 +102,7 @@ impl House {
     }
 
     pub(crate) fn put(&self, draft: Draft) {
-        let entry = Entry { draft, spend: Vec::new(), contents: Vec::new() };
+        let entry = Entry { draft, spend: Vec::new(), usage: None, contents: Vec::new() };
         drop(self.recorder.submit(entry, Durability::Strict));
     }
 

@@ -25,7 +25,8 @@ fn recorder(on_failure: OnFailure) -> Recorder {
 fn submit(recorder: &Recorder, number: usize) -> Option<Receipt> {
     let mut draft = draft("acme", ACME, u32::try_from(number).unwrap());
     draft.durability = Recorded::Relaxed;
-    recorder.submit(Entry { draft, spend: Vec::new(), contents: Vec::new() }, Durability::Relaxed)
+    recorder
+        .submit(Entry { draft, spend: Vec::new(), usage: None, contents: Vec::new() }, Durability::Relaxed)
 }
 
 #[tokio::test]
@@ -77,6 +78,7 @@ async fn a_round_of_checkpoints_signs_so_many_trees_and_those_that_wait_longest_
             let entry = Entry {
                 draft: draft("any", tenant(number), record),
                 spend: Vec::new(),
+                usage: None,
                 contents: Vec::new(),
             };
             recorder.submit(entry, Durability::Relaxed);

@@ -37,7 +37,7 @@ fn entry(draft: Draft) -> Entry {
         kind: "prompt",
         sealed: b"sealed".to_vec(),
     }];
-    Entry { draft, spend: vec![spend], contents }
+    Entry { draft, spend: vec![spend], usage: None, contents }
 }
 
 /// Submits records `1..=OTHERS`, of which number [`ODD`] is edited, and waits until all are durable.

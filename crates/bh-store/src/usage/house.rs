@@ -1,0 +1,51 @@
+//! Keeping the ledger small: old hours become days, old days go. Step by step, so that no record waits for long.
+
+use bh_domain::tenant::Scope;
+use bh_domain::usage::UtcDay;
+
+use super::statements;
+use crate::db::{AFTER_ALL, Db, Value};
+
+/// Rows of one step; in tests so few that it takes several.
+const STEP_ROWS: u32 = if cfg!(test) { 2 } else { 5_000 };
+
+/// Moves the hours before a day into their days. Nobody writes hours that old, and one process does this at a time: what
+/// a step adds up is what it forgets.
+pub(super) async fn roll_up(db: &Db, before: UtcDay) -> Result<u64, sqlx::Error> {
+    let end = before.first_hour().0;
+    let mut moved = 0;
+    loop {
+        let (place, is_last) = next(db, statements::NEXT_HOURS, end).await?;
+        let mut tx = db.write().await?;
+        tx.execute(statements::ROLL_UP, place.to_vec()).await?;
+        moved += tx.execute(statements::FORGET_HOURS, place.to_vec()).await?;
+        tx.commit().await?;
+        if is_last {
+            return Ok(moved);
+        }
+    }
+}
+
+/// Forgets the days before one.
+pub(super) async fn forget(db: &Db, before: UtcDay) -> Result<u64, sqlx::Error> {
+    let mut forgotten = 0;
+    loop {
+        let (place, is_last) = next(db, statements::NEXT_DAYS, before.0).await?;
+        let mut tx = db.write().await?;
+        forgotten += tx.execute(statements::FORGET_DAYS, place.to_vec()).await?;
+        tx.commit().await?;
+        if is_last {
+            return Ok(forgotten);
+        }
+    }
+}
+
+/// Where the next step ends, and whether it is the last one. A step takes whole hours or days of a tenant.
+async fn next(db: &Db, statement: &'static str, end: i64) -> Result<([Value; 2], bool), sqlx::Error> {
+    let scope = Scope::system("keep the usage ledger small");
+    let found = db.fetch(&scope, statement, vec![end.into(), (STEP_ROWS - 1).into()]).await?;
+    match found.first() {
+        Some(row) => Ok(([row.int(0)?.into(), row.text(1)?.into()], false)),
+        None => Ok(([end.saturating_sub(1).into(), AFTER_ALL.into()], true)),
+    }
+}
