@@ -17,3 +17,4 @@ pub mod recorder;
 pub mod snapshot;
 pub mod status;
 pub mod tenants;
+pub mod usage;

@@ -1,5 +1,6 @@
 //! The live configuration: one immutable snapshot, loaded once per request and kept to its end.
 
+mod billing;
 mod callers;
 mod client;
 mod keys;
@@ -23,6 +24,7 @@ use bh_wire::headers::ProviderAuth;
 use http::HeaderName;
 use secrecy::SecretString;
 
+pub use billing::Billing;
 pub use callers::{Accounts, CallerPolicy, ListConstraints, NewCaller, OrganizationBudget, Owners, UsedKey};
 pub use client::ClientIpSource;
 pub use keys::{
@@ -76,6 +78,8 @@ pub struct Snapshot {
     pub prices: PriceTable,
     /// Currency of every amount.
     pub currency: String,
+    /// What tenants are charged for what they use.
+    pub billing: Billing,
     /// Requests of everybody together.
     pub global_rate: Option<Limited>,
     /// How evidence is kept.
@@ -159,6 +163,8 @@ pub struct Tenant {
     pub allowed_ips: Vec<Network>,
     /// Where it comes from.
     pub origin: Origin,
+    /// Its plan.
+    pub plan: Option<String>,
 }
 
 /// Where a tenant comes from.

@@ -1,5 +1,6 @@
 //! What no single setting can tell: names and keys used twice, references to things that don't exist, contradictions.
 
+mod billing;
 mod hosts;
 mod keys;
 
@@ -28,6 +29,7 @@ pub(crate) fn check(config: &Config, tree: &Node) -> Vec<Finding> {
     cross.tenants();
     cross.networks();
     cross.owners();
+    cross.billing();
     if let Some(gateway) = &config.gateway {
         cross.callers(gateway);
         cross.providers(gateway);

@@ -18,6 +18,7 @@ use bh_app::recorder::Recorder;
 use bh_app::snapshot::{Live, Snapshot};
 use bh_app::status::StatusReads;
 use bh_app::tenants::TenantStory;
+use bh_app::usage::UsageReads;
 use bh_domain::refusal::{Code, Refusal};
 use bytes::Bytes;
 use http::Uri;
@@ -45,6 +46,8 @@ pub struct Doors {
     pub evidence: EvidenceReads,
     /// What was spent and what is left.
     pub costs: CostReads,
+    /// What was used and what that comes to.
+    pub usage: UsageReads,
     /// How a tenant is doing.
     pub status: StatusReads,
     /// The evidence writer: health for `/readyz`.

@@ -185,6 +185,10 @@ pub const MATRIX: &[Row] = &[
     row("GET POST", "/api/v1/admin/tenants/{id}/api-keys", Admin, now!(tenants::keys)),
     row("DELETE", "/api/v1/admin/tenants/{id}/api-keys/{key_id}", Admin, now!(tenants::revoke_key)),
     row("GET", "/api/v1/admin/tenants/{id}/audit", Admin, now!(tenants::trail)),
+    row("GET", "/api/v1/usage", TenantOrAdmin, now!(tenants::own_month)),
+    row("GET", "/api/v1/usage/metrics", TenantOrAdmin, now!(tenants::own_metrics)),
+    row("GET", "/api/v1/admin/tenants/{id}/usage", Admin, now!(tenants::month_of)),
+    row("GET", "/api/v1/admin/tenants/{id}/metrics", Admin, now!(tenants::metrics_of)),
     // Tools (seed 001).
     row("GET POST", "/api/v1/tools/{*rest}", Tenant, MCP),
     row("GET", "/api/v1/categories", Tenant, MCP),

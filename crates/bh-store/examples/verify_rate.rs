@@ -63,6 +63,7 @@ async fn measure(calls: usize) -> Result<(), Failure> {
         features: Features::default(),
         allowed_ips: Vec::new(),
         origin: Origin::File,
+        plan: None,
     });
     let keys = KeyStory::new(KeyParts {
         store: Arc::new(store.clone()),

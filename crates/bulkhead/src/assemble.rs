@@ -22,6 +22,7 @@ use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
 use bh_app::snapshot::{Accounts, Live, OnFailure, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
 use bh_app::tenants::{self, TenantParts, TenantStory};
+use bh_app::usage::UsageReads;
 use bh_config::Loaded;
 use bh_domain::keys::imported::ImportHasher;
 use bh_domain::time::Timestamp;
@@ -180,6 +181,8 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         budgets,
         retention,
         failure_retention_days: loaded.config.audit.failure_retention_days,
+        usage: Arc::new(sql.clone()),
+        usage_retention_days: loaded.config.usage.retention_days,
         holder,
         keys: keys.clone(),
         key_uses_every: key_uses_every(loaded),
@@ -189,6 +192,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         gate,
         llm,
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
+        usage: UsageReads::new(Arc::new(sql.clone()), Arc::clone(&clock), Arc::clone(&live)),
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,
         tenants,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use bh_app::budgets::BudgetKeeper;
 use bh_app::evidence::retention::Retention;
 use bh_app::keys::KeyStory;
-use bh_app::ports::{Clock, Holder, KeyStore, Store, StoreFault};
+use bh_app::ports::{Clock, Holder, KeyStore, Store, StoreFault, UsageStore};
 use bh_app::recorder::{Checkpointer, ROUND_TREES_MAX, Recorder};
 use bh_app::tenants::TenantStory;
 use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
+use bh_domain::usage::UtcDay;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -36,6 +37,9 @@ const DEAD_KEPT_MS: i64 = 40 * DAY_MS;
 /// A process that has not been seen for this long is dead; what it had leased counts as unsettled.
 const DEAD_AFTER_MS: i64 = 30 * SECOND_MS;
 
+/// Usage is kept by the hour for so many days, and by the day before that.
+const USAGE_HOURS_DAYS: u32 = 90;
+
 /// Characters of `2026-11-21` at the start of an instant.
 const DAY_CHARS: usize = 10;
 
@@ -49,6 +53,8 @@ pub(crate) struct Jobs {
     pub(crate) budgets: BudgetKeeper,
     pub(crate) retention: Option<Retention>,
     pub(crate) failure_retention_days: u32,
+    pub(crate) usage: Arc<dyn UsageStore>,
+    pub(crate) usage_retention_days: u32,
     pub(crate) keys: KeyStory,
     pub(crate) tenants: TenantStory,
     /// Tells what changes in the store.
@@ -168,6 +174,7 @@ impl Jobs {
             self.keys.forget_denials().await;
             self.forget_failures().await;
             self.retain().await;
+            self.keep_usage_small().await;
         });
         loop {
             tokio::select! {
@@ -221,6 +228,26 @@ impl Jobs {
         let Some(retention) = &self.retention else { return };
         if let Err(fault) = retention.run().await {
             tracing::warn!(error = &fault as &dyn std::error::Error, "retention did not finish its round");
+        }
+    }
+
+    async fn keep_usage_small(&self) {
+        let today = UtcDay::of(self.clock.now());
+        let ago = |days: u32| today.plus(-i64::from(days));
+        // What is to be forgotten is rolled up first, so that there is one place to forget it from.
+        let hours_before = ago(USAGE_HOURS_DAYS.min(self.usage_retention_days));
+        let kept = async {
+            let rolled_up = self.usage.roll_usage_up(hours_before).await?;
+            Ok::<_, StoreFault>((rolled_up, self.usage.forget_usage(ago(self.usage_retention_days)).await?))
+        };
+        match kept.await {
+            Ok((0, 0)) => {}
+            Ok((rolled_up, forgotten)) => {
+                tracing::info!(rolled_up, forgotten, "old usage rolled up and forgotten")
+            }
+            Err(fault) => {
+                tracing::warn!(error = &fault as &dyn std::error::Error, "old usage was not rolled up")
+            }
         }
     }
 }

@@ -96,6 +96,7 @@ impl Presets {
             features,
             allowed_ips: settings.security.networks(),
             origin: Origin::Made(*revision),
+            plan: settings.plan.clone(),
         }
     }
 }

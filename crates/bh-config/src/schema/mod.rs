@@ -5,6 +5,7 @@
 //! validated, and reported as "accepted, not active yet".
 
 mod audit;
+mod billing;
 mod caches;
 mod connectors;
 mod evidence;
@@ -20,6 +21,7 @@ mod tenant_keys;
 mod tenants;
 
 pub use audit::*;
+pub use billing::*;
 pub use caches::*;
 pub use connectors::*;
 pub use evidence::*;
@@ -82,6 +84,10 @@ pub struct Config {
     pub models: BTreeMap<String, ModelTarget>,
     /// What tokens cost.
     pub pricing: Pricing,
+    /// What tenants are charged for what they use.
+    pub billing: Billing,
+    /// The ledger of what tenants use.
+    pub usage: UsageLedger,
     /// Caps on money for the whole installation, and how budgets are kept.
     pub budgets: Budgets,
     /// Customers. A tenant that only a caller names needs no entry.

@@ -183,6 +183,17 @@ fn a_price_file_is_checked_like_the_configuration() {
 }
 
 #[test]
+fn a_currency_that_nobody_is_charged_in_and_a_price_given_twice_are_refused() {
+    let yaml =
+        "pricing: {currency: EUR}\nbilling:\n  currency: USD\n  prices: {api_call: 1, api_calls_per_1k: 2}\n";
+    let lines = [
+        "bulkhead.yaml:3:13: billing.currency: `USD` is not `pricing.currency`, EUR, and nothing is converted",
+        "bulkhead.yaml:4:22: billing.prices.api_call: `api_call` and `api_calls_per_1k` are one price: keep one",
+    ];
+    assert_eq!(refusals(yaml), lines);
+}
+
+#[test]
 fn the_number_of_problems_is_bounded() {
     let yaml: String = (0..500).map(|n| format!("zzz{n}: 1\n")).collect();
     let problems = refusals(&yaml);

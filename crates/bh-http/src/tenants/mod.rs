@@ -3,7 +3,9 @@
 mod admin;
 mod audit;
 mod keys;
+mod usage;
 
 pub(crate) use admin::{all, one, resume, rotate_key, suspend, trail};
 pub(crate) use audit::own as own_audit;
 pub(crate) use keys::{all as keys, revoke as revoke_key};
+pub(crate) use usage::{metrics_of, month_of, own_metrics, own_month};

@@ -18,10 +18,17 @@ fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// Every bulk statement and its name.
 fn bulks() -> impl Iterator<Item = (&'static str, &'static Bulk)> {
-    [statements::ALL_BULK, beside::ALL_BULK, profiles::ALL_BULK, issued::ALL_BULK, imported::ALL_BULK, usage::ALL_BULK]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        statements::ALL_BULK,
+        beside::ALL_BULK,
+        profiles::ALL_BULK,
+        issued::ALL_BULK,
+        imported::ALL_BULK,
+        usage::ALL_BULK,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 /// Statements whose answer is a whole table.

@@ -1,5 +1,6 @@
 //! From the typed configuration to the snapshot that requests read.
 
+mod billing;
 mod callers;
 mod keys;
 mod providers;
@@ -146,6 +147,7 @@ pub(crate) async fn compile(
         models: models(config),
         prices: loaded.prices.table.clone(),
         currency: config.pricing.currency.clone(),
+        billing: billing::compile(config),
         global_rate: runtime.limited(Nid::SYSTEM, "", global_requests_per_minute(gateway, mode)),
         evidence: evidence(config),
         quickstart: build.quickstart(mode)?,

@@ -61,6 +61,7 @@ pub(super) fn compile(
             features: EVERYTHING,
             allowed_ips: Vec::new(),
             origin: if rows.is_implied(id) { Origin::Implied } else { Origin::File },
+            plan: own.and_then(|tenant| tenant.plan.clone()),
         };
         tenants.insert(id.clone(), Arc::new(tenant));
     }

@@ -83,6 +83,12 @@ on_both_stores! {
             sum += input * TOKEN;
         }
         assert_eq!(rig.used().await, dollars(sum), "records and budget say the same");
+        let usage = get(&rig.gateway, "/api/v1/usage/metrics").await.json()["data"].clone();
+        assert_eq!((&usage["requests"]["total"], &usage["cost"]["total"]), (&json!(1), &dollars(sum)), "one request");
+        let models = usage["byModel"].as_array().unwrap();
+        let requests: Vec<_> = models.iter().map(|m| (&m["provider"], &m["requests"]["total"])).collect();
+        assert!(requests.contains(&(&json!("spare"), &json!(1))), "{usage}");
+        assert!(requests.contains(&(&json!("openai"), &json!(0))), "an attempt has its cost and is no request: {usage}");
     }
 }
 

@@ -68,4 +68,5 @@ mod tenants;
 mod tenants_access;
 mod unmetered;
 mod unwritable;
+mod usage;
 mod verify_setup;

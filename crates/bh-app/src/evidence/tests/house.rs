@@ -231,6 +231,7 @@ pub(crate) fn tenant(id: &str, nid: Nid, zone: &str, caps: Caps) -> Arc<Tenant> 
         features: Features::default(),
         allowed_ips: Vec::new(),
         origin: Origin::File,
+        plan: None,
     })
 }
 
@@ -305,6 +306,7 @@ pub(crate) fn snapshot() -> Snapshot {
         models: HashMap::new(),
         prices: PriceTable::default(),
         currency: "USD".to_owned(),
+        billing: crate::snapshot::Billing::default(),
         global_rate: None,
         evidence: EvidencePolicy {
             durability: Durability::Strict,
