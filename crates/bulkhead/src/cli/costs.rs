@@ -12,6 +12,7 @@ use bh_app::identity::KeyHasher;
 use bh_app::metrics::Metrics;
 use bh_app::ports::{EvidenceFilter, Holder, Store};
 use bh_app::snapshot::{Accounts, Live, TenantSecrets};
+use bh_app::usage::{Account, UsageReads};
 use bh_domain::budget::{TimeZone, Windows};
 use bh_domain::money::NanoUsd;
 use bh_domain::time::Timestamp;
@@ -96,14 +97,15 @@ pub(super) async fn run(source: ConfigSource, args: CostsArgs) -> Result<(), Fai
 }
 
 /// The ledger and the configuration that says whose day it is.
-struct Books {
-    reader: Reader,
+pub(super) struct Books {
+    pub(super) reader: Reader,
     costs: CostReads,
+    pub(super) usage: UsageReads,
     live: Live,
 }
 
 impl Books {
-    async fn open(source: &ConfigSource) -> Result<Self, Failure> {
+    pub(super) async fn open(source: &ConfigSource) -> Result<Self, Failure> {
         let reader = Reader::open(source).await?;
         let store: Arc<dyn Store> = reader.store.clone();
         // A snapshot is compiled for callers that come with keys; here none does.
@@ -120,7 +122,17 @@ impl Books {
             compile::compile(&reader.loaded, &runtime, beside, None, now, Mode::Configured).await?;
         let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
         let costs = CostReads::new(store, Arc::clone(&reader.clock), Arc::clone(&live));
-        Ok(Self { reader, costs, live })
+        let usage = UsageReads::new(reader.store.clone(), Arc::clone(&reader.clock), Arc::clone(&live));
+        Ok(Self { reader, costs, usage, live })
+    }
+
+    /// The accounts of the named tenant, or of all of them when none is named. One that is not configured any more has no
+    /// plan.
+    pub(super) async fn accounts(&self, tenant: Option<&str>) -> Result<Vec<Account>, Failure> {
+        let snapshot = self.live.load_full();
+        let plan = |nid| snapshot.tenant_by_nid(nid).and_then(|tenant| tenant.plan.clone());
+        let account = |Tenant { id, nid }| Account { tenant_id: id, nid, plan: plan(nid) };
+        Ok(self.reader.tenants(tenant).await?.into_iter().map(account).collect())
     }
 
     /// The tenant's own day and month; UTC's for one that is not configured any more.

@@ -4,11 +4,13 @@ mod audit;
 mod client;
 mod config;
 mod costs;
+mod invoice;
 mod jwk;
 mod keys;
 mod migrate;
 mod print;
 mod tenants;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,6 +50,10 @@ enum Command {
     Audit(audit::AuditCommand),
     /// Show what was spent.
     Costs(costs::CostsArgs),
+    /// Show what tenants used, or compare it with what a provider says.
+    Usage(usage::UsageArgs),
+    /// Write what a tenant owes for a month.
+    Invoice(invoice::InvoiceArgs),
     /// Issue, verify, change, revoke and take over API keys.
     Keys(keys::KeysArgs),
     /// Make, change, suspend, delete and list tenants.
@@ -131,6 +137,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Audit(command) => on_runtime(audit::run(ConfigSource::new(cli.config), command)),
         Command::Costs(args) => on_runtime(costs::run(ConfigSource::new(cli.config), args)),
         Command::Tenants(args) => on_runtime(Box::pin(tenants::run(ConfigSource::new(cli.config), args))),
+        Command::Usage(args) => on_runtime(usage::run(ConfigSource::new(cli.config), args)),
+        Command::Invoice(args) => on_runtime(invoice::run(ConfigSource::new(cli.config), args)),
         Command::Keys(args) => on_runtime(Box::pin(keys::run(ConfigSource::new(cli.config), args))),
         Command::Jwk(command) => jwk::run(command),
         Command::Migrate(args) => on_runtime(migrate::run(ConfigSource::new(cli.config), args)),

@@ -69,4 +69,5 @@ mod tenants_access;
 mod unmetered;
 mod unwritable;
 mod usage;
+mod usage_cli;
 mod verify_setup;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use bh_app::ports::{
     Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, Connections, EvidenceFilter,
-    EvidenceStore, Figures, Grant, Holder, LeaseRequest, Purge, Settled, SpendQuery, StoreResult, StoredHead,
-    StoredRecord, TenantRow, TenantStore,
+    EvidenceStore, Figures, Grant, Holder, LeaseRequest, ModelDay, Purge, Settled, SpendQuery, StoreResult,
+    StoredHead, StoredRecord, TenantRow, TenantStore, TenantUsage, UsageDays, UsageStore,
 };
 use bh_config::Loaded;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
+use bh_domain::usage::UtcDay;
 use bh_store::{Access, Options, SqlStore};
 
 use crate::assemble;
@@ -184,5 +185,28 @@ impl BudgetStore for ReadBeside {
 
     fn retire(&self, holder: Holder) -> StoreResult<()> {
         self.0.retire(holder)
+    }
+}
+
+impl UsageStore for ReadBeside {
+    fn usage(&self, scope: Scope, nid: Nid, days: UsageDays, models_max: u32) -> StoreResult<TenantUsage> {
+        self.0.usage(scope, nid, days, models_max)
+    }
+
+    fn usage_by_model_day(
+        &self,
+        scope: Scope,
+        provider: String,
+        days: UsageDays,
+    ) -> StoreResult<Vec<ModelDay>> {
+        self.0.usage_by_model_day(scope, provider, days)
+    }
+
+    fn roll_usage_up(&self, before: UtcDay) -> StoreResult<u64> {
+        self.0.roll_usage_up(before)
+    }
+
+    fn forget_usage(&self, before: UtcDay) -> StoreResult<u64> {
+        self.0.forget_usage(before)
     }
 }

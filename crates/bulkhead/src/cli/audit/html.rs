@@ -100,7 +100,8 @@ fn text(value: Option<&Value>) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// The text as markup that shows it.
+pub(in crate::cli) fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

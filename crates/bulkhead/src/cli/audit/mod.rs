@@ -7,7 +7,7 @@ mod beside;
 mod chain;
 mod export;
 mod file;
-mod html;
+pub(super) mod html;
 mod list;
 pub(super) mod output;
 mod probe;

@@ -22,7 +22,12 @@ impl Table {
 
     /// Prints it.
     pub(in crate::cli) fn print(&self) -> Result<(), Failure> {
-        print::line(&self.0.trim_fmt())
+        print::line(&self.text())
+    }
+
+    /// What is printed.
+    pub(in crate::cli) fn text(&self) -> String {
+        self.0.trim_fmt()
     }
 }
 
