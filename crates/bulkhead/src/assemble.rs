@@ -150,7 +150,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let snapshot = compile::compile(loaded, &runtime, &sql, None, clock.now(), mode).await?;
     let on_failure = snapshot.evidence.on_failure;
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
-    let content = Arc::new(ContentSealer::new(&secrets.derive("content")));
+    let content = ContentSealer::new(&secrets.derive("content"));
     let signing_key = secrets.evidence.clone();
     let keys = key_story(&sql, &clock, &secrets, &metrics, shared::rows(loaded, &secrets)?);
     let gate = Gate::new(keys.clone(), runtime.accounts.clone());
@@ -161,15 +161,13 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         recorder: recorder.clone(),
         upstream: HttpUpstream::new(),
         tokenizer: Arc::new(PublicTokenizers),
-        content,
+        content: Arc::new(content),
         clock: Arc::clone(&clock),
         entropy: Arc::new(SystemEntropy),
         metrics: Arc::clone(&metrics),
         cutting: AtomicBool::new(false),
     });
-    let retention = loaded.config.evidence.retention_days.map(|days| {
-        Retention::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live), days)
-    });
+    let retention = retention(loaded, &store, &recorder, &clock, &live);
     let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock);
     let jobs = Jobs {
         tenants: tenants.clone(),
@@ -208,6 +206,18 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     };
     let reloader = Reloader { live, runtime, store: sql.clone(), clock, mode };
     Ok(Gateway { doors: Arc::new(doors), jobs, store: sql, reloader })
+}
+
+/// What makes tombstones of old evidence, where it is not kept for ever.
+fn retention(
+    loaded: &Loaded,
+    store: &Arc<dyn Store>,
+    recorder: &Recorder,
+    clock: &Arc<dyn Clock>,
+    live: &Live,
+) -> Option<Retention> {
+    let days = loaded.config.evidence.retention_days?;
+    Some(Retention::new(Arc::clone(store), recorder.clone(), Arc::clone(clock), Arc::clone(live), days))
 }
 
 /// Tenants, administered.

@@ -193,7 +193,9 @@ pub(super) async fn run(source: ConfigSource, args: KeysArgs) -> Result<(), Fail
         KeysCommand::Call(command) => command,
         KeysCommand::Issued(command) => command.into(),
         KeysCommand::Imported(command) => command.into(),
-        KeysCommand::ImportTalos(import) => return talos::run(&source, &import, as_json).await,
+        KeysCommand::ImportTalos(import) => {
+            return Box::pin(talos::run(&source, &import, as_json)).await;
+        }
     };
     let api = api(&source, &args.server)?;
     run::run(&api, command, as_json).await
