@@ -1,0 +1,2 @@
+/** The version of both packages. */
+export const VERSION = "0.1.0";
