@@ -1,0 +1,126 @@
+# Made by scripts/make_sync.py from _async/admin_tenants.py: change that file.
+"""The tenants of the gateway, and their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Any, List
+
+from .._refusals import mapping
+from .._settings import path
+from .._wire import merged
+from ..errors import BulkheadError, ValidationError
+from ..types import ApiKey, CreatedApiKey, CreatedTenant, Tenant, TenantMetrics, UsageReport
+from .transport import Call, Transport
+
+TENANTS = "/api/v1/admin/tenants"
+
+
+class AdminTenants:
+    """The tenants of the gateway."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        #: The keys of a tenant.
+        self.api_keys = ApiKeys(transport)
+
+    def create(self, tenant: Mapping[str, Any] | None = None, **named: Any) -> CreatedTenant:
+        """Makes a tenant of ``id``, ``name``, ``email``, ``plan``, ``limits``, ``features``, ``security``: by name, or in a
+        mapping. The answer holds its key, this once."""
+        return self._transport.one(CreatedTenant, Call("POST", TENANTS, body=merged(tenant, named)))
+
+    def get(self, tenant_id: str) -> Tenant:
+        """A tenant and what it used this month."""
+        return self._transport.one(Tenant, Call("GET", _at(tenant_id)))
+
+    def list(
+        self, *, page_size: int | None = None, cursor: str | None = None, max: int | None = None
+    ) -> List[Tenant]:
+        """All tenants; `iterate` reads them as they are wanted."""
+        return [tenant for tenant in self.iterate(page_size=page_size, cursor=cursor, max=max)]
+
+    def iterate(
+        self, *, page_size: int | None = None, cursor: str | None = None, max: int | None = None
+    ) -> Iterator[Tenant]:
+        """All tenants, a page at a time."""
+        return self._transport.pages(Tenant, Call("GET", TENANTS), page_size=page_size, cursor=cursor, max=max)
+
+    def update(self, tenant_id: str, changes: Mapping[str, Any] | None = None, **named: Any) -> Tenant:
+        """Changes what is named, deeply, and leaves the rest. None in the mapping takes a value away."""
+        return self._transport.one(Tenant, Call("PATCH", _at(tenant_id), body=merged(changes, named)))
+
+    def suspend(self, tenant_id: str) -> Tenant:
+        """Refuses the tenant's calls until it is resumed."""
+        return self._transport.one(Tenant, Call("POST", _at(tenant_id) + "/suspend", repeatable=True))
+
+    def resume(self, tenant_id: str) -> Tenant:
+        """Accepts the tenant's calls again."""
+        return self._transport.one(Tenant, Call("POST", _at(tenant_id) + "/resume", repeatable=True))
+
+    def delete(self, tenant_id: str, *, confirm: bool = False) -> None:
+        """Deletes a tenant for good: its data keys are destroyed, its evidence is kept."""
+        if confirm is not True:
+            raise ValidationError("Deleting a tenant cannot be undone: pass `confirm=True`", field="confirm")
+        self._transport.request(Call("DELETE", _at(tenant_id), query={"confirm": True}))
+
+    def rotate_api_key(self, tenant_id: str, *, grace_period_seconds: int | None = None) -> str:
+        """Replaces the tenant's key and tells the new one, this once. The old one still works for the grace period: 0."""
+        body = merged(None, {"grace_period_seconds": grace_period_seconds})
+        answer = self._transport.request(Call("POST", _at(tenant_id) + "/rotate-api-key", body=body))
+        key = mapping(answer.data).get("apiKey")
+        if not isinstance(key, str):
+            raise BulkheadError("The gateway answered without a key", code="BAD_ANSWER")
+        return key
+
+    def get_metrics(self, tenant_id: str, *, start_date: str | date, end_date: str | date) -> TenantMetrics:
+        """Counts from one day to another, ``YYYY-MM-DD`` in UTC, both included."""
+        query = {"startDate": str(start_date), "endDate": str(end_date)}
+        return self._transport.one(TenantMetrics, Call("GET", _at(tenant_id) + "/metrics", query=query))
+
+    def get_usage(self, tenant_id: str, *, month: str) -> UsageReport:
+        """The usage of a month, ``YYYY-MM`` in UTC, and what it costs."""
+        return self._transport.one(UsageReport, Call("GET", _at(tenant_id) + "/usage", query={"month": month}))
+
+
+class ApiKeys:
+    """The named keys of a tenant."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(
+        self,
+        tenant_id: str,
+        *,
+        name: str,
+        scopes: List[str] | None = None,
+        expires_at: datetime | str | None = None,
+        rate_limit: Mapping[str, int] | None = None,
+    ) -> CreatedApiKey:
+        """Makes a key. The answer holds it, this once."""
+        named = {"name": name, "scopes": scopes, "expires_at": expires_at, "rate_limit": rate_limit}
+        return self._transport.one(
+            CreatedApiKey, Call("POST", _at(tenant_id) + "/api-keys", body=merged(None, named))
+        )
+
+    def list(
+        self, tenant_id: str, *, page_size: int | None = None, cursor: str | None = None, max: int | None = None
+    ) -> List[ApiKey]:
+        """The tenant's keys, without the keys themselves."""
+        return [key for key in self.iterate(tenant_id, page_size=page_size, cursor=cursor, max=max)]
+
+    def iterate(
+        self, tenant_id: str, *, page_size: int | None = None, cursor: str | None = None, max: int | None = None
+    ) -> Iterator[ApiKey]:
+        """As `list`, a page at a time."""
+        call = Call("GET", _at(tenant_id) + "/api-keys")
+        return self._transport.pages(ApiKey, call, page_size=page_size, cursor=cursor, max=max)
+
+    def delete(self, tenant_id: str, key_id: str) -> None:
+        """Ends a key at once."""
+        self._transport.request(Call("DELETE", _at(tenant_id) + path("/api-keys/{}", key_id)))
+
+
+def _at(tenant_id: str) -> str:
+    return TENANTS + path("/{}", tenant_id)

@@ -1,0 +1,284 @@
+"""The wire's types, by hand, in the order of the API's description, so that they can be generated from it one day.
+
+Every field may be missing in an answer of an older or newer gateway: it is then None, 0 or empty. ``raw`` is the whole
+answer, with what this release does not know. Costs are decimal strings: money is never a floating-point number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wire:
+    """What every answer has."""
+
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+# ---- Health ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health(Wire):
+    #: ``ok`` while the process answers.
+    status: str = ""
+    service: str | None = None
+    uptime_seconds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness(Wire):
+    #: ``ready`` or ``not_ready``.
+    status: str = ""
+    checks: Mapping[str, str] = field(default_factory=dict)
+
+
+# ---- Tenants ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantLimits(Wire):
+    requests_per_minute: int | None = None
+    requests_per_hour: int | None = None
+    requests_per_day: int | None = None
+    max_custom_servers: int | None = None
+    max_tool_invocations: int | None = None
+    max_storage_mb: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantFeatures(Wire):
+    custom_servers: bool | None = None
+    oauth: bool | None = None
+    advanced_analytics: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantSecurity(Wire):
+    #: Addresses and CIDR ranges; an empty list is open.
+    allowed_ips: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantUsage(Wire):
+    """What a tenant used this month."""
+
+    month: str | None = None
+    api_calls: int = 0
+    tool_invocations: int = 0
+    custom_servers: int = 0
+    storage_mb: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tenant(Wire):
+    id: str = ""
+    name: str = ""
+    email: str | None = None
+    plan: str | None = None
+    #: ``active``, ``suspended`` or ``deleting``.
+    status: str = ""
+    limits: TenantLimits = field(default_factory=TenantLimits)
+    features: TenantFeatures = field(default_factory=TenantFeatures)
+    security: TenantSecurity = field(default_factory=TenantSecurity)
+    usage: TenantUsage | None = None
+    api_key_prefix: str | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreatedTenant(Tenant):
+    """A tenant with its key, which is told this once. Printing it leaves the key out."""
+
+    api_key: str = field(default="", repr=False)
+
+
+# ---- API keys of a tenant --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey(Wire):
+    id: str = ""
+    name: str = ""
+    scopes: list[str] = field(default_factory=list)
+    expires_at: str | None = None
+    created_at: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreatedApiKey(ApiKey):
+    """A key's description with the key, which is told this once. Printing it leaves the key out."""
+
+    api_key: str = field(default="", repr=False)
+
+
+# ---- Metrics and usage -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestCounts(Wire):
+    total: int = 0
+    success: int = 0
+    failed: int = 0
+    denied: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCounts(Wire):
+    invocations: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerCounts(Wire):
+    custom: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenCounts(Wire):
+    total: int = 0
+    input: int = 0
+    output: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Wire):
+    total: str = "0"
+    currency: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantMetrics(Wire):
+    requests: RequestCounts = field(default_factory=RequestCounts)
+    tools: ToolCounts = field(default_factory=ToolCounts)
+    servers: ServerCounts = field(default_factory=ServerCounts)
+    tokens: TokenCounts = field(default_factory=TokenCounts)
+    cost: Cost = field(default_factory=Cost)
+    latency: Mapping[str, Any] = field(default_factory=dict)
+    by_model: list[Mapping[str, Any]] = field(default_factory=list)
+    by_day: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineItem(Wire):
+    description: str = ""
+    amount: str = "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageReport(Wire):
+    month: str | None = None
+    currency: str | None = None
+    api_calls: int = 0
+    api_calls_cost: str = "0"
+    tool_invocations: int = 0
+    tool_invocations_cost: str = "0"
+    custom_servers: int = 0
+    custom_servers_cost: str = "0"
+    llm_cost: str = "0"
+    total_cost: str = "0"
+    line_items: list[LineItem] = field(default_factory=list)
+
+
+# ---- OAuth -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class OAuthCredentialsInfo(Wire):
+    """Credentials as they are told: never the tokens."""
+
+    tenant_id: str = ""
+    integration: str = ""
+    expires_at: str | None = None
+    next_refresh_at: str | None = None
+    scopes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OAuthAuthorization(Wire):
+    authorization_url: str = ""
+    state: str = ""
+
+
+# ---- Audit -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditEvent(Wire):
+    id: str = ""
+    timestamp: str = ""
+    tenant_id: str = ""
+    action: str = ""
+    result: str = ""
+    object: str | None = None
+    actor: str | None = None
+    role: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+# ---- Webhooks --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookEvent(Wire):
+    id: str = ""
+
+
+# ---- Tools -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tool(Wire):
+    id: str = ""
+    tool_id: str = ""
+    name: str = ""
+    description: str = ""
+    integration: str | None = None
+    category: str | None = None
+    score: float | None = None
+    token_cost: int | None = None
+    parameters: Any = None
+    load_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolResult(Wire):
+    success: bool = False
+    data: Any = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Category(Wire):
+    name: str = ""
+    description: str | None = None
+    tool_count: int | None = None
+
+
+# ---- Custom servers --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerInfo(Wire):
+    name: str = ""
+    category: str | None = None
+    tool_count: int | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentStatus(Wire):
+    deployment_id: str = ""
+    #: ``pending``, ``building``, ``deploying``, ``running``, ``failed``, ``stopped`` or ``removing``.
+    status: str = ""
+    progress: Mapping[str, str] = field(default_factory=dict)
+    progress_percent: int | None = None
+    tools_discovered: int | None = None
+    endpoint: str | None = None
+    error: str | None = None
+    estimated_time: str | None = None
+    message: str | None = None
