@@ -3,6 +3,8 @@
 //! A fresh Debian with only Rust is enough: what is missing comes from its package manager, `pip` and `npm`, at the
 //! versions pinned under `crates/bulkhead/tests/clients`.
 
+mod own;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -24,6 +26,7 @@ pub(crate) fn set_up() -> Result<Vec<(&'static str, PathBuf)>, String> {
         (names::REDIS_ENV, redis()?),
         (names::PYTHON_ENV, python(&home.join("python"))?),
         (names::NODE_MODULES_ENV, node(&home.join("node"))?),
+        (names::OWN_SDKS_ENV, own::sdks(&home.join("sdk"))?),
     ])
 }
 
@@ -52,6 +55,14 @@ fn python(venv: &Path) -> Result<PathBuf, String> {
         return Ok(python);
     }
     println!("test: installing the official Python SDKs");
+    empty_venv(venv)?;
+    shell::run_quietly(pip(&python, &["install", "-r"]).arg(&pins))?;
+    mark_current(venv, &[&pins])?;
+    Ok(python)
+}
+
+/// A new virtual environment in place of whatever is there.
+fn empty_venv(venv: &Path) -> Result<(), String> {
     if !shell::has("python3") {
         apt_install(&["python3", "python3-venv"])?;
     }
@@ -60,11 +71,13 @@ fn python(venv: &Path) -> Result<PathBuf, String> {
         apt_install(&["python3-venv"])?;
         shell::run_quietly(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv))?;
     }
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&pins);
-    shell::run_quietly(&mut pip)?;
-    mark_current(venv, &[&pins])?;
-    Ok(python)
+    Ok(())
+}
+
+fn pip(python: &Path, args: &[&str]) -> Command {
+    let mut pip = Command::new(python);
+    pip.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]).args(args);
+    pip
 }
 
 /// A `node_modules` with the official Node SDKs.
@@ -77,19 +90,29 @@ fn node(home: &Path) -> Result<PathBuf, String> {
         return Ok(modules);
     }
     println!("test: installing the official Node SDKs");
+    npm_ci(home, &pins)?;
+    mark_current(home, &pins)?;
+    Ok(modules)
+}
+
+/// Copies a package's files to `home` and installs what its lock names there.
+fn npm_ci(home: &Path, pins: &[&Path]) -> Result<(), String> {
     if !shell::has("node") || !shell::has("npm") {
         apt_install(&["nodejs", "npm"])?;
     }
     std::fs::create_dir_all(home).map_err(|e| format!("{}: {e}", home.display()))?;
-    for pin in &pins {
+    for pin in pins {
         let copy = home.join(pin.file_name().unwrap_or_default());
         std::fs::copy(pin, copy).map_err(|e| format!("{}: {e}", pin.display()))?;
     }
+    shell::run_quietly(&mut npm(home, &["ci"]))?;
+    Ok(())
+}
+
+fn npm(dir: &Path, args: &[&str]) -> Command {
     let mut npm = Command::new("npm");
-    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(home);
-    shell::run_quietly(&mut npm)?;
-    mark_current(home, &pins)?;
-    Ok(modules)
+    npm.args(["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]).args(args).current_dir(dir);
+    npm
 }
 
 fn apt_install(packages: &[&str]) -> Result<(), String> {

@@ -12,6 +12,8 @@ pub const REDIS_ENV: &str = "BULKHEAD_TEST_REDIS";
 pub const PYTHON_ENV: &str = "BULKHEAD_TEST_PYTHON";
 /// A `node_modules` with the official SDKs installed.
 pub const NODE_MODULES_ENV: &str = "BULKHEAD_TEST_NODE_MODULES";
+/// The folder of our own SDKs: see [`own_sdks`].
+pub const OWN_SDKS_ENV: &str = "BULKHEAD_TEST_OWN_SDKS";
 
 /// The folder of PostgreSQL's server programs: the environment's, or the newest Debian one.
 ///
@@ -70,6 +72,16 @@ pub fn python() -> PathBuf {
 #[must_use]
 pub fn node_modules() -> PathBuf {
     required(NODE_MODULES_ENV)
+}
+
+/// The folder of our own SDKs: `typescript` (its sources, built), `project` (a Node project with nothing but its packed packages,
+/// and the seed's snippets) and `python` (a virtual environment with the wheel).
+///
+/// # Panics
+/// When `cargo xtask test` has not set it.
+#[must_use]
+pub fn own_sdks() -> PathBuf {
+    required(OWN_SDKS_ENV)
 }
 
 fn required(name: &str) -> PathBuf {

@@ -32,6 +32,25 @@ pub fn node(script: &Path, env: &[(&str, &str)]) -> CliOutput {
     run_to_end(&mut command)
 }
 
+/// Runs `node` in a folder of [`parts::own_sdks`], such as the project that has our own packages and nothing else.
+///
+/// # Panics
+/// Outside `cargo xtask test`, which builds and packs them.
+#[must_use]
+pub fn own_node(folder: &str, args: &[&str], env: &[(&str, &str)]) -> CliOutput {
+    run_to_end(isolated(Path::new("node"), env).args(args).current_dir(parts::own_sdks().join(folder)))
+}
+
+/// Runs the Python that has the wheel of our own SDK, in `dir`.
+///
+/// # Panics
+/// As [`own_node`].
+#[must_use]
+pub fn own_python(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> CliOutput {
+    let mut command = isolated(&parts::own_sdks().join("python/bin/python"), env);
+    run_to_end(command.args(["-I", "-B"]).args(args).current_dir(dir))
+}
+
 /// No variable of ours reaches the script: no key, no proxy.
 fn isolated(program: &Path, env: &[(&str, &str)]) -> Command {
     let mut command = Command::new("setpriv");

@@ -60,6 +60,7 @@ mod proxy_headers;
 mod quickstart;
 mod reload;
 mod retention;
+mod sdk_own;
 mod sdks;
 mod store_faults;
 mod stream_costs;

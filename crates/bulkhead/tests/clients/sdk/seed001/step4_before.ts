@@ -1,0 +1,3 @@
+// Before (single-tenant)
+const connectors = new Connectors({ baseURL: 'http://localhost:3000' });
+
