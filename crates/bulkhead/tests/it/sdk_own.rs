@@ -4,7 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use bh_testkit::{CliOutput, Gateway, Store, on_both_stores, parts, sdk};
+use bh_testkit::{Call, CliOutput, Gateway, Store, on_both_stores, parts, sdk};
+
+use serde_json::json;
 
 use crate::auth::{ADMIN_KEY, BULKHEAD};
 
@@ -38,6 +40,33 @@ another tenant: PermissionDeniedError 403 CROSS_TENANT_ACCESS_DENIED named
 bad filter: ValidationError 400 VALIDATION_ERROR named
 ";
 
+/// What the operator's clients are told, step by step.
+const ADMINISTERED: &str = "\
+its key works: true
+made again: ConflictError 409 TENANT_ALREADY_EXISTS
+bad plan: ValidationError 400 VALIDATION_ERROR plan
+bad field: ValidationError 400 VALIDATION_ERROR limits
+updated: 5000 20 false true
+got: one One a@one.example enterprise active api 5000
+list: four one three two
+first two: 2
+suspended: suspended
+its call: PermissionDeniedError 403 TENANT_INACTIVE
+resumed: active
+its next call: true
+rotated: string true
+the old key: AuthenticationError 401 INVALID_API_KEY
+the new key: true
+both in grace: true true
+fenced: 203.0.113.0/24
+from elsewhere: PermissionDeniedError 403 IP_NOT_ALLOWED
+trail: 1
+unknown: NotFoundError 404 TENANT_NOT_FOUND
+deleted: true
+list afterwards: one three two
+not an admin: AuthenticationError 401 INVALID_API_KEY
+";
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -61,6 +90,23 @@ async fn gateway(store: Store) -> Gateway {
 "
     );
     Gateway::builder(BULKHEAD).store(store).config(&yaml).env("ADMIN_API_KEY", ADMIN_KEY).start().await
+}
+
+/// A gateway where a plan is known and no tenant is.
+async fn empty_gateway(store: Store) -> Gateway {
+    let yaml = "plans: {enterprise: {}}\n";
+    Gateway::builder(BULKHEAD).store(store).config(yaml).env("ADMIN_API_KEY", ADMIN_KEY).start().await
+}
+
+/// Runs a script of `live` with one kind of client.
+fn live(gateway: &Gateway, kind: &str, script: &str) -> CliOutput {
+    let env = [("GATEWAY", gateway.url()), ("KEY", KEY), ("ADMIN_API_KEY", ADMIN_KEY)];
+    match kind {
+        "typescript" => sdk::own_node("project", &[&format!("live/{script}.mjs")], &env),
+        plain_or_awaited => {
+            sdk::own_python(&clients(), &[&format!("live/{script}.py"), plain_or_awaited], &env)
+        }
+    }
 }
 
 /// Runs snippets of the seed in one program of their language.
@@ -89,6 +135,43 @@ fn the_python_sdk_is_typed_throughout() {
     let args = ["-m", "mypy", "--cache-dir", cache.to_str().unwrap()];
     let output = sdk::own_python(&root().join("sdk/python"), &args, &[]);
     assert!(output.ok() && output.stdout.starts_with("Success: "), "{output}");
+}
+
+/// The code of a page, block by block.
+fn examples(page: &str, language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("docs").join(page)).unwrap();
+    let fence = format!("```{language}\n");
+    let blocks: Vec<String> =
+        text.split(&fence).skip(1).map(|block| block.split("```").next().unwrap().to_owned()).collect();
+    assert!(blocks.len() > 2, "{page} has no examples");
+    blocks
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_programs_that_fit_the_types() {
+    // Below the project: there the packages are found.
+    let dir = tempfile::tempdir_in(parts::own_sdks().join("project")).unwrap();
+    std::fs::write(
+        dir.path().join("globals.d.ts"),
+        "declare const process: { env: Record<string, string> };",
+    )
+    .unwrap();
+    for (page, language, extension) in [("sdk-typescript.md", "ts", "ts"), ("sdk-python.md", "python", "py")]
+    {
+        for (index, example) in examples(page, language).iter().enumerate() {
+            std::fs::write(dir.path().join(format!("example_{index}.{extension}")), example).unwrap();
+        }
+    }
+    let folder = dir.path().to_str().unwrap();
+    let config = r#"{"compilerOptions": {"strict": true, "noEmit": true, "target": "ES2022", "module": "ES2022", "types": [],
+        "moduleResolution": "bundler", "moduleDetection": "force", "lib": ["ES2022", "DOM"]}, "include": ["*.ts"]}"#;
+    std::fs::write(dir.path().join("tsconfig.json"), config).unwrap();
+    let output = sdk::own_node("typescript", &["node_modules/typescript/bin/tsc", "-p", folder], &[]);
+    assert!(output.ok(), "{output}");
+    let cache = parts::own_sdks().join("mypy");
+    let args = ["-m", "mypy", "--strict", "--cache-dir", cache.to_str().unwrap(), "."];
+    let output = sdk::own_python(dir.path(), &args, &[]);
+    assert!(output.ok(), "{output}");
 }
 
 #[test]
@@ -120,13 +203,37 @@ on_both_stores! {
         let gateway = gateway(store).await;
         let wanted: Vec<&str> = TOLD.lines().collect();
         for kind in KINDS {
-            let env = [("GATEWAY", gateway.url()), ("KEY", KEY)];
-            let output = match kind {
-                "typescript" => sdk::own_node("project", &["live/live.mjs"], &env),
-                plain_or_awaited => sdk::own_python(&clients(), &["live/live.py", plain_or_awaited], &env),
-            };
-            assert_eq!(printed(&output), wanted, "{kind}");
+            assert_eq!(printed(&live(&gateway, kind, "live")), wanted, "{kind}");
         }
+    }
+
+    async fn our_own_sdks_administer_tenants(store) {
+        let wanted: Vec<&str> = ADMINISTERED.lines().collect();
+        for kind in KINDS {
+            let gateway = empty_gateway(store).await;
+            assert_eq!(printed(&live(&gateway, kind, "admin")), wanted, "{kind}");
+        }
+    }
+
+    async fn the_seeds_administration_runs_as_printed(store) {
+        let gateway = empty_gateway(store).await;
+        let all = ["create", "update_get_list", "rotate", "allowed_ips", "default_tenant"];
+        let output = snippets(&gateway, &all);
+        let told = printed(&output);
+        let key = |line: &str, before: &str| line.strip_prefix(before).unwrap().to_owned();
+        let (first, second) = (key(told[2], "API Key: "), key(told[8], "New API key: "));
+        let wanted = [
+            "# create", "Tenant created: acme-corp", told[2],
+            "# update_get_list", "Plan: enterprise", told[5], "Total tenants: 2",
+            "# rotate", told[8], "# allowed_ips", "# default_tenant",
+        ];
+        assert_eq!(told, wanted);
+        assert!(told[5].starts_with("Usage: "), "{}", told[5]);
+        let audit = |key: &str| Call::get(gateway.at("/api/v1/audit")).bearer(key);
+        assert_eq!(audit(&first).send().await.status, 401, "the first key died when it was rotated");
+        // The snippets have fenced the tenant in, away from here.
+        let fenced = audit(&second).send().await;
+        assert_eq!((fenced.status, &fenced.json()["error"]["code"]), (403, &json!("IP_NOT_ALLOWED")));
     }
 
     async fn the_seeds_clients_reach_their_tenant(store) {

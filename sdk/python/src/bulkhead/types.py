@@ -47,6 +47,7 @@ class TenantLimits(Wire):
     max_custom_servers: int | None = None
     max_tool_invocations: int | None = None
     max_storage_mb: int | None = None
+    max_api_keys: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,15 @@ class TenantFeatures(Wire):
 class TenantSecurity(Wire):
     #: Addresses and CIDR ranges; an empty list is open.
     allowed_ips: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TenantBudgets(Wire):
+    """Money that a tenant may spend."""
+
+    daily: str | None = None
+    monthly: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +87,24 @@ class TenantUsage(Wire):
 @dataclass(frozen=True, kw_only=True)
 class Tenant(Wire):
     id: str = ""
+    #: Its network id, the same for ever.
+    nid: str = ""
     name: str = ""
     email: str | None = None
     plan: str | None = None
-    #: ``active``, ``suspended`` or ``deleting``.
+    #: ``active`` or ``suspended``.
     status: str = ""
+    #: Numbers in force; one that is None has no limit.
     limits: TenantLimits = field(default_factory=TenantLimits)
     features: TenantFeatures = field(default_factory=TenantFeatures)
     security: TenantSecurity = field(default_factory=TenantSecurity)
+    budgets: TenantBudgets = field(default_factory=TenantBudgets)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: Where it is changed: ``api``, ``file`` or ``installation``.
+    managed_by: str = ""
+    #: The id of its key, never the key.
+    api_key_id: str | None = None
     usage: TenantUsage | None = None
-    api_key_prefix: str | None = None
     created_at: str | None = None
     updated_at: str | None = None
 

@@ -52,12 +52,20 @@ export interface TenantLimits {
   maxCustomServers?: number;
   maxToolInvocations?: number;
   maxStorageMB?: number;
+  maxApiKeys?: number;
 }
 
 export interface TenantFeatures {
   customServers?: boolean;
   oauth?: boolean;
   advancedAnalytics?: boolean;
+}
+
+/** Money that a tenant may spend, as decimal strings. */
+export interface TenantBudgets {
+  daily?: string | null;
+  monthly?: string | null;
+  session?: string | null;
 }
 
 export interface TenantSecurity {
@@ -75,6 +83,8 @@ export interface TenantCreate {
   limits?: TenantLimits;
   features?: TenantFeatures;
   security?: TenantSecurity;
+  budgets?: TenantBudgets;
+  metadata?: Record<string, unknown>;
   [further: string]: unknown;
 }
 
@@ -86,6 +96,8 @@ export interface TenantUpdate {
   limits?: { [L in keyof TenantLimits]?: TenantLimits[L] | null };
   features?: { [F in keyof TenantFeatures]?: TenantFeatures[F] | null };
   security?: TenantSecurity;
+  budgets?: TenantBudgets;
+  metadata?: Record<string, unknown>;
   [further: string]: unknown;
 }
 
@@ -101,18 +113,26 @@ export interface TenantUsage {
 
 export interface Tenant {
   readonly id: string;
+  /** Its network id, the same for ever. */
+  readonly nid: string;
   readonly name: string;
-  readonly email?: string | null;
-  readonly plan: string;
-  /** `active`, `suspended` or `deleting`. */
+  readonly email?: string;
+  readonly plan?: string;
+  /** `active` or `suspended`. */
   readonly status: string;
-  readonly limits: Readonly<Required<TenantLimits>>;
-  readonly features: Readonly<Required<TenantFeatures>>;
-  readonly security: Readonly<Required<TenantSecurity>>;
+  /** Numbers in force; one that is missing has no limit. */
+  readonly limits: Readonly<TenantLimits>;
+  readonly features: Readonly<TenantFeatures>;
+  readonly security: Readonly<TenantSecurity>;
+  readonly budgets: Readonly<TenantBudgets>;
+  readonly metadata?: Readonly<Record<string, unknown>>;
+  /** Where it is changed: `api`, `file` or `installation`. */
+  readonly managedBy: string;
+  /** The id of its key, never the key. */
+  readonly apiKeyId?: string;
   readonly usage?: TenantUsage;
-  readonly apiKeyPrefix?: string;
-  readonly createdAt: string;
-  readonly updatedAt: string;
+  readonly createdAt?: string;
+  readonly updatedAt?: string;
 }
 
 /** A tenant with its key, which is told this once. Printing it masks the key. */
