@@ -69,6 +69,8 @@ pub struct Terms {
     pub tool_invocations: Tariff,
     /// Hours that custom servers ran.
     pub server_hours: Tariff,
+    /// Keys that were verified.
+    pub key_verifications: Tariff,
 }
 
 #[cfg(test)]

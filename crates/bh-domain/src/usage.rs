@@ -121,6 +121,8 @@ fn day_of(date: Date) -> Option<UtcDay> {
 pub enum UsageKind {
     /// Requests at an LLM door.
     Llm,
+    /// Verifications of keys; those of bad ones are denied.
+    Keys,
     /// Requests at the tool doors; a unit is one tool that was invoked.
     Tools,
     /// Custom servers; a unit is one second that one of them ran.
@@ -131,13 +133,14 @@ pub enum UsageKind {
 
 impl UsageKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Llm, Self::Tools, Self::Servers, Self::Storage];
+    pub const ALL: [Self; 5] = [Self::Llm, Self::Keys, Self::Tools, Self::Servers, Self::Storage];
 
     /// Its name in the ledger.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Llm => "llm",
+            Self::Keys => "keys",
             Self::Tools => "tools",
             Self::Servers => "servers",
             Self::Storage => "storage",

@@ -18,7 +18,7 @@ use bh_app::recorder::Recorder;
 use bh_app::snapshot::{Live, Snapshot};
 use bh_app::status::StatusReads;
 use bh_app::tenants::TenantStory;
-use bh_app::usage::UsageReads;
+use bh_app::usage::{UsageReads, Verifications};
 use bh_domain::refusal::{Code, Refusal};
 use bytes::Bytes;
 use http::Uri;
@@ -48,6 +48,8 @@ pub struct Doors {
     pub costs: CostReads,
     /// What was used and what that comes to.
     pub usage: UsageReads,
+    /// Counts verifications of keys for it.
+    pub verifications: Verifications,
     /// How a tenant is doing.
     pub status: StatusReads,
     /// The evidence writer: health for `/readyz`.

@@ -22,7 +22,7 @@ use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
 use bh_app::snapshot::{Accounts, Live, OnFailure, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
 use bh_app::tenants::{self, TenantParts, TenantStory};
-use bh_app::usage::UsageReads;
+use bh_app::usage::{UsageReads, Verifications};
 use bh_config::Loaded;
 use bh_domain::keys::imported::ImportHasher;
 use bh_domain::time::Timestamp;
@@ -167,8 +167,8 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         metrics: Arc::clone(&metrics),
         cutting: AtomicBool::new(false),
     });
-    let retention = retention(loaded, &store, &recorder, &clock, &live);
     let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock);
+    let verifications = Verifications::default();
     let jobs = Jobs {
         tenants: tenants.clone(),
         key_news: Arc::new(sql.clone()),
@@ -177,9 +177,10 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         recorder: recorder.clone(),
         checkpointer: checkpointer.clone(),
         budgets,
-        retention,
+        retention: retention(loaded, &store, &recorder, &clock, &live),
         failure_retention_days: loaded.config.audit.failure_retention_days,
         usage: Arc::new(sql.clone()),
+        verifications: verifications.clone(),
         usage_retention_days: loaded.config.usage.retention_days,
         holder,
         keys: keys.clone(),
@@ -190,6 +191,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         gate,
         llm,
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
+        verifications,
         usage: UsageReads::new(Arc::new(sql.clone()), Arc::clone(&clock), Arc::clone(&live)),
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,

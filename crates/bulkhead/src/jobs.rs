@@ -9,6 +9,7 @@ use bh_app::keys::KeyStory;
 use bh_app::ports::{Clock, Holder, KeyStore, Store, StoreFault, UsageStore};
 use bh_app::recorder::{Checkpointer, ROUND_TREES_MAX, Recorder};
 use bh_app::tenants::TenantStory;
+use bh_app::usage::Verifications;
 use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
 use bh_domain::usage::UtcDay;
 use tokio::sync::watch;
@@ -24,6 +25,8 @@ pub(crate) const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const KEY_USES_EVERY_MIN: Duration = Duration::from_millis(100);
 /// How often audit events that belong to no change are written.
 const AUDIT_EVERY: Duration = Duration::from_secs(1);
+/// How often verifications that were counted are written.
+const VERIFICATIONS_EVERY: Duration = Duration::from_secs(1);
 /// How long a start waits for the news of keys; without them every credential is read from the store.
 const KEY_NEWS_WITHIN: Duration = Duration::from_secs(5);
 /// What one process of an installation does for all of them.
@@ -54,6 +57,7 @@ pub(crate) struct Jobs {
     pub(crate) retention: Option<Retention>,
     pub(crate) failure_retention_days: u32,
     pub(crate) usage: Arc<dyn UsageStore>,
+    pub(crate) verifications: Verifications,
     pub(crate) usage_retention_days: u32,
     pub(crate) keys: KeyStory,
     pub(crate) tenants: TenantStory,
@@ -89,6 +93,11 @@ impl Jobs {
         tasks.spawn(every(HEARTBEAT_EVERY, stop.clone(), move || {
             let jobs = jobs.clone();
             async move { jobs.heartbeat().await }
+        }));
+        let jobs = self.clone();
+        tasks.spawn(every(VERIFICATIONS_EVERY, stop.clone(), move || {
+            let jobs = jobs.clone();
+            async move { jobs.count_verifications().await }
         }));
         let jobs = self.clone();
         tasks.spawn(every(SWEEP_EVERY, stop.clone(), move || {
@@ -229,6 +238,11 @@ impl Jobs {
         if let Err(fault) = retention.run().await {
             tracing::warn!(error = &fault as &dyn std::error::Error, "retention did not finish its round");
         }
+    }
+
+    /// Writes how often keys were verified.
+    pub(crate) async fn count_verifications(&self) {
+        self.verifications.flush(self.usage.as_ref(), self.holder, self.clock.now()).await;
     }
 
     async fn keep_usage_small(&self) {

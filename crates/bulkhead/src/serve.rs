@@ -178,6 +178,7 @@ impl Run {
         let written = doors.recorder.drain(EVIDENCE_DRAIN_MAX).await;
         jobs.checkpoint_all().await;
         jobs.keys.flush_uses().await;
+        jobs.count_verifications().await;
         jobs.keys.trail().close().await;
         if !(settled && written) {
             // What calls still hold may be spent: it counts as unsettled rather than being given back.

@@ -8,7 +8,7 @@ use bh_domain::price::TokenCounts;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::usage::{Hour, Latency, UsageKind, UtcDay};
 
-use super::StoreResult;
+use super::{Holder, StoreResult};
 
 /// Bytes of a name in the ledger: an index takes no longer ones, and callers choose what models are called.
 const NAME_BYTES_MAX: usize = 256;
@@ -124,7 +124,7 @@ pub struct ModelDay {
     pub sums: UsageSums,
 }
 
-/// The usage ledger, read and kept small. It is written by [`super::EvidenceStore::append`].
+/// The usage ledger. What is on record is added to it by [`super::EvidenceStore::append`].
 pub trait UsageStore: Send + Sync + 'static {
     /// A tenant's usage over days: at most `models_max` models of it.
     fn usage(&self, scope: Scope, nid: Nid, days: UsageDays, models_max: u32) -> StoreResult<TenantUsage>;
@@ -135,6 +135,8 @@ pub trait UsageStore: Send + Sync + 'static {
         provider: String,
         days: UsageDays,
     ) -> StoreResult<Vec<ModelDay>>;
+    /// Sets what a process has counted in its rows, for what no batch counts. Asked for again, it changes nothing.
+    fn put_usage(&self, holder: Holder, rows: Vec<UsageDelta>) -> StoreResult<()>;
     /// Moves the hours before a day into days, in bounded steps: no sum changes by it. Returns how many rows were moved.
     fn roll_usage_up(&self, before: UtcDay) -> StoreResult<u64>;
     /// Forgets days before one, in bounded steps. Returns how many rows were forgotten.

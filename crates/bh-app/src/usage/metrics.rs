@@ -30,6 +30,8 @@ pub struct UsageMetrics {
     pub tools: ToolCounts,
     /// Custom servers.
     pub servers: ServerCounts,
+    /// Keys that were verified.
+    pub keys: KeyCounts,
     /// Tokens.
     pub tokens: TokenTotals,
     /// What providers charge.
@@ -69,6 +71,17 @@ pub struct ServerCounts {
     pub custom: u64,
     /// For how many hours together, each begun one included.
     pub hours: u64,
+}
+
+/// Keys that were verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeyCounts {
+    /// How often.
+    pub verifications: u64,
+    /// How often they were good.
+    pub valid: u64,
+    /// How often they were not.
+    pub invalid: u64,
 }
 
 /// Tokens by kind.
@@ -133,6 +146,8 @@ pub struct DayUsage {
     pub requests: RequestCounts,
     /// Tools.
     pub tools: ToolCounts,
+    /// Keys that were verified.
+    pub keys: KeyCounts,
     /// Tokens.
     pub tokens: TokenTotals,
     /// What providers charge.
@@ -154,6 +169,7 @@ impl UsageReads {
             requests: RequestCounts::of(&all.all),
             tools: ToolCounts { invocations: all.tools.units },
             servers: ServerCounts { custom: used.servers, hours: all.server_hours() },
+            keys: KeyCounts::of(&all.keys),
             tokens: TokenTotals::of(&all.all),
             cost: CostTotal { total: all.all.cost, currency: self.live.load().currency.clone() },
             latency: Percentiles::of(&all.all.latency),
@@ -171,10 +187,11 @@ impl UsageReads {
 /// Sums over days.
 #[derive(Default)]
 pub(super) struct Totals {
-    /// Of every kind.
+    /// Of LLMs and tools: what is asked of somebody else.
     pub(super) all: UsageSums,
-    pub(super) llm: UsageSums,
+    llm: UsageSums,
     pub(super) tools: UsageSums,
+    pub(super) keys: UsageSums,
     servers: UsageSums,
 }
 
@@ -182,16 +199,26 @@ impl Totals {
     pub(super) fn of(used: &TenantUsage) -> Self {
         let mut totals = Self::default();
         for (_, kind, sums) in &used.days {
-            totals.all.add(sums);
-            match kind {
-                UsageKind::Llm => totals.llm.add(sums),
-                UsageKind::Tools => totals.tools.add(sums),
-                UsageKind::Servers => totals.servers.add(sums),
-                // Nothing tells it apart.
-                UsageKind::Storage => {}
-            }
+            totals.add(*kind, sums);
         }
         totals
+    }
+
+    fn add(&mut self, kind: UsageKind, sums: &UsageSums) {
+        match kind {
+            UsageKind::Llm => {
+                self.all.add(sums);
+                self.llm.add(sums);
+            }
+            UsageKind::Tools => {
+                self.all.add(sums);
+                self.tools.add(sums);
+            }
+            UsageKind::Keys => self.keys.add(sums),
+            UsageKind::Servers => self.servers.add(sums),
+            // Nobody is told of it yet.
+            UsageKind::Storage => {}
+        }
     }
 
     /// Each begun hour counts.
@@ -204,6 +231,13 @@ impl RequestCounts {
     pub(super) fn of(sums: &UsageSums) -> Self {
         let UsageSums { requests: total, denied, failed, .. } = *sums;
         Self { total, success: total.saturating_sub(denied + failed), failed, denied }
+    }
+}
+
+impl KeyCounts {
+    fn of(sums: &UsageSums) -> Self {
+        let UsageSums { requests: verifications, denied: invalid, .. } = *sums;
+        Self { verifications, valid: verifications.saturating_sub(invalid), invalid }
     }
 }
 
@@ -270,22 +304,22 @@ fn left(all: &UsageSums, told: &UsageSums) -> UsageSums {
 
 /// Days in order, each with what all kinds came to.
 fn by_day(used: &TenantUsage) -> Vec<DayUsage> {
-    let mut days: Vec<(UtcDay, UsageSums, u64)> = Vec::new();
+    let mut days: Vec<(UtcDay, Totals)> = Vec::new();
     for (day, kind, sums) in &used.days {
-        if days.last().is_none_or(|(last, ..)| last != day) {
-            days.push((*day, UsageSums::default(), 0));
+        if days.last().is_none_or(|(last, _)| last != day) {
+            days.push((*day, Totals::default()));
         }
-        if let Some((_, all, invocations)) = days.last_mut() {
-            all.add(sums);
-            *invocations += if *kind == UsageKind::Tools { sums.units } else { 0 };
+        if let Some((_, totals)) = days.last_mut() {
+            totals.add(*kind, sums);
         }
     }
-    let told = |(day, sums, invocations): (UtcDay, UsageSums, u64)| DayUsage {
+    let told = |(day, totals): (UtcDay, Totals)| DayUsage {
         date: day.to_string(),
-        requests: RequestCounts::of(&sums),
-        tools: ToolCounts { invocations },
-        tokens: TokenTotals::of(&sums),
-        cost: sums.cost,
+        requests: RequestCounts::of(&totals.all),
+        tools: ToolCounts { invocations: totals.tools.units },
+        keys: KeyCounts::of(&totals.keys),
+        tokens: TokenTotals::of(&totals.all),
+        cost: totals.all.cost,
     };
     days.into_iter().map(told).collect()
 }

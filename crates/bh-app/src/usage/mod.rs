@@ -4,6 +4,7 @@ mod metrics;
 mod month;
 #[cfg(test)]
 mod tests;
+mod verifications;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +16,9 @@ use bh_domain::usage::{UtcDay, UtcMonth};
 use crate::ports::{Clock, UsageDays, UsageStore};
 use crate::snapshot::{Live, Tenant};
 
-pub use metrics::{DayUsage, ModelUsage, Percentiles, RequestCounts, TokenTotals, UsageMetrics};
+pub use metrics::{DayUsage, KeyCounts, ModelUsage, Percentiles, RequestCounts, TokenTotals, UsageMetrics};
 pub use month::{LineItem, MonthUsage};
+pub use verifications::Verifications;
 
 /// Days of one question, some three years.
 pub const DAYS_MAX: i64 = 1_100;

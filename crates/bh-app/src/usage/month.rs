@@ -33,6 +33,10 @@ pub struct MonthUsage {
     pub custom_server_hours: u64,
     /// What these hours cost.
     pub custom_servers_cost: NanoUsd,
+    /// Keys that were verified.
+    pub key_verifications: u64,
+    /// What that costs.
+    pub key_verifications_cost: NanoUsd,
     /// Tokens.
     pub tokens: TokenTotals,
     /// What providers charge for them.
@@ -93,10 +97,12 @@ impl MonthUsage {
         let api_calls = terms.api_calls.charge(requests.success + requests.failed);
         let tools = terms.tool_invocations.charge(totals.tools.units);
         let servers = terms.server_hours.charge(totals.server_hours());
+        let keys = terms.key_verifications.charge(totals.keys.requests);
         let line_items = vec![
             LineItem::of("API calls", "call", &terms.api_calls, api_calls),
             LineItem::of("Tool invocations", "invocation", &terms.tool_invocations, tools),
             LineItem::of("Custom servers", "hour", &terms.server_hours, servers),
+            LineItem::of("Key verifications", "verification", &terms.key_verifications, keys),
             LineItem::passed_on("LLM usage", "token", tokens.total, totals.all.cost),
         ];
         Self {
@@ -110,6 +116,8 @@ impl MonthUsage {
             custom_servers: used.servers,
             custom_server_hours: servers.quantity,
             custom_servers_cost: servers.amount,
+            key_verifications: keys.quantity,
+            key_verifications_cost: keys.amount,
             tokens,
             llm_cost: totals.all.cost,
             total_cost: line_items.iter().map(|item| item.amount).sum(),

@@ -37,7 +37,9 @@ fn a_months_total_is_the_sum_of_its_items_and_denied_requests_are_free() {
     let llm = UsageSums { requests: 2_012, denied: 7, failed: 5, cost: NanoUsd(123), ..UsageSums::default() };
     let tools = UsageSums { requests: 10, units: 9, ..UsageSums::default() };
     let servers = UsageSums { units: 2 * 3_600 + 1, ..UsageSums::default() };
+    let keys = UsageSums { requests: 40, denied: 4, ..UsageSums::default() };
     let days = vec![
+        (month.first, UsageKind::Keys, keys),
         (month.first, UsageKind::Llm, llm),
         (month.first, UsageKind::Tools, tools),
         (month.last, UsageKind::Servers, servers),
@@ -47,12 +49,14 @@ fn a_months_total_is_the_sum_of_its_items_and_denied_requests_are_free() {
         api_calls: tariff(1_000, 5_000, 1_000),
         tool_invocations: tariff(0, 100, 1),
         server_hours: tariff(1, 10_000, 1),
+        key_verifications: tariff(30, 7, 1),
     };
     let told = MonthUsage::of(&account, month, &used, &terms, "EUR");
     assert_eq!((told.api_calls, told.denied_calls), (2_015, 7));
     let amounts: Vec<i64> = told.line_items.iter().map(|item| item.amount.0).collect();
-    assert_eq!(amounts, [5_075, 900, 20_000, 123]);
+    assert_eq!(amounts, [5_075, 900, 20_000, 70, 123]);
+    assert_eq!(told.key_verifications, 40, "a bad key is verified too");
     assert_eq!(told.custom_server_hours, 3, "a begun hour is one");
-    assert_eq!(told.total_cost, NanoUsd(5_075 + 900 + 20_000 + 123));
+    assert_eq!(told.total_cost, NanoUsd(5_075 + 900 + 20_000 + 70 + 123));
     assert_eq!((told.month.as_str(), told.currency.as_str()), ("2026-11", "EUR"));
 }

@@ -25,6 +25,11 @@ impl Cross<'_> {
                 prices.tool_invocation.is_some() && prices.tool_invocations_per_1k.is_some(),
                 "tool_invocations_per_1k",
             ),
+            (
+                "key_verification",
+                prices.key_verification.is_some() && prices.key_verifications_per_1k.is_some(),
+                "key_verifications_per_1k",
+            ),
         ];
         for (one, given_twice, thousand) in twice {
             if given_twice {

@@ -38,6 +38,12 @@ pub struct UsagePrices {
     /// Of one hour that a custom server ran.
     #[schemars(example = 0.05)]
     pub server_hour: Option<Money>,
+    /// Of one key that was verified.
+    #[schemars(example = 0.0001)]
+    pub key_verification: Option<Money>,
+    /// Of a thousand of them, in place of `key_verification`.
+    #[schemars(example = 0.10)]
+    pub key_verifications_per_1k: Option<Money>,
 }
 
 /// What each month includes: only what is used beyond it is charged for.
@@ -53,6 +59,9 @@ pub struct UsageIncluded {
     /// Hours that custom servers run.
     #[schemars(range(min = 0, max = 1_000_000_000_000_u64), example = 720)]
     pub server_hours: Option<u64>,
+    /// Keys that are verified.
+    #[schemars(range(min = 0, max = 1_000_000_000_000_u64), example = 100_000)]
+    pub key_verifications: Option<u64>,
 }
 
 /// The ledger of what tenants use.

@@ -95,6 +95,7 @@ pub(crate) async fn verify(mut ask: Ask) -> Result<Response, Refusal> {
     may_take(&ask, std::slice::from_ref(&asked))?;
     let verdict = ask.doors.keys.verify(&asker.tenant, asked.question(freshness, address)).await;
     let now = ask.doors.clock.now();
+    note(&ask, &asker, std::slice::from_ref(&verdict), now);
     let mut response = respond::json(&told(&asker, &verdict, now)?)?;
     let headers = response.headers_mut();
     headers.insert(CACHE_USE, HeaderValue::from_static(verdict.cache.as_str()));
@@ -123,9 +124,16 @@ pub(crate) async fn batch_verify(mut ask: Ask) -> Result<Response, Refusal> {
         items.iter().map(|asked| ask.doors.keys.verify(&asker.tenant, asked.question(freshness, address)));
     let verdicts = futures_util::future::join_all(verdicts).await;
     let now = ask.doors.clock.now();
+    note(&ask, &asker, &verdicts, now);
     let results: Vec<_> =
         verdicts.iter().map(|verdict| told(&asker, verdict, now)).collect::<Result<_, _>>()?;
     respond::json(&json!({ "results": results }))
+}
+
+/// What was verified is used by the tenant whose keys were meant.
+fn note(ask: &Ask, asker: &Asker, verdicts: &[Verdict], now: Timestamp) {
+    let refused = verdicts.iter().filter(|verdict| !verdict.is_valid()).count();
+    ask.doors.verifications.note(asker.tenant.nid, now, verdicts.len() as u64, refused as u64);
 }
 
 /// To say what a key is to pay changes the key: that is not for those who only read. What a verification takes by itself

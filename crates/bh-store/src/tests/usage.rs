@@ -99,6 +99,18 @@ on_both_stores! {
         assert_eq!(foreign, TenantUsage::default(), "a tenant's scope reaches no other");
     }
 
+    async fn what_a_process_has_counted_is_set_and_not_added(kind) {
+        let fixture = Fixture::new(kind).await;
+        let row = |requests| vec![used(nid(1), 0, UsageKind::Keys, "", requests)];
+        for requests in [1, 3, 3] {
+            fixture.store.put_usage(holder(1), row(requests)).await.unwrap();
+        }
+        fixture.another_process().await.put_usage(holder(2), row(2)).await.unwrap();
+        let days = read(&fixture.store, nid(1), 0, 0).await.days;
+        let [(DAY, UsageKind::Keys, sums)] = days.as_slice() else { panic!("{days:?}") };
+        assert_eq!((sums.requests, sums.denied), (5, 10), "two processes' own");
+    }
+
     async fn rolling_up_changes_no_sum_and_forgetting_takes_whole_days(kind) {
         let fixture = Fixture::new(kind).await;
         let store = &fixture.store;

@@ -4,7 +4,7 @@ mod house;
 pub(crate) mod statements;
 
 use bh_app::ports::{
-    Batch, ModelDay, StoreResult, TenantUsage, UsageDays, UsageDelta, UsageStore, UsageSums,
+    Batch, Holder, ModelDay, StoreResult, TenantUsage, UsageDays, UsageDelta, UsageStore, UsageSums,
 };
 use bh_domain::price::TokenCounts;
 use bh_domain::tenant::{Nid, Scope};
@@ -40,6 +40,14 @@ impl UsageStore for SqlStore {
             let mut args = edges(days).to_vec();
             args.push(provider.into());
             db.fetch(&scope, statements::BY_MODEL_DAY, args).await?.iter().map(model_day).collect()
+        })
+    }
+
+    fn put_usage(&self, holder: Holder, rows: Vec<UsageDelta>) -> StoreResult<()> {
+        self.run("count verifications", move |db| async move {
+            let mut tx = db.write().await?;
+            tx.execute_rows(&statements::PUT, values_of(holder, &rows)).await?;
+            tx.commit().await
         })
     }
 
@@ -122,7 +130,11 @@ fn plain_sums(row: &Row, first: usize) -> Result<UsageSums, sqlx::Error> {
 
 /// The rows of a batch, laid end to end.
 pub(crate) fn values(batch: &Batch) -> Vec<Value> {
-    let holder = uuid_text(batch.holder.0);
+    values_of(batch.holder, &batch.usage)
+}
+
+fn values_of(holder: Holder, usage: &[UsageDelta]) -> Vec<Value> {
+    let holder = uuid_text(holder.0);
     let row = |delta: &UsageDelta| -> [Value; 29] {
         let UsageDelta { key, sums } = delta;
         let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11] = sums.latency.0.map(Value::from);
@@ -158,5 +170,5 @@ pub(crate) fn values(batch: &Batch) -> Vec<Value> {
             b11,
         ]
     };
-    batch.usage.iter().flat_map(row).collect()
+    usage.iter().flat_map(row).collect()
 }

@@ -32,6 +32,12 @@ fn terms(base: &Terms, prices: &UsagePrices, included: &UsageIncluded) -> Terms 
             &prices.tool_invocations_per_1k,
             included.tool_invocations,
         ),
+        key_verifications: tariff(
+            &base.key_verifications,
+            &prices.key_verification,
+            &prices.key_verifications_per_1k,
+            included.key_verifications,
+        ),
         server_hours: tariff(&base.server_hours, &prices.server_hour, &None, included.server_hours),
     }
 }

@@ -137,6 +137,7 @@ on_both_stores! {
 
         let day = |date, total, success: u64, cost| {
             json!({"date": date, "requests": requests(total, success), "tools": {"invocations": 0},
+                "keys": {"verifications": 0, "valid": 0, "invalid": 0},
                 "tokens": tokens(success), "cost": cost})
         };
         let [first, second] = [day(FIRST, 7, 4, "0.13"), day(SECOND, 8, 5, "0.23")];
@@ -180,7 +181,7 @@ on_both_stores! {
         for usage in [&march, &april] {
             let items = usage["lineItems"].as_array().unwrap();
             let names: Vec<&Value> = items.iter().map(|item| &item["description"]).collect();
-            assert_eq!(names, ["API calls", "Tool invocations", "Custom servers", "LLM usage"]);
+            assert_eq!(names, ["API calls", "Tool invocations", "Custom servers", "Key verifications", "LLM usage"]);
             let total: NanoUsd = items.iter().map(|item| amount(&item["amount"])).sum();
             assert_eq!(amount(&usage["totalCost"]), total);
             assert_eq!(usage["currency"], "USD");
@@ -215,6 +216,41 @@ on_both_stores! {
         assert_eq!((cost, cost), (amount(&report["total"]), sum(&records)));
         let denied: u64 = report["by_agent"].as_array().unwrap().iter().filter_map(|agent| agent["denied"].as_u64()).sum();
         assert_eq!(told["requests"]["denied"], denied);
+    }
+
+    async fn keys_that_are_verified_are_counted_beside_requests_and_have_a_price(store) {
+        let provider = provider();
+        let more = "billing: {prices: {key_verifications_per_1k: 2}, included: {key_verifications: 1}}\n";
+        let mut gateway = gateway(&config(&provider, policies(), more)).store(store).start().await;
+        let post = async |path: &str, body: &Value| {
+            let call = Call::post(gateway.at(path), body).bearer(ADMIN).header("x-tenant-id", "acme");
+            let answer = call.send().await;
+            assert!(answer.status < 300, "{path}: {}", answer.text());
+            answer.json()
+        };
+        let made = post("/v2alpha1/admin/issuedApiKeys", &json!({"name": "k"})).await;
+        let good = json!({"credential": made["secret"]});
+        let bad = json!({"credential": "nobody-s-key"});
+        post("/v2alpha1/admin/apiKeys:verify", &good).await;
+        post("/v2alpha1/admin/apiKeys:batchVerify", &json!({"requests": [good, bad, good]})).await;
+
+        let wanted = json!({"verifications": 4, "valid": 3, "invalid": 1});
+        let deadline = Instant::now() + PATIENCE;
+        let today = "/api/v1/admin/tenants/acme/metrics";
+        while data(&gateway, ADMIN, today).await["keys"] != wanted {
+            assert!(Instant::now() < deadline, "{}", data(&gateway, ADMIN, today).await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        post("/v2alpha1/admin/apiKeys:verify", &good).await;
+        // What has been counted and not written yet is written at the end.
+        assert!(gateway.terminate().await, "{}", gateway.output());
+        gateway.restart().await;
+        let told = data(&gateway, ADMIN, today).await;
+        assert_eq!(told["keys"], json!({"verifications": 5, "valid": 4, "invalid": 1}));
+        assert_eq!(told["requests"]["total"], 0, "nothing was asked of a provider");
+        let month = data(&gateway, ADMIN, "/api/v1/admin/tenants/acme/usage").await;
+        let priced = ["keyVerifications", "keyVerificationsCost", "totalCost"].map(|name| month[name].clone());
+        assert_eq!(priced, [json!(5), json!("0.008"), json!("0.008")]);
     }
 
     async fn a_kill_among_calls_leaves_as_much_usage_as_evidence(store) {

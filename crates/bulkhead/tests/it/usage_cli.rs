@@ -34,10 +34,10 @@ on_both_stores! {
         assert_eq!(
             lines(&usage(&[])),
             [
-                "TENANT REQUESTS SERVED FAILED DENIED TOKENS COST CURRENCY",
-                "acme 15 9 2 4 153 0.36 USD",
-                "default 0 0 0 0 0 0 USD",
-                "globex 0 0 0 0 0 0 USD",
+                "TENANT REQUESTS SERVED FAILED DENIED TOKENS COST CURRENCY VERIFICATIONS",
+                "acme 15 9 2 4 153 0.36 USD 0",
+                "default 0 0 0 0 0 0 USD 0",
+                "globex 0 0 0 0 0 0 USD 0",
             ]
         );
         let by_day = lines(&usage(&["--by", "day"]));
@@ -52,7 +52,7 @@ on_both_stores! {
         let table = lines(&invoice("table"));
         assert_eq!(table[0], "Invoice of acme for 2026-04");
         assert_eq!(table[2..], ["API calls 6 2 0.5 per 1000 0.002 USD", "Tool invocations 0 0 0 0 USD",
-            "Custom servers 0 0 0 0 USD", "LLM usage 85 0 0.23 USD", "Total 0.232 USD"]);
+            "Custom servers 0 0 0 0 USD", "Key verifications 0 0 0 0 USD", "LLM usage 85 0 0.23 USD", "Total 0.232 USD"]);
         let json: Value = serde_json::from_str(&invoice("json")).unwrap();
         assert_eq!((&json["totalCost"], &json["month"]), (&json!("0.232"), &json!("2026-04")));
         let csv = invoice("csv");

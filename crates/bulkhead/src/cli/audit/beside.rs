@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bh_app::ports::{
     Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, Connections, EvidenceFilter,
     EvidenceStore, Figures, Grant, Holder, LeaseRequest, ModelDay, Purge, Settled, SpendQuery, StoreResult,
-    StoredHead, StoredRecord, TenantRow, TenantStore, TenantUsage, UsageDays, UsageStore,
+    StoredHead, StoredRecord, TenantRow, TenantStore, TenantUsage, UsageDays, UsageDelta, UsageStore,
 };
 use bh_config::Loaded;
 use bh_domain::tenant::{Nid, Scope};
@@ -200,6 +200,10 @@ impl UsageStore for ReadBeside {
         days: UsageDays,
     ) -> StoreResult<Vec<ModelDay>> {
         self.0.usage_by_model_day(scope, provider, days)
+    }
+
+    fn put_usage(&self, holder: Holder, rows: Vec<UsageDelta>) -> StoreResult<()> {
+        self.0.put_usage(holder, rows)
     }
 
     fn roll_usage_up(&self, before: UtcDay) -> StoreResult<u64> {

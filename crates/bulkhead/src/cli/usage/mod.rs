@@ -76,8 +76,17 @@ pub(super) async fn run(source: ConfigSource, args: UsageArgs) -> Result<(), Fai
 }
 
 fn by_tenant(used: Vec<UsageMetrics>) -> Result<(), Failure> {
-    let mut table =
-        Table::new(&["TENANT", "REQUESTS", "SERVED", "FAILED", "DENIED", "TOKENS", "COST", "CURRENCY"]);
+    let mut table = Table::new(&[
+        "TENANT",
+        "REQUESTS",
+        "SERVED",
+        "FAILED",
+        "DENIED",
+        "TOKENS",
+        "COST",
+        "CURRENCY",
+        "VERIFICATIONS",
+    ]);
     for of in used {
         table.row([
             of.tenant_id,
@@ -88,6 +97,7 @@ fn by_tenant(used: Vec<UsageMetrics>) -> Result<(), Failure> {
             of.tokens.total.to_string(),
             of.cost.total.to_string(),
             of.cost.currency,
+            of.keys.verifications.to_string(),
         ]);
     }
     table.print()
