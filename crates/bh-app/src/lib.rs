@@ -18,3 +18,4 @@ pub mod snapshot;
 pub mod status;
 pub mod tenants;
 pub mod usage;
+pub mod webhooks;

@@ -3,6 +3,7 @@
 mod db;
 mod edge;
 mod keys;
+mod webhooks;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::ports::Connections;
 use db::DbMetrics;
 pub use edge::EdgeMetrics;
 pub use keys::{CacheOperation, CredentialType, KeyMetrics, Verified};
+pub use webhooks::{DeliveryOutcome, WebhookMetrics};
 
 /// Beyond this many tenants, further ones are counted under [`OTHER_TENANTS`], so that a scrape stays small.
 pub const TENANT_LABELS_MAX: usize = 1_000;
@@ -81,6 +83,8 @@ pub struct Metrics {
     talos: Registry,
     /// API keys.
     pub keys: KeyMetrics,
+    /// Webhooks.
+    pub webhooks: WebhookMetrics,
     db: DbMetrics,
     known_tenants: Mutex<HashSet<Arc<str>>>,
     calls: Family<CallLabels, Counter>,
@@ -122,10 +126,12 @@ impl Metrics {
         let mut talos = Registry::with_prefix("talos");
         let keys = KeyMetrics::new(&mut talos, &mut registry);
         let db = DbMetrics::new(&mut talos);
+        let webhooks = WebhookMetrics::new(&mut registry);
         let mut metrics = Self {
             registry,
             talos,
             keys,
+            webhooks,
             db,
             known_tenants: Mutex::default(),
             calls: Family::default(),

@@ -4,6 +4,7 @@ mod billing;
 mod callers;
 mod client;
 mod keys;
+mod webhooks;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -30,6 +31,7 @@ pub use client::ClientIpSource;
 pub use keys::{
     CacheKind, CacheSettings, DerivedSettings, HmacSecret, KeyPrefixes, KeySettings, Retired, TenantSecrets,
 };
+pub use webhooks::{WebhookEndpoint, WebhookSettings};
 
 use crate::budgets::{BudgetCell, ZoneClock};
 use crate::identity::{KeyHasher, Keyring, Network};
@@ -102,6 +104,8 @@ pub struct Snapshot {
     pub body_bytes_max: u64,
     /// A body that pauses longer than this is given up.
     pub body_idle_timeout: Duration,
+    /// Who is told what happens.
+    pub webhooks: Arc<WebhookSettings>,
 }
 
 /// Bring-your-own-key mode (seed 002): one synthetic caller, one provider that gets the client's own bearer. The

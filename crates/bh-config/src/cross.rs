@@ -3,6 +3,7 @@
 mod billing;
 mod hosts;
 mod keys;
+mod webhooks;
 
 use std::collections::HashMap;
 
@@ -30,6 +31,7 @@ pub(crate) fn check(config: &Config, tree: &Node) -> Vec<Finding> {
     cross.networks();
     cross.owners();
     cross.billing();
+    cross.webhooks();
     if let Some(gateway) = &config.gateway {
         cross.callers(gateway);
         cross.providers(gateway);

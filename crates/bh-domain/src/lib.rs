@@ -19,3 +19,4 @@ pub mod refusal;
 pub mod tenant;
 pub mod time;
 pub mod usage;
+pub mod webhook;

@@ -17,6 +17,7 @@ mod serve;
 mod status;
 mod surface;
 mod tenants;
+mod webhooks;
 
 pub use ask::Doors;
 pub use edge::{Edge, EdgeHosts, EdgeInside};

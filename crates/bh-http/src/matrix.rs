@@ -12,7 +12,7 @@ use bh_wire::family::Endpoint;
 use http::Method;
 
 use crate::ask::Ask;
-use crate::{costs, evidence, health, keys, llm, secrets, status, tenants};
+use crate::{costs, evidence, health, keys, llm, secrets, status, tenants, webhooks};
 
 /// A control-plane handler.
 #[derive(Clone, Copy)]
@@ -189,6 +189,13 @@ pub const MATRIX: &[Row] = &[
     row("GET", "/api/v1/usage/metrics", TenantOrAdmin, now!(tenants::own_metrics)),
     row("GET", "/api/v1/admin/tenants/{id}/usage", Admin, now!(tenants::month_of)),
     row("GET", "/api/v1/admin/tenants/{id}/metrics", Admin, now!(tenants::metrics_of)),
+    row("POST", "/api/v1/admin/tenants/{id}/billing/close", Admin, now!(webhooks::close_period)),
+    row("GET", "/api/v1/admin/webhooks/events", Admin, now!(webhooks::events)),
+    row("GET", "/api/v1/admin/webhooks/events/{id}", Admin, now!(webhooks::event)),
+    row("POST", "/api/v1/admin/webhooks/events/{id}/redeliver", Admin, now!(webhooks::redeliver)),
+    row("GET", "/api/v1/admin/webhooks/dead-letters", Admin, now!(webhooks::dead_letters)),
+    row("GET", "/api/v1/admin/webhooks/endpoints", Admin, now!(webhooks::endpoints)),
+    row("POST", "/api/v1/admin/webhooks/endpoints/{id}/test", Admin, now!(webhooks::test)),
     // Tools (seed 001).
     row("GET POST", "/api/v1/tools/{*rest}", Tenant, MCP),
     row("GET", "/api/v1/categories", Tenant, MCP),

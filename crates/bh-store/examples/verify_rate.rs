@@ -19,6 +19,7 @@ use bh_app::snapshot::{
     CacheKind, CacheSettings, Caps, DerivedSettings, HmacSecret, KeyPrefixes, KeySettings, Origin, Tenant,
     TenantSecrets,
 };
+use bh_app::webhooks::Outbox;
 use bh_domain::budget::TimeZone;
 use bh_domain::keys::imported::{HashVersion, ImportHasher};
 use bh_domain::tenant::profile::{Features, Limits};
@@ -74,6 +75,7 @@ async fn measure(calls: usize) -> Result<(), Failure> {
         entropy: Arc::new(SystemEntropy),
         hasher: ImportHasher::new(&[1; 32]),
         seeds: TokenSeeds::new(&[2; 32]),
+        outbox: Outbox::silent(),
         metrics,
     });
     let (reads, changes) = (keys.clone(), keys.clone());

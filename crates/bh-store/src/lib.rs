@@ -15,6 +15,7 @@ mod leases;
 mod ledger;
 mod migrate;
 mod open;
+mod outbox;
 mod purge;
 mod records;
 mod statements;

@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -64,6 +64,12 @@ const MIGRATIONS: [Migration; 8] = [
         name: "usage",
         text: include_str!("../migrations/0008_usage.sql"),
         postgres: include_str!("../migrations/0008_usage.postgres.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "webhooks",
+        text: include_str!("../migrations/0009_webhooks.sql"),
+        postgres: include_str!("../migrations/0009_webhooks.postgres.sql"),
     },
 ];
 

@@ -23,6 +23,7 @@ use bh_app::snapshot::{Accounts, Live, OnFailure, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
 use bh_app::tenants::{self, TenantParts, TenantStory};
 use bh_app::usage::{UsageReads, Verifications};
+use bh_app::webhooks::{Outbox, WebhookReads};
 use bh_config::Loaded;
 use bh_domain::keys::imported::ImportHasher;
 use bh_domain::time::Timestamp;
@@ -35,6 +36,7 @@ use crate::data_dir::{self, DataDirFault};
 use crate::jobs::{Jobs, KEY_USES_EVERY, KEY_USES_EVERY_MIN};
 use crate::secrets::{self, SecretsFault, ServerSecrets};
 use crate::shared;
+use crate::webhooks::Webhooks;
 
 const SQLITE_FILE: &str = "bulkhead.db";
 
@@ -152,21 +154,13 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
     let content = ContentSealer::new(&secrets.derive("content"));
     let signing_key = secrets.evidence.clone();
-    let keys = key_story(&sql, &clock, &secrets, &metrics, shared::rows(loaded, &secrets)?);
+    let outbox = Outbox::new(Arc::clone(&live));
+    let keys = key_story(&sql, &clock, &secrets, &metrics, outbox, shared::rows(loaded, &secrets)?);
     let gate = Gate::new(keys.clone(), runtime.accounts.clone());
     let (recorder, checkpointer) = recording(&sql, &clock, &metrics, secrets, holder, on_failure);
-    let llm = LlmStory::new(Parts {
-        gate: gate.clone(),
-        budgets: budgets.clone(),
-        recorder: recorder.clone(),
-        upstream: HttpUpstream::new(),
-        tokenizer: Arc::new(PublicTokenizers),
-        content: Arc::new(content),
-        clock: Arc::clone(&clock),
-        entropy: Arc::new(SystemEntropy),
-        metrics: Arc::clone(&metrics),
-        cutting: AtomicBool::new(false),
-    });
+    let upstream = HttpUpstream::new();
+    let webhooks = Webhooks::new(&sql, Arc::clone(&upstream) as _, &live, &clock, &metrics, &budgets);
+    let llm = llm_story(&gate, &budgets, &recorder, upstream, content, &clock, &metrics);
     let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock);
     let verifications = Verifications::default();
     let jobs = Jobs {
@@ -178,6 +172,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         checkpointer: checkpointer.clone(),
         budgets,
         retention: retention(loaded, &store, &recorder, &clock, &live),
+        webhooks: webhooks.clone(),
         failure_retention_days: loaded.config.audit.failure_retention_days,
         usage: Arc::new(sql.clone()),
         verifications: verifications.clone(),
@@ -196,6 +191,8 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,
         tenants,
+        webhooks: WebhookReads::new(webhooks.courier, Arc::new(sql.clone())),
+        periods: webhooks.periods,
         audit: AuditReads::new(Arc::new(sql.clone()), keys.clone()),
         keys,
         evidence: EvidenceReads::new(Arc::new(sql.clone()), checkpointer, signing_key),
@@ -208,6 +205,30 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     };
     let reloader = Reloader { live, runtime, store: sql.clone(), clock, mode };
     Ok(Gateway { doors: Arc::new(doors), jobs, store: sql, reloader })
+}
+
+/// LLM calls.
+fn llm_story(
+    gate: &Gate,
+    budgets: &BudgetKeeper,
+    recorder: &Recorder,
+    upstream: Arc<HttpUpstream>,
+    content: ContentSealer,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> LlmStory {
+    LlmStory::new(Parts {
+        gate: gate.clone(),
+        budgets: budgets.clone(),
+        recorder: recorder.clone(),
+        upstream,
+        tokenizer: Arc::new(PublicTokenizers),
+        content: Arc::new(content),
+        clock: Arc::clone(clock),
+        entropy: Arc::new(SystemEntropy),
+        metrics: Arc::clone(metrics),
+        cutting: AtomicBool::new(false),
+    })
 }
 
 /// What makes tombstones of old evidence, where it is not kept for ever.
@@ -236,6 +257,7 @@ fn tenant_story(
         directory: Arc::clone(&runtime.directory),
         live: Arc::clone(live),
         clock: Arc::clone(clock),
+        outbox: Outbox::new(Arc::clone(live)),
     })
 }
 
@@ -277,6 +299,7 @@ pub(crate) fn key_story(
     clock: &Arc<dyn Clock>,
     secrets: &ServerSecrets,
     metrics: &Arc<Metrics>,
+    outbox: Outbox,
     shared: Option<SharedParts>,
 ) -> KeyStory {
     let parts = KeyParts {
@@ -288,6 +311,7 @@ pub(crate) fn key_story(
         hasher: ImportHasher::new(&secrets.derive("imported keys")),
         seeds: TokenSeeds::new(&secrets.derive("token signing keys")),
         trail: AuditTrail::new(Arc::new(sql.clone()), Arc::clone(clock), Arc::clone(metrics)),
+        outbox,
         metrics: Arc::clone(metrics),
     };
     KeyStory::with_shared(parts, shared)

@@ -15,6 +15,8 @@ use bh_domain::usage::UtcDay;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::webhooks::Webhooks;
+
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// After a round of checkpoints that left some for the next one.
 const FULL_ROUND_PAUSE: Duration = Duration::from_secs(1);
@@ -54,6 +56,7 @@ pub(crate) struct Jobs {
     pub(crate) recorder: Recorder,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) budgets: BudgetKeeper,
+    pub(crate) webhooks: Webhooks,
     pub(crate) retention: Option<Retention>,
     pub(crate) failure_retention_days: u32,
     pub(crate) usage: Arc<dyn UsageStore>,
@@ -104,6 +107,7 @@ impl Jobs {
             let jobs = jobs.clone();
             async move { jobs.sweep().await }
         }));
+        self.webhooks.start(&mut tasks, stop);
         tasks.spawn(self.clone().checkpoints(stop.clone()));
         tasks.spawn(self.clone().housekeeping(stop.clone()));
         tasks
@@ -182,6 +186,7 @@ impl Jobs {
             self.forget_dead().await;
             self.keys.forget_denials().await;
             self.forget_failures().await;
+            self.webhooks.forget_old().await;
             self.retain().await;
             self.keep_usage_small().await;
         });
@@ -279,7 +284,7 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stopped| *stopped).await);
 }
 
-async fn every<F, R>(period: Duration, mut stop: watch::Receiver<bool>, mut job: F)
+pub(crate) async fn every<F, R>(period: Duration, mut stop: watch::Receiver<bool>, mut job: F)
 where
     F: FnMut() -> R,
     R: Future<Output = ()>,

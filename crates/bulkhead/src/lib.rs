@@ -14,6 +14,7 @@ mod reload;
 mod secrets;
 mod serve;
 mod shared;
+mod webhooks;
 
 use std::process::ExitCode;
 

@@ -216,6 +216,7 @@ fn event_of(sample: &Sample) -> AuditEvent {
         before_digest: None,
         after_digest: None,
         detail: sample.detail(),
+        told: None,
     }
 }
 

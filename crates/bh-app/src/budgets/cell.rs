@@ -1,5 +1,7 @@
 //! One budget in this process.
 
+mod watch;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +13,7 @@ use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
 use parking_lot::Mutex;
 
+use super::notes::Note;
 use crate::ports::{BudgetWindow, ChangeId, Grant, LeaseRequest};
 
 /// After the store has said "nothing left", it is not asked again for this long.
@@ -83,6 +86,10 @@ struct State {
     touched_ns: u64,
     /// A lease whose answer was lost: the store may have granted it.
     unanswered: Option<Box<LeaseRequest>>,
+    /// It was noted in this window that little may be left.
+    noted_low: bool,
+    /// It was noted in this window that a call was refused.
+    noted_refusal: bool,
 }
 
 /// A budget that does not hold an amount.
@@ -123,6 +130,8 @@ impl BudgetCell {
             surplus: NanoUsd::ZERO,
             touched_ns: 0,
             unanswered: None,
+            noted_low: false,
+            noted_refusal: false,
         };
         Self { nid, owner, period, fetching: AtomicBool::new(false), clock, state: Mutex::new(state) }
     }
@@ -136,7 +145,10 @@ impl BudgetCell {
     /// When the window of `now` ends.
     #[must_use]
     pub fn ends(&self, now: Timestamp) -> Option<Timestamp> {
-        let windows = self.clock.at(now);
+        self.end_of(&self.clock.at(now))
+    }
+
+    fn end_of(&self, windows: &Windows) -> Option<Timestamp> {
         match self.period {
             Period::Day => Some(windows.day_end),
             Period::Month => Some(windows.month_end),
@@ -195,17 +207,25 @@ impl BudgetCell {
         BudgetWindow { nid: self.nid, owner: Owner::clone(&self.owner), window }
     }
 
-    /// Replaces a hold by the real cost. Returns what the account is short of, to be overdrawn at the store.
-    pub(super) fn settle(&self, windows: &Arc<Windows>, held: NanoUsd, cost: NanoUsd) -> NanoUsd {
+    /// Replaces a hold by the real cost. Returns what the account is short of, to be overdrawn at the store, and a note
+    /// when the budget is worth a look.
+    pub(super) fn settle(
+        &self,
+        windows: &Arc<Windows>,
+        held: NanoUsd,
+        cost: NanoUsd,
+    ) -> (NanoUsd, Option<Note>) {
         let mut state = self.state.lock();
         if !state.is_in(windows, self.period) {
             // The window is over. What was not spent stays with its lease and ends with the window.
-            return NanoUsd::ZERO;
+            return (NanoUsd::ZERO, None);
         }
         state.account.settle(held, cost);
+        // Before the overdraft is granted: it is spent.
+        let note = self.note_low(&mut state);
         let over = (-state.account.available()).max(NanoUsd::ZERO);
         state.account.grant(over);
-        over
+        (over, note)
     }
 
     /// The lease to ask for so that `amount` fits; `Ok(None)` when it fits by now. `demand` is what all waiting calls
@@ -312,6 +332,7 @@ impl State {
         self.refused_ns = None;
         self.left = None;
         self.surplus = NanoUsd::ZERO;
+        (self.noted_low, self.noted_refusal) = (false, false);
     }
 
     /// Puts a cap in force. A lower one than before takes back what was leased ahead under the old one.

@@ -12,6 +12,7 @@ use super::cell::{BudgetCell, Held, Short, ZoneClock};
 use super::cells::Cells;
 use super::changes::{Changes, Direction};
 use super::desk::Desk;
+use super::notes::{Note, Notes};
 use super::turns::{Place, Turns};
 use crate::ports::{BudgetStore, BudgetWindow, Clock, Holder, LeaseRequest, StoreFault};
 use crate::snapshot::Capped;
@@ -29,6 +30,7 @@ struct Inner {
     holder: Holder,
     cells: Mutex<Cells>,
     changes: Changes,
+    notes: Notes,
     desk: Desk,
     turns: Turns,
     ahead: Ahead,
@@ -61,6 +63,7 @@ impl BudgetKeeper {
             holder,
             cells: Mutex::default(),
             changes: Changes::default(),
+            notes: Notes::default(),
             desk: Desk::default(),
             turns: Turns::default(),
             ahead: Ahead::default(),
@@ -91,9 +94,17 @@ impl BudgetKeeper {
     /// # Errors
     /// [`NoBudget::Short`] names the first budget that does not hold it, once nothing under way can change that.
     pub async fn hold(&self, budgets: Vec<Capped>, amount: NanoUsd) -> Result<Hold, NoBudget> {
+        let outcome = self.hold_all(&budgets, amount).await;
+        if let Err(NoBudget::Short(short)) = &outcome {
+            self.0.note_refusal(&budgets, short, amount);
+        }
+        outcome
+    }
+
+    async fn hold_all(&self, budgets: &[Capped], amount: NanoUsd) -> Result<Hold, NoBudget> {
         let mut hold = Hold { keeper: self.clone(), parts: Vec::with_capacity(budgets.len()), amount };
         for _ in 0..ROUNDS_MAX {
-            match hold.try_all(&budgets) {
+            match hold.try_all(budgets) {
                 None => return Ok(hold),
                 Some(short) => {
                     // Given back before waiting, so that two calls never wait for what the other one holds.
@@ -102,7 +113,13 @@ impl BudgetKeeper {
                 }
             }
         }
-        Err(NoBudget::Short(self.0.shortage(&budgets, amount)))
+        Err(NoBudget::Short(self.0.shortage(budgets, amount)))
+    }
+
+    /// Budgets that have become worth a look since this was last asked.
+    #[must_use]
+    pub fn take_notes(&self) -> Vec<Note> {
+        self.0.notes.take()
     }
 
     /// Leases so much more that `amount` fits into this budget.
@@ -258,6 +275,19 @@ impl BudgetKeeper {
 }
 
 impl Inner {
+    fn note(&self, cell: &BudgetCell, note: Option<Note>) {
+        if note.is_some_and(|note| !self.notes.add(note)) {
+            cell.forget_notes();
+        }
+    }
+
+    fn note_refusal(&self, budgets: &[Capped], short: &Short, amount: NanoUsd) {
+        let is_it = |b: &&Capped| *b.cell.owner == short.owner && b.cell.period == short.period;
+        if let Some(Capped { cap, cell }) = budgets.iter().find(is_it) {
+            self.note(cell, cell.note_refusal(amount, *cap, self.clock.now()));
+        }
+    }
+
     fn change(&self, direction: Direction, budget: BudgetWindow, amount: NanoUsd) {
         if !self.changes.add(direction, budget.clone(), amount) {
             tracing::error!(?direction, ?budget, %amount, "too many changes of budgets wait for the store");
@@ -317,7 +347,8 @@ impl Hold {
 
     fn release(&mut self) {
         for part in self.parts.drain(..) {
-            part.cell.settle(&part.windows, self.amount, NanoUsd::ZERO);
+            let (_, note) = part.cell.settle(&part.windows, self.amount, NanoUsd::ZERO);
+            self.keeper.0.note(&part.cell, note);
         }
     }
 
@@ -325,7 +356,8 @@ impl Hold {
     pub fn settle(mut self, cost: NanoUsd) {
         let mut over = Vec::new();
         for part in self.parts.drain(..) {
-            let missing = part.cell.settle(&part.windows, self.amount, cost);
+            let (missing, note) = part.cell.settle(&part.windows, self.amount, cost);
+            self.keeper.0.note(&part.cell, note);
             if missing > NanoUsd::ZERO {
                 over.push((part.cell.window(self.keeper.0.clock.now()), missing));
             }

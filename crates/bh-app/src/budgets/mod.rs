@@ -9,10 +9,12 @@ mod cells;
 mod changes;
 mod desk;
 mod keeper;
+mod notes;
 mod turns;
 
 pub use cell::{BudgetCell, Short, ZoneClock};
 pub use keeper::{BudgetKeeper, Hold, NoBudget, settle_all};
+pub use notes::Note;
 
 #[cfg(test)]
 mod tests;

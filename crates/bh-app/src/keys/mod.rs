@@ -64,6 +64,7 @@ use crate::audit::AuditTrail;
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Denial, Entropy, IdentityStore, KeyChange, KeyStore, ProfileStore};
 use crate::snapshot::Tenant;
+use crate::webhooks::Outbox;
 
 /// How often a change is decided anew because somebody else changed the key meanwhile.
 const CHANGE_TRIES_MAX: usize = 8;
@@ -89,6 +90,8 @@ pub struct KeyParts {
     pub seeds: TokenSeeds,
     /// What changes nothing and is audited all the same.
     pub trail: AuditTrail,
+    /// Tells webhooks of changes.
+    pub outbox: Outbox,
     /// Counters.
     pub metrics: Arc<Metrics>,
 }

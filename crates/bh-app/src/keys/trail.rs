@@ -4,17 +4,19 @@ use std::net::IpAddr;
 
 use bh_domain::hash::sha256;
 use bh_domain::keys::identity::Identity;
-use bh_domain::keys::key::{JsonObject, Key, KeyId};
+use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind};
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
-use serde_json::{Value, json};
+use bh_domain::webhook::{self, EventKind};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Asker, KeyStory};
 use crate::audit::{Failure, VERIFICATION_FAILED};
 use crate::metrics::CredentialType;
-use crate::ports::AuditEvent;
+use crate::ports::{AuditEvent, OutboxEvent};
+use crate::snapshot::Tenant;
 
 /// A change, as the audit log names it.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +81,27 @@ pub(super) fn before(at: Timestamp) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(u64::try_from(at.0).unwrap_or(0), &[0; 10]).into_uuid()
 }
 
+impl Action {
+    /// What webhooks are told of it; `None` for what is no change of a key.
+    fn kind(self) -> Option<EventKind> {
+        match self {
+            Self::Issued | Self::Imported => Some(EventKind::KeyCreated),
+            Self::Updated | Self::CreditsUpdated | Self::Enabled | Self::Disabled => {
+                Some(EventKind::KeyUpdated)
+            }
+            Self::Rotated => Some(EventKind::KeyRotated),
+            Self::Revoked => Some(EventKind::KeyRevoked),
+            Self::Deleted => Some(EventKind::KeyDeleted),
+            Self::TokensDenied
+            | Self::TokenDerived
+            | Self::ImportFailed
+            | Self::IdentityCreated
+            | Self::IdentityUpdated
+            | Self::IdentityDeleted => None,
+        }
+    }
+}
+
 impl KeyStory {
     /// The event of one change, to be written with it.
     pub(super) fn event(
@@ -89,17 +112,32 @@ impl KeyStory {
         before: Option<&Key>,
         after: Option<&Key>,
     ) -> AuditEvent {
-        AuditEvent {
-            id: uuid::Uuid::now_v7(),
-            at: self.0.parts.clock.now(),
-            action: action.as_str().to_owned(),
-            object: key_id.as_str().to_owned(),
-            actor: asker.actor.clone(),
-            role: asker.role.to_owned(),
+        let event = AuditEvent {
             before_digest: before.map(row_digest),
             after_digest: after.map(row_digest),
-            detail: JsonObject::default(),
+            ..self.plain_event(asker, action, key_id.as_str(), &json!({}))
+        };
+        let told = action.kind().zip(after.or(before));
+        let told = told.and_then(|(kind, key)| self.told(asker, kind, &event, key));
+        AuditEvent { told, ..event }
+    }
+
+    /// What webhooks are told of a change of a key: nothing that lets anybody use it.
+    fn told(&self, asker: &Asker, kind: EventKind, event: &AuditEvent, key: &Key) -> Option<OutboxEvent> {
+        let mut data = Map::new();
+        let mut tell = |name: &str, value: Value| data.insert(name.to_owned(), value);
+        tell("keyId", event.object.as_str().into());
+        if key.key_id.as_str() != event.object {
+            tell("newKeyId", key.key_id.as_str().into());
         }
+        tell("kind", kind_text(key.kind).into());
+        tell("name", key.name.as_str().into());
+        tell("action", event.action.as_str().into());
+        tell("actor", event.actor.as_str().into());
+        tell("role", event.role.as_str().into());
+        tell("auditEventId", event.id.to_string().into());
+        let Tenant { nid, id, .. } = &*asker.tenant;
+        self.0.parts.outbox.event(kind, (*nid, Some(id)), webhook::id_from(event.id), event.at, data)
     }
 
     /// The event of one change of an identity, to be written with it.
@@ -136,6 +174,7 @@ impl KeyStory {
             before_digest: None,
             after_digest: None,
             detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
+            told: None,
         }
     }
 
@@ -151,6 +190,13 @@ impl KeyStory {
         if code != VerificationError::Internal {
             self.0.parts.trail.failed(Failure { nid, code, of, key_id, address });
         }
+    }
+}
+
+fn kind_text(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::Issued => "issued",
+        KeyKind::Imported => "imported",
     }
 }
 

@@ -10,7 +10,7 @@ use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 use uuid::Uuid;
 
-use super::StoreResult;
+use super::{OutboxEvent, StoreResult};
 
 /// The most that the instant in an event's id and the event's own may be apart, in milliseconds: readers look up a span of
 /// time by ids, and so much around it.
@@ -37,6 +37,8 @@ pub struct AuditEvent {
     pub after_digest: Option<[u8; 32]>,
     /// What else there is to say; never a secret.
     pub detail: JsonObject,
+    /// What webhooks are told of it, written in the same transaction. Never read back.
+    pub told: Option<OutboxEvent>,
 }
 
 /// In which order events are read.

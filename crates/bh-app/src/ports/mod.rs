@@ -5,6 +5,7 @@ mod evidence;
 mod identities;
 mod keys;
 mod money;
+mod outbox;
 mod outside;
 mod profiles;
 mod shared;
@@ -23,6 +24,10 @@ pub use keys::{
 pub use money::{
     BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendDelta,
     SpendQuery,
+};
+pub use outbox::{
+    AttemptEnd, Backlog, DeliveryState, EndpointCounts, OutboxEvent, OutboxFilter, OutboxPlace, OutboxStore,
+    StoredDelivery, StoredEvent, TakenDelivery,
 };
 pub use outside::{
     Attempt, CallerBodyBroken, Clock, Connections, Entropy, ProviderBody, ProviderRequest, ProviderResponse,

@@ -10,12 +10,13 @@ mod view;
 
 use std::sync::Arc;
 
-use bh_domain::keys::key::KeyId;
+use bh_domain::keys::key::{JsonObject, KeyId};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::profile::{Profile, Settings, SettingsError, Status, slug};
 use bh_domain::tenant::{Nid, Scope, TenantId};
 use bh_domain::time::Timestamp;
+use bh_domain::webhook::{self, EventKind};
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -26,8 +27,9 @@ pub use presets::{InForce, Plan, Presets};
 pub use view::TenantView;
 
 use crate::keys::{Asker, Attributes, KeyStory};
-use crate::ports::{AuditEvent, Clock, KeyTurn, Made, ProfileStore};
+use crate::ports::{AuditEvent, Clock, KeyTurn, Made, OutboxEvent, ProfileStore};
 use crate::snapshot::{Live, Origin, Snapshot, Tenant};
+use crate::webhooks::Outbox;
 
 /// How often a change is decided anew because somebody else changed the tenant meanwhile.
 const CHANGE_TRIES_MAX: usize = 8;
@@ -78,6 +80,8 @@ pub struct TenantParts {
     pub live: Live,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Who is told of changes elsewhere.
+    pub outbox: Outbox,
 }
 
 impl std::fmt::Debug for TenantParts {
@@ -362,8 +366,9 @@ impl TenantStory {
         after: Option<&Profile>,
     ) -> AuditEvent {
         let id = after.or(before).map_or_else(String::new, |profile| profile.id.to_string());
+        let event_id = Uuid::now_v7();
         AuditEvent {
-            id: Uuid::now_v7(),
+            id: event_id,
             at: self.0.clock.now(),
             action: action.to_owned(),
             object: id,
@@ -371,9 +376,30 @@ impl TenantStory {
             role: actor.role.to_owned(),
             before_digest: before.map(digest),
             after_digest: after.map(digest),
-            detail: bh_domain::keys::key::JsonObject::default(),
+            detail: JsonObject::default(),
+            told: kind_of(action).zip(after).and_then(|(kind, profile)| self.told(kind, event_id, profile)),
         }
     }
+
+    /// What webhooks are told of a tenant that changed: all that an operator sees of it.
+    fn told(&self, kind: EventKind, event_id: Uuid, profile: &Profile) -> Option<OutboxEvent> {
+        let view = TenantView::of_row(&self.0.live.load(), profile);
+        let Ok(Value::Object(data)) = serde_json::to_value(view) else { return None };
+        let (id, of) = (webhook::id_from(event_id), (profile.nid, Some(&profile.id)));
+        self.0.outbox.event(kind, of, id, self.0.clock.now(), data)
+    }
+}
+
+/// What webhooks call a change; `None` for what the key's own event tells.
+fn kind_of(action: &str) -> Option<EventKind> {
+    let kinds = [
+        ("tenant.created", EventKind::TenantCreated),
+        ("tenant.updated", EventKind::TenantUpdated),
+        ("tenant.suspended", EventKind::TenantSuspended),
+        ("tenant.resumed", EventKind::TenantResumed),
+        ("tenant.deleted", EventKind::TenantDeleted),
+    ];
+    kinds.into_iter().find(|(named, _)| *named == action).map(|(_, kind)| kind)
 }
 
 /// SHA-256 of everything that a profile says.

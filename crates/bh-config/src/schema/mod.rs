@@ -19,6 +19,7 @@ mod talon;
 mod talos;
 mod tenant_keys;
 mod tenants;
+mod webhooks;
 
 pub use audit::*;
 pub use billing::*;
@@ -35,6 +36,7 @@ pub use talon::*;
 pub use talos::*;
 pub use tenant_keys::*;
 pub use tenants::*;
+pub use webhooks::*;
 
 use std::collections::BTreeMap;
 
@@ -107,6 +109,8 @@ pub struct Config {
     pub evidence: Evidence,
     /// The trail of who did what to which key.
     pub audit: Audit,
+    /// Who is told of billing periods, budgets, tenants and keys.
+    pub webhooks: Webhooks,
     /// Tenancy of the tool gateway, as Connectors writes it.
     #[serde(rename = "multiTenant")]
     pub multi_tenant: Option<ConnectorsTenancy>,

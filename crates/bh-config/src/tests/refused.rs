@@ -200,3 +200,44 @@ fn the_number_of_problems_is_bounded() {
     assert_eq!(problems.len(), crate::PROBLEMS_MAX + 1);
     assert_eq!(problems.last().unwrap(), "bulkhead.yaml: and 400 more problems");
 }
+
+#[test]
+fn a_webhook_endpoint_that_could_tell_nobody_is_refused_and_its_secret_is_not_repeated() {
+    let yaml = "\
+webhooks:
+  first_retry: 0s
+  retention_days: 7
+  endpoints:
+    - {id: Billing, url: ftp://x, secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw}
+";
+    assert_eq!(
+        refusals(yaml),
+        [
+            "bulkhead.yaml:3:19: webhooks.retention_days: must be at least 40",
+            "bulkhead.yaml:5:26: webhooks.endpoints[0].url: expected an absolute URL such as https://api.example.com/v1",
+        ]
+    );
+    let yaml = "\
+webhooks:
+  first_retry: 0s
+  endpoints:
+    - {id: Billing, url: 'http://a/', secret: hush-hush, events: [key.revokd, '*']}
+    - id: ops
+      url: http://b/
+      secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+      previous_secrets: [whsec_aHVzaA==]
+    - {id: ops, url: 'http://c/'}
+";
+    assert_eq!(
+        refusals(yaml),
+        [
+            "bulkhead.yaml:2:16: webhooks.first_retry: must be longer than 0s",
+            "bulkhead.yaml:4:12: webhooks.endpoints[0].id: an id is 1 to 63 lower-case letters, digits, `-` and `_`",
+            "bulkhead.yaml:4:47: webhooks.endpoints[0].secret: must begin with `whsec_`",
+            "bulkhead.yaml:4:67: webhooks.endpoints[0].events[0]: `key.revokd` is no event; expected a kind, `family.*` or `*`; did you mean `key.revoked`?",
+            "bulkhead.yaml:8:26: webhooks.endpoints[1].previous_secrets[0]: must hold 24 to 64 bytes, e.g. `whsec_` and the output of `openssl rand -base64 32`",
+            "bulkhead.yaml:9:7: webhooks.endpoints[2]: needs `secret` or `secret_file`",
+            "bulkhead.yaml:9:12: webhooks.endpoints[2].id: the id `ops` is taken by webhooks.endpoints[1]",
+        ]
+    );
+}

@@ -87,7 +87,7 @@ impl Ask {
     }
 }
 
-fn role_text(role: Role) -> &'static str {
+pub(crate) fn role_text(role: Role) -> &'static str {
     match role {
         Role::Admin => "admin",
         Role::Reviewer => "reviewer",

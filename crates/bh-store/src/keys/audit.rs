@@ -12,7 +12,7 @@ use super::Outcome;
 use super::row::object;
 use super::statements::beside;
 use crate::db::{AFTER_ALL, BEFORE_ALL, Db, Row, Tx, Value, malformed, uuid_text};
-use crate::{SqlStore, reaches};
+use crate::{SqlStore, outbox, reaches};
 
 impl AuditStore for SqlStore {
     fn audit_events(
@@ -71,14 +71,19 @@ async fn forget_failures(db: &Db, before: Timestamp, limit: u32) -> Outcome<u64>
     Ok(removed)
 }
 
-/// Adds events to a transaction.
-pub(super) async fn add<'e>(
+/// Adds events to a transaction, and what webhooks are told of them.
+pub(crate) async fn add<'e>(
     tx: &mut Tx,
     nid: Nid,
     events: impl IntoIterator<Item = &'e AuditEvent>,
 ) -> Outcome<()> {
-    let rows = events.into_iter().flat_map(|event| values(nid, event)).collect();
-    tx.execute_rows(&beside::ADD_EVENTS, rows).await.map(drop)
+    let (mut rows, mut told) = (Vec::new(), Vec::new());
+    for event in events {
+        rows.extend(values(nid, event));
+        told.extend(&event.told);
+    }
+    tx.execute_rows(&beside::ADD_EVENTS, rows).await?;
+    outbox::add(tx, told).await
 }
 
 fn values(nid: Nid, event: &AuditEvent) -> [Value; 10] {
@@ -167,6 +172,7 @@ fn event(row: &Row) -> Outcome<AuditEvent> {
         before_digest: row.optional_hash(7)?,
         after_digest: row.optional_hash(8)?,
         detail: object(row, 9)?,
+        told: None,
     })
 }
 

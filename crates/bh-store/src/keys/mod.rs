@@ -1,6 +1,6 @@
 //! [`KeyStore`] and the audit trail on SQL.
 
-mod audit;
+pub(crate) mod audit;
 mod change;
 mod counts;
 mod feed;

@@ -7,6 +7,7 @@ mod fixture;
 mod housekeeping;
 mod keys;
 mod opening;
+mod outbox;
 mod plans;
 mod tenants;
 mod usage;

@@ -12,6 +12,7 @@ use clap::Args;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use super::{Failure, print};
@@ -22,6 +23,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer that is read: a page of a thousand keys with all their metadata.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Hyphens and underscores are in ids and names, and need no escape.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// Ours, and what the seeds call it.
 const ADMIN_KEY_VARS: [&str; 3] = ["BULKHEAD_ADMIN_KEY", "TALON_ADMIN_KEY", "ADMIN_API_KEY"];
 
@@ -139,6 +142,11 @@ impl Api {
         }
         Ok(answer.body)
     }
+}
+
+/// A text as a part of a path or query.
+pub(in crate::cli) fn escaped(text: &str) -> String {
+    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 async fn collected(body: ProviderBody) -> Result<Bytes, Failure> {

@@ -11,6 +11,7 @@ mod migrate;
 mod print;
 mod tenants;
 mod usage;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Make, change, suspend, delete and list tenants.
     Tenants(tenants::TenantsArgs),
+    /// Show what webhooks were told, and tell it again.
+    Webhooks(webhooks::WebhooksArgs),
     /// Make signing keys for derived tokens.
     #[command(subcommand)]
     Jwk(jwk::JwkCommand),
@@ -140,6 +143,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Usage(args) => on_runtime(usage::run(ConfigSource::new(cli.config), args)),
         Command::Invoice(args) => on_runtime(invoice::run(ConfigSource::new(cli.config), args)),
         Command::Keys(args) => on_runtime(Box::pin(keys::run(ConfigSource::new(cli.config), args))),
+        Command::Webhooks(args) => on_runtime(Box::pin(webhooks::run(ConfigSource::new(cli.config), args))),
         Command::Jwk(command) => jwk::run(command),
         Command::Migrate(args) => on_runtime(migrate::run(ConfigSource::new(cli.config), args)),
     };

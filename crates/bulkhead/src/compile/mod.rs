@@ -7,6 +7,7 @@ mod providers;
 mod rows;
 mod tenants;
 mod version;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -160,6 +161,7 @@ pub(crate) async fn compile(
         remote_input_tokens: u64::from(config.budgets.remote_input_tokens),
         body_bytes_max: config.server.body_bytes_max,
         body_idle_timeout: Duration::from_millis(config.server.body_idle_timeout_ms),
+        webhooks: webhooks::compile(&config.webhooks)?,
         hosts: tenants::hosts(config, &rows, &tenants),
         trust_forwarded_host: config.serve.as_ref().is_some_and(|serve| serve.http.trust_forwarded_host),
         degraded,

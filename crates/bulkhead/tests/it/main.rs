@@ -72,3 +72,5 @@ mod unwritable;
 mod usage;
 mod usage_cli;
 mod verify_setup;
+mod webhooks;
+mod webhooks_setup;

@@ -323,5 +323,6 @@ pub(crate) fn snapshot() -> Snapshot {
         remote_input_tokens: 1,
         body_bytes_max: 1,
         body_idle_timeout: Duration::from_secs(1),
+        webhooks: Default::default(),
     }
 }

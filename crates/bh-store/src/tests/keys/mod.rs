@@ -142,10 +142,11 @@ fn event(number: u128) -> AuditEvent {
         before_digest: None,
         after_digest: Some([9; 32]),
         detail: JsonObject::parse(r#"{"fields":["name"]}"#).unwrap(),
+        told: None,
     }
 }
 
-fn any_event() -> AuditEvent {
+pub(super) fn any_event() -> AuditEvent {
     event(Uuid::now_v7().as_u128())
 }
 

@@ -4,9 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::Format;
-use super::run::escaped;
 use crate::cli::audit::table::Table;
-use crate::cli::client::Api;
+use crate::cli::client::{Api, escaped};
 use crate::cli::{Failure, print};
 
 const PATH: &str = "/v2alpha1/admin/auditEvents";

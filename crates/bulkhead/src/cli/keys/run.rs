@@ -1,19 +1,16 @@
 //! The commands, as calls.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::args::{ListArgs, UpdateArgs};
 use super::{ImportCommand, IssueCommand, KeyCommand, StoredCommand, bulk, show};
-use crate::cli::client::Api;
+use crate::cli::client::{Api, escaped};
 use crate::cli::{Failure, print};
 
 const ISSUED: &str = "/v2alpha1/admin/issuedApiKeys";
 const IMPORTED: &str = "/v2alpha1/admin/importedApiKeys";
 const KEYS: &str = "/v2alpha1/admin/apiKeys";
-/// Hyphens and underscores are in ids and names, and need no escape.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 /// The most keys that one page holds.
 const PAGE_KEYS_MAX: usize = 1_000;
 
@@ -68,11 +65,7 @@ fn path_of(key_id: &str) -> String {
     format!("{collection}/{}", escaped(key_id))
 }
 
-pub(super) fn escaped(text: &str) -> String {
-    utf8_percent_encode(text, ESCAPED).to_string()
-}
-
-fn told(key: &Value, as_json: bool) -> Result<(), Failure> {
+pub(super) fn told(key: &Value, as_json: bool) -> Result<(), Failure> {
     if as_json { print::json(key) } else { show::members(key) }
 }
 

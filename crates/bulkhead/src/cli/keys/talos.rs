@@ -10,6 +10,7 @@ use bh_app::keys::{Asker, KeyStory};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Inserted, SystemClock};
 use bh_app::snapshot::{Accounts, Snapshot, Tenant, TenantSecrets};
+use bh_app::webhooks::Outbox;
 use bh_domain::keys::key::KeyKind;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, Nid, TenantId};
@@ -122,7 +123,10 @@ impl House {
             let runtime = Runtime::new(hasher, tenants, accounts, Arc::clone(&metrics));
             let compiled =
                 compile::compile(&loaded, &runtime, &store, None, clock.now(), Mode::Configured).await;
-            Ok::<_, Failure>((assemble::key_story(&store, &clock, &secrets, &metrics, None), compiled?))
+            Ok::<_, Failure>((
+                assemble::key_story(&store, &clock, &secrets, &metrics, Outbox::silent(), None),
+                compiled?,
+            ))
         };
         match built.await {
             Ok((story, snapshot)) => Ok(Self { store, story, snapshot }),

@@ -5,19 +5,16 @@
 mod settings;
 
 use clap::{Args, Subcommand};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::audit::table::Table;
-use super::client::{Api, Where};
+use super::client::{Api, Where, escaped};
 use super::keys::show;
 use super::{Failure, print};
 use crate::load::ConfigSource;
 use settings::SettingsArgs;
 
 const TENANTS: &str = "/api/v1/admin/tenants";
-/// Hyphens are in slugs, and need no escape.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-');
 /// The most tenants that one page holds.
 const PAGE_TENANTS_MAX: usize = 1_000;
 
@@ -138,10 +135,6 @@ pub(super) async fn run(source: ConfigSource, args: TenantsArgs) -> Result<(), F
         }
         TenantsCommand::Audit(args) => audit(&api, &args, as_json).await,
     }
-}
-
-fn escaped(text: &str) -> String {
-    utf8_percent_encode(text, ESCAPED).to_string()
 }
 
 fn path_of(id: &str) -> String {
