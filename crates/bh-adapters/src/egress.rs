@@ -37,8 +37,9 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
             let unique_local = first & 0xfe00 == 0xfc00;
             let link_local = first & 0xffc0 == 0xfe80;
             let documentation = first == 0x2001 && second == 0x0db8;
-            // 64:ff9b::/96 and 2002::/16 embed v4 addresses, private ones included.
-            let embeds_v4 = (first == 0x64 && second == 0xff9b) || first == 0x2002;
+            // 64:ff9b::/96, 2002::/16, 2001::/32 and ::/96 embed v4 addresses, private ones included.
+            let translated = (first == 0x64 && second == 0xff9b) || first == 0x2002;
+            let embeds_v4 = translated || (first == 0x2001 && second == 0) || v6.to_bits() >> 32 == 0;
             !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast())
                 && !(unique_local || link_local || documentation || embeds_v4)
         }
@@ -115,6 +116,8 @@ mod tests {
             "::ffff:10.0.0.1",
             "64:ff9b::a00:1",
             "2002:a00:1::",
+            "2001:0:a00:1::1",
+            "::127.0.0.1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }

@@ -160,7 +160,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let (recorder, checkpointer) = recording(&sql, &clock, &metrics, secrets, holder, on_failure);
     let upstream = HttpUpstream::new();
     let webhooks = Webhooks::new(&sql, Arc::clone(&upstream) as _, &live, &clock, &metrics, &budgets);
-    let llm = llm_story(&gate, &budgets, &recorder, upstream, content, &clock, &metrics);
+    let llm = llm_story(&gate, &budgets, &recorder, (upstream, content), &clock, &metrics);
     let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock);
     let verifications = Verifications::default();
     let jobs = Jobs {
@@ -212,8 +212,7 @@ fn llm_story(
     gate: &Gate,
     budgets: &BudgetKeeper,
     recorder: &Recorder,
-    upstream: Arc<HttpUpstream>,
-    content: ContentSealer,
+    (upstream, content): (Arc<HttpUpstream>, ContentSealer),
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
 ) -> LlmStory {

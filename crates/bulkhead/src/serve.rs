@@ -180,6 +180,7 @@ impl Run {
         jobs.keys.flush_uses().await;
         jobs.count_verifications().await;
         jobs.keys.trail().close().await;
+        jobs.webhooks.close().await;
         if !(settled && written) {
             // What calls still hold may be spent: it counts as unsettled rather than being given back.
             tracing::warn!("leases are kept until their windows end");

@@ -76,6 +76,13 @@ impl Webhooks {
         }));
     }
 
+    /// Tells what the last calls have led to, and lets deliveries under way end. To be done once these calls are on the
+    /// record.
+    pub(crate) async fn close(&self) {
+        told("budgets were not looked at", self.budgets.round().await);
+        self.courier.rest().await;
+    }
+
     /// Forgets events that are older than they are kept.
     pub(crate) async fn forget_old(&self) {
         match self.courier.forget_old().await {

@@ -66,8 +66,8 @@ impl PeriodCloser {
         if *self.0.closed.lock() == Some(last) {
             return Ok(());
         }
-        let reached = self.0.store.progress(PROGRESS).await?;
-        let mut reached = reached.and_then(|text| Month::parse(&text)).unwrap_or(last);
+        let found = self.0.store.progress(PROGRESS).await?.and_then(|text| Month::parse(&text));
+        let mut reached = found.unwrap_or(last);
         let mut open = Vec::new();
         while reached < last {
             reached = reached.next();
@@ -83,7 +83,9 @@ impl PeriodCloser {
         for month in open {
             self.close_all(&snapshot, month).await?;
         }
-        self.0.store.set_progress(PROGRESS, last.to_string()).await?;
+        if found.is_none_or(|found| found < last) {
+            self.0.store.set_progress(PROGRESS, last.to_string()).await?;
+        }
         *self.0.closed.lock() = Some(last);
         Ok(())
     }

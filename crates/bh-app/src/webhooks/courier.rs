@@ -29,6 +29,7 @@ const POLL_EVERY: Duration = Duration::from_millis(250);
 const LEASE_MARGIN: Duration = Duration::from_secs(5);
 /// How long deliveries under way may take once the process is to stop. What is cut off is tried again by whoever is next.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+const REST_POLL: Duration = Duration::from_millis(10);
 /// An answer about a delivery that the store did not take is told again so often.
 const END_TRIES_MAX: u32 = 5;
 /// Events that are forgotten in one transaction.
@@ -96,7 +97,7 @@ impl Courier {
         &self.0.healths
     }
 
-    /// Delivers what is due until the process is to stop, and for a little longer what is under way.
+    /// Delivers what is due until the process is to stop, then ends what is under way; see [`Courier::rest`].
     pub async fn run(&self, stop: watch::Receiver<bool>) {
         let mut under_way = JoinSet::new();
         let mut stopping = stop.clone();
@@ -109,9 +110,20 @@ impl Courier {
                 _ = stopping.wait_for(|stopped| *stopped) => break,
             }
         }
-        let all = async { while under_way.join_next().await.is_some() {} };
-        if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
-            tracing::info!("webhook deliveries were cut off; they are tried again");
+        while under_way.join_next().await.is_some() {}
+    }
+
+    /// Waits until nothing is under way, a little at most. To be done before the store is closed; what is cut off is sent
+    /// again by whoever is next.
+    pub async fn rest(&self) {
+        let is_busy = || self.0.busy.lock().values().any(|busy| busy.load(Ordering::Acquire) > 0);
+        let resting = async {
+            while is_busy() {
+                tokio::time::sleep(REST_POLL).await;
+            }
+        };
+        if tokio::time::timeout(STOP_WITHIN, resting).await.is_err() {
+            tracing::info!("webhook deliveries are cut off; they are tried again");
         }
     }
 

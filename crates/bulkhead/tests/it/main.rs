@@ -73,4 +73,6 @@ mod usage;
 mod usage_cli;
 mod verify_setup;
 mod webhooks;
+mod webhooks_crash;
+mod webhooks_events;
 mod webhooks_setup;
