@@ -102,6 +102,19 @@ pub(crate) async fn two_days(gateway: &Gateway) {
     move_to(gateway, last_hour, last_hour + 1);
 }
 
+/// Waits until a table has no rows.
+async fn emptied(gateway: &Gateway, table: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let rows = tamper(gateway, &format!("SELECT COUNT(*) FROM {table}"));
+        if rows == "0" {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{table} has {rows} rows\n{}", gateway.output());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 fn tokens(calls: u64) -> Value {
     let (input, output) = (7 * calls, CALL_TOKENS * calls);
     json!({"total": input + output, "input": input, "output": output, "cacheRead": 0, "cacheWrite": 0, "reasoning": 0})
@@ -216,6 +229,29 @@ on_both_stores! {
         assert_eq!((cost, cost), (amount(&report["total"]), sum(&records)));
         let denied: u64 = report["by_agent"].as_array().unwrap().iter().filter_map(|agent| agent["denied"].as_u64()).sum();
         assert_eq!(told["requests"]["denied"], denied);
+    }
+
+    async fn old_hours_become_days_without_a_sum_changing_and_older_days_go(store) {
+        let provider = provider();
+        let kept = |days: u32| format!("{}usage: {{retention_days: {days}}}\n", tariff("0.5"));
+        let config = |days| config(&provider, policies(), &kept(days));
+        let mut gateway = gateway(&config(36_500)).store(store).start().await;
+        two_days(&gateway).await;
+        let told = metrics(&gateway, FIRST, SECOND).await;
+        let invoice = data(&gateway, APP, "/api/v1/usage?month=2026-04").await;
+
+        // Housekeeping begins with the start.
+        gateway.restart().await;
+        emptied(&gateway, "usage_hours").await;
+        assert_eq!(metrics(&gateway, FIRST, SECOND).await, told);
+        assert_eq!(data(&gateway, APP, "/api/v1/usage?month=2026-04").await, invoice);
+        // What is counted today is beside it.
+        assert_eq!(call(&gateway, APP).send().await.status, 200);
+        counted(&gateway, 16).await;
+
+        gateway.try_restart_as(|setup| setup.config(&config(30))).await.unwrap();
+        emptied(&gateway, "usage_days").await;
+        counted(&gateway, 1).await;
     }
 
     async fn keys_that_are_verified_are_counted_beside_requests_and_have_a_price(store) {
