@@ -293,3 +293,22 @@ async fn leases_asked_for_at_the_same_time_share_a_transaction() {
     assert_eq!(asked.iter().sum::<usize>(), 40, "{asked:?}");
     assert!(asked.len() <= 4, "{asked:?}");
 }
+
+#[tokio::test]
+async fn a_budget_is_noted_once_when_little_may_be_left_and_once_when_it_refuses() {
+    let house = House::new();
+    let part = |percent: i64| NanoUsd(CAP.0 / 100 * percent);
+    house.hold(part(79)).await.unwrap().settle(part(79));
+    assert_eq!(house.keeper.take_notes(), []);
+    house.hold(part(1)).await.unwrap().settle(part(1));
+    house.hold(part(1)).await.unwrap().settle(part(1));
+    let noted: Vec<_> = house.keeper.take_notes().into_iter().map(|note| (note.cap, note.refused)).collect();
+    assert_eq!(noted, [(CAP, false)]);
+
+    assert!(house.hold(CAP + NanoUsd(1)).await.is_err());
+    assert_eq!(house.keeper.take_notes(), [], "it would not fit into an empty budget either");
+    assert!(house.hold(part(50)).await.is_err());
+    assert!(house.hold(part(50)).await.is_err());
+    let noted: Vec<_> = house.keeper.take_notes().into_iter().map(|note| (note.cap, note.refused)).collect();
+    assert_eq!(noted, [(CAP, true)]);
+}

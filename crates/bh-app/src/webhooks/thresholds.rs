@@ -138,11 +138,15 @@ impl BudgetWatch {
 
     /// Takes up new notes; which budgets are to be looked at now.
     fn due(&self, now: Timestamp) -> Vec<BudgetWindow> {
+        let is_wanted = self.is_wanted();
         let mut watched = self.0.watched.lock();
+        watched.retain(|_, one| now < one.give_up_at);
         for note in self.0.keeper.take_notes() {
-            take_up(&mut watched, note, now);
+            if let Some(budget) = take_up(&mut watched, note, now).filter(|_| is_wanted) {
+                tracing::warn!(?budget, "too many budgets are nearly used up to watch this one");
+            }
         }
-        if !self.is_wanted() {
+        if !is_wanted {
             return Vec::new();
         }
         let mut due: Vec<_> = watched.iter().filter(|(_, one)| one.look_at <= now).collect();
@@ -176,7 +180,7 @@ impl BudgetWatch {
             }
             one.look_at = now.plus_ms(AGAIN_MS);
         }
-        watched.retain(|_, one| now < one.give_up_at && one.told.contains(&false));
+        watched.retain(|_, one| one.told.contains(&false));
     }
 
     fn event(
@@ -207,19 +211,20 @@ impl BudgetWatch {
     }
 }
 
-fn take_up(watched: &mut HashMap<BudgetWindow, Watched>, note: Note, now: Timestamp) {
+/// Watches what a note says; the budget for which there is no room.
+fn take_up(watched: &mut HashMap<BudgetWindow, Watched>, note: Note, now: Timestamp) -> Option<BudgetWindow> {
     let Note { budget, cap, ends, refused } = note;
     if let Some(one) = watched.get_mut(&budget) {
         *one = Watched { cap, ends, refused: refused || one.refused, look_at: now, ..*one };
-        return;
+        return None;
     }
     if watched.len() >= WATCHED_MAX {
-        tracing::warn!(?budget, "too many budgets are nearly used up to watch this one");
-        return;
+        return Some(budget);
     }
     let give_up_at = ends.map_or(now.plus_ms(SESSION_WATCHED_MS), |ends| ends.plus_ms(AFTER_END_MS));
     let told = [false; LEVELS.len()];
     watched.insert(budget, Watched { cap, ends, refused, told, look_at: now, give_up_at });
+    None
 }
 
 /// Whose budget it is, for a receiver.

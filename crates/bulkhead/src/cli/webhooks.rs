@@ -39,7 +39,7 @@ enum WebhooksCommand {
     /// Send an endpoint a test at once, and say what came of it.
     Test {
         /// The endpoint's id.
-        endpoint: String,
+        id: String,
     },
 }
 
@@ -97,9 +97,8 @@ pub(super) async fn run(source: ConfigSource, args: WebhooksArgs) -> Result<(), 
             let endpoints = api.get(&format!("{PATH}/endpoints")).await?;
             endpoints_told(&endpoints["data"], as_json)
         }
-        WebhooksCommand::Test { endpoint } => {
-            let tried =
-                api.post(&format!("{PATH}/endpoints/{}/test", escaped(&endpoint)), &json!({})).await?;
+        WebhooksCommand::Test { id } => {
+            let tried = api.post(&format!("{PATH}/endpoints/{}/test", escaped(&id)), &json!({})).await?;
             tried_told(&tried["data"], as_json)
         }
     }

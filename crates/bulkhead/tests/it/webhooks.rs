@@ -123,6 +123,10 @@ on_both_stores! {
         assert_eq!(cli(&["show", &dead[1]])["deliveries"][0]["state"], "delivered");
         assert_eq!(cli(&["list", "--dead-letters"]), json!([]));
         assert_eq!(cli(&["endpoints"])[0]["status"], "ok");
+        assert_eq!(cli(&["test", "ops"])["delivered"], true);
+        receiver.on(|_| Some(failing()));
+        let tried = gateway.cli(&["webhooks", "test", "ops", "--endpoint", gateway.url(), "--admin-key-file", "key"]);
+        assert!(!tried.ok() && tried.stderr.contains("not delivered: answered 500"), "{tried}");
     }
 
     async fn a_slow_endpoint_holds_up_nobody_else(store) {
