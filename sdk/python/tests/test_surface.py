@@ -51,7 +51,9 @@ def admin_calls(admin):
         (lambda: admin.oauth.get_credentials("acme", "github"), f"GET {AT}/acme/oauth/github/credentials"),
         (lambda: admin.oauth.delete_credentials("acme", "github"), f"DELETE {AT}/acme/oauth/github/credentials"),
         (lambda: admin.webhooks.get("e1"), "GET /api/v1/admin/webhooks/events/e1"),
-        (lambda: admin.webhooks.redeliver("e1"), "POST /api/v1/admin/webhooks/events/e1/redeliver"),
+        (lambda: admin.webhooks.redeliver("e1", endpoint="billing"),
+         'POST /api/v1/admin/webhooks/events/e1/redeliver {"endpoint": "billing"}'),
+        (lambda: tenants.close_month("acme", "2026-10"), f'POST {AT}/acme/billing/close {{"month": "2026-10"}}'),
         (lambda: admin.webhooks.test("billing"), "POST /api/v1/admin/webhooks/endpoints/billing/test"),
         (lambda: admin.health(), "GET /health"),
     ]

@@ -21,7 +21,8 @@ export function limited(retryAfter) {
   return { status: 429, headers, body };
 }
 
-/** Answers each request with the next of `script`, and all further ones with its last. "hang" never answers, "cut" breaks off. */
+/** Answers each request with the next of `script`, and all further ones with its last. "hang" never answers, "stall" stops in
+// its body, "cut" breaks off. */
 export async function misbehaving(t, ...script) {
   const requests = [];
   const server = createServer(async (request, response) => {
@@ -47,10 +48,12 @@ function answer(response, step) {
   if (step === "hang") {
     return;
   }
-  if (step === "cut") {
+  if (step === "cut" || step === "stall") {
     response.writeHead(200, { "content-type": "application/json", "content-length": "100" });
     response.write('{"success":');
-    response.socket.destroySoon();
+    if (step === "cut") {
+      response.socket.destroySoon();
+    }
     return;
   }
   const { status, headers, body } = step;

@@ -36,7 +36,8 @@ test("every administrative call asks for what the API has", async (t) => {
   await admin.audit.list("acme", { from: new Date(0), action: "tenant.created" });
   await admin.webhooks.list({ tenant: "acme", state: "dead" });
   await admin.webhooks.get("e1");
-  await admin.webhooks.redeliver("e1");
+  await admin.webhooks.redeliver("e1", { endpoint: "billing" });
+  await admin.tenants.closeMonth("acme", "2026-10");
   await admin.webhooks.deadLetters();
   await admin.webhooks.endpoints();
   await admin.webhooks.test("billing");
@@ -61,7 +62,8 @@ test("every administrative call asks for what the API has", async (t) => {
     `GET ${at}/acme/audit?action=tenant.created&from=1970-01-01T00%3A00%3A00.000Z`,
     "GET /api/v1/admin/webhooks/events?tenant=acme&state=dead",
     "GET /api/v1/admin/webhooks/events/e1",
-    "POST /api/v1/admin/webhooks/events/e1/redeliver",
+    'POST /api/v1/admin/webhooks/events/e1/redeliver {"endpoint":"billing"}',
+    `POST ${at}/acme/billing/close {"month":"2026-10"}`,
     "GET /api/v1/admin/webhooks/dead-letters",
     "GET /api/v1/admin/webhooks/endpoints",
     "POST /api/v1/admin/webhooks/endpoints/billing/test",

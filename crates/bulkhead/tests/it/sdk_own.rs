@@ -58,6 +58,12 @@ rotated: string true
 the old key: AuthenticationError 401 INVALID_API_KEY
 the new key: true
 both in grace: true true
+a key: ci active read string
+its first call: true
+its second: RateLimitError RATE_LIMITED 1 0 true
+listed: true
+ended: true
+its last call: AuthenticationError 401 INVALID_API_KEY
 fenced: 203.0.113.0/24
 from elsewhere: PermissionDeniedError 403 IP_NOT_ALLOWED
 trail: 1
@@ -94,7 +100,7 @@ async fn gateway(store: Store) -> Gateway {
 
 /// A gateway where a plan is known and no tenant is.
 async fn empty_gateway(store: Store) -> Gateway {
-    let yaml = "plans: {enterprise: {}}\n";
+    let yaml = "plans: {enterprise: {}}\nrate_limit: {enabled: true}\n";
     Gateway::builder(BULKHEAD).store(store).config(yaml).env("ADMIN_API_KEY", ADMIN_KEY).start().await
 }
 

@@ -18,7 +18,7 @@ T = TypeVar("T", bound=Wire)
 #: Names that are not the plain camel case of Python's.
 SPECIAL = {"allowed_ips": "allowedIPs", "max_storage_mb": "maxStorageMB", "storage_mb": "storageMB"}
 #: Fields whose own fields are names of ours too; the keys of any other mapping are the caller's.
-NESTED = frozenset({"limits", "features", "security", "budgets"})
+NESTED = frozenset({"limits", "features", "security", "budgets", "rateLimit"})
 
 
 def camel(name: str) -> str:

@@ -124,8 +124,11 @@ class ApiKey(Wire):
     id: str = ""
     name: str = ""
     scopes: list[str] = field(default_factory=list)
-    expires_at: str | None = None
+    #: ``active``, ``revoked`` or ``expired``.
+    status: str = ""
     created_at: str | None = None
+    expires_at: str | None = None
+    last_used_at: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +145,9 @@ class CreatedApiKey(ApiKey):
 class RequestCounts(Wire):
     total: int = 0
     success: int = 0
+    #: Let through, and failed.
     failed: int = 0
+    #: Refused: over a limit or a budget, or against a rule.
     denied: int = 0
 
 
@@ -154,6 +159,14 @@ class ToolCounts(Wire):
 @dataclass(frozen=True, kw_only=True)
 class ServerCounts(Wire):
     custom: int = 0
+    hours: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyCounts(Wire):
+    verifications: int = 0
+    valid: int = 0
+    invalid: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +174,10 @@ class TokenCounts(Wire):
     total: int = 0
     input: int = 0
     output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    #: The part of ``output`` that was reasoning.
+    reasoning: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,33 +187,64 @@ class Cost(Wire):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Latency(Wire):
+    """Milliseconds."""
+
+    p50: int = 0
+    p95: int = 0
+    p99: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class TenantMetrics(Wire):
+    tenant_id: str = ""
+    start_date: str = ""
+    end_date: str = ""
     requests: RequestCounts = field(default_factory=RequestCounts)
     tools: ToolCounts = field(default_factory=ToolCounts)
     servers: ServerCounts = field(default_factory=ServerCounts)
+    keys: KeyCounts = field(default_factory=KeyCounts)
     tokens: TokenCounts = field(default_factory=TokenCounts)
     cost: Cost = field(default_factory=Cost)
-    latency: Mapping[str, Any] = field(default_factory=dict)
+    #: None when no request was served.
+    latency: Latency | None = None
     by_model: list[Mapping[str, Any]] = field(default_factory=list)
     by_day: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineItem(Wire):
+    """A line of an invoice."""
+
     description: str = ""
+    quantity: int = 0
+    unit: str = ""
+    #: How much of it the plan includes.
+    included: int = 0
+    billable: int = 0
+    #: The price of ``price_units``; None where providers' own prices are passed on.
+    unit_price: str | None = None
+    price_units: int = 1
     amount: str = "0"
 
 
 @dataclass(frozen=True, kw_only=True)
 class UsageReport(Wire):
+    tenant_id: str = ""
     month: str | None = None
     currency: str | None = None
+    #: Requests that were let through: these are charged for.
     api_calls: int = 0
+    denied_calls: int = 0
     api_calls_cost: str = "0"
     tool_invocations: int = 0
     tool_invocations_cost: str = "0"
     custom_servers: int = 0
+    custom_server_hours: int = 0
     custom_servers_cost: str = "0"
+    key_verifications: int = 0
+    key_verifications_cost: str = "0"
+    tokens: TokenCounts = field(default_factory=TokenCounts)
     llm_cost: str = "0"
     total_cost: str = "0"
     line_items: list[LineItem] = field(default_factory=list)
@@ -243,7 +291,64 @@ class AuditEvent(Wire):
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookEvent(Wire):
+    #: Also ``webhook-id`` of its deliveries.
     id: str = ""
+    type: str = ""
+    tenant_id: str | None = None
+    timestamp: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookDelivery(Wire):
+    endpoint: str = ""
+    #: ``pending``, ``delivered`` or ``dead``.
+    state: str = ""
+    attempts: int = 0
+    next_attempt_at: str | None = None
+    last_attempt_at: str | None = None
+    last_status: int | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookEventDetail(WebhookEvent):
+    """An event with its body and what has become of its deliveries."""
+
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    deliveries: list[WebhookDelivery] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadLetter(WebhookDelivery):
+    """A delivery that was given up."""
+
+    event_id: str = ""
+    type: str = ""
+    tenant_id: str | None = None
+    timestamp: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookEndpoint(Wire):
+    id: str = ""
+    url: str = ""
+    events: list[str] = field(default_factory=list)
+    tenants: list[str] = field(default_factory=list)
+    #: ``ok``, ``failing`` or ``gone``.
+    status: str = ""
+    pending: int = 0
+    dead_letters: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebhookTest(Wire):
+    """What became of a test event."""
+
+    event_id: str = ""
+    delivered: bool = False
+    status: int | None = None
+    error: str | None = None
+    duration_ms: int = 0
 
 
 # ---- Tools -----------------------------------------------------------------------------------------------------------

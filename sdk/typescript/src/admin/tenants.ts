@@ -19,6 +19,7 @@ import type {
   TenantUpdate,
   UsageMonth,
   UsageReport,
+  WebhookEventDetail,
 } from "../core/types.js";
 
 const TENANTS = "/api/v1/admin/tenants";
@@ -88,20 +89,27 @@ export class AdminTenants {
   }
 
   /** Counts from one day to another, both included. */
-  async getMetrics(id: string, range: MetricsRange): Promise<TenantMetrics> {
+  async getMetrics(id: string, range: MetricsRange = {}): Promise<TenantMetrics> {
     const query = { startDate: range.startDate, endDate: range.endDate };
     const call = { method: "GET", path: `${at(id)}/metrics`, query, options: range } as const;
     return (await this.#transport.request<TenantMetrics>(call)).data;
   }
 
   /** A month's usage and what it costs. */
-  async getUsage(id: string, month: UsageMonth): Promise<UsageReport> {
+  async getUsage(id: string, month: UsageMonth = {}): Promise<UsageReport> {
     const call = { method: "GET", path: `${at(id)}/usage`, query: { month: month.month }, options: month } as const;
     return (await this.#transport.request<UsageReport>(call)).data;
   }
+
+  /** Closes a month that is over, which tells the billing webhooks: once, however often it is asked for. */
+  async closeMonth(id: string, month: string, options?: RequestOptions): Promise<WebhookEventDetail> {
+    const path = `${at(id)}/billing/close`;
+    const call = { method: "POST", path, body: { month }, repeatable: true, options } as const;
+    return (await this.#transport.request<WebhookEventDetail>(call)).data;
+  }
 }
 
-/** The named keys of a tenant. */
+/** The named keys of a tenant: each opens every door that its scopes allow. */
 export class ApiKeys {
   readonly #transport: Transport;
 

@@ -1,10 +1,19 @@
 import { collect, iterate } from "../core/pages.js";
 import { type Transport, path } from "../core/transport.js";
-import type { ListOptions, RequestOptions, WebhookEvent, WebhookFilter } from "../core/types.js";
+import type {
+  DeadLetter,
+  DeadLetterFilter,
+  ListOptions,
+  RedeliverOptions,
+  RequestOptions,
+  WebhookEndpoint,
+  WebhookEvent,
+  WebhookEventDetail,
+  WebhookFilter,
+  WebhookTest,
+} from "../core/types.js";
 
 const WEBHOOKS = "/api/v1/admin/webhooks";
-
-type Told = Readonly<Record<string, unknown>>;
 
 /** What is told to receivers outside, and what could not be. */
 export class Webhooks {
@@ -25,30 +34,33 @@ export class Webhooks {
   }
 
   /** One event with its deliveries. */
-  async get(eventId: string, options?: RequestOptions): Promise<WebhookEvent> {
+  async get(eventId: string, options?: RequestOptions): Promise<WebhookEventDetail> {
     const call = { method: "GET", path: WEBHOOKS + path`/events/${eventId}`, options } as const;
-    return (await this.#transport.request<WebhookEvent>(call)).data;
+    return (await this.#transport.request<WebhookEventDetail>(call)).data;
   }
 
   /** Delivers an event again, under the same id: receivers that saw it know it. */
-  async redeliver(eventId: string, options?: RequestOptions): Promise<Told> {
+  async redeliver(eventId: string, options: RedeliverOptions = {}): Promise<WebhookEventDetail> {
     const at = WEBHOOKS + path`/events/${eventId}/redeliver`;
-    return (await this.#transport.request<Told>({ method: "POST", path: at, repeatable: true, options })).data;
+    const body = { endpoint: options.endpoint };
+    const call = { method: "POST", path: at, body, repeatable: true, options } as const;
+    return (await this.#transport.request<WebhookEventDetail>(call)).data;
   }
 
   /** Deliveries that were given up. */
-  deadLetters(options: ListOptions = {}): Promise<WebhookEvent[]> {
-    return collect(iterate<WebhookEvent>(this.#transport, { method: "GET", path: `${WEBHOOKS}/dead-letters` }, options));
+  deadLetters(filter: DeadLetterFilter = {}): Promise<DeadLetter[]> {
+    const call = { method: "GET", path: `${WEBHOOKS}/dead-letters`, query: { tenant: filter.tenant } } as const;
+    return collect(iterate<DeadLetter>(this.#transport, call, filter));
   }
 
   /** The receivers, without their secrets. */
-  endpoints(options: ListOptions = {}): Promise<Told[]> {
-    return collect(iterate<Told>(this.#transport, { method: "GET", path: `${WEBHOOKS}/endpoints` }, options));
+  endpoints(options: ListOptions = {}): Promise<WebhookEndpoint[]> {
+    return collect(iterate<WebhookEndpoint>(this.#transport, { method: "GET", path: `${WEBHOOKS}/endpoints` }, options));
   }
 
   /** Sends a receiver a test event. */
-  async test(endpointId: string, options?: RequestOptions): Promise<Told> {
+  async test(endpointId: string, options?: RequestOptions): Promise<WebhookTest> {
     const at = WEBHOOKS + path`/endpoints/${endpointId}/test`;
-    return (await this.#transport.request<Told>({ method: "POST", path: at, options })).data;
+    return (await this.#transport.request<WebhookTest>({ method: "POST", path: at, options })).data;
   }
 }

@@ -153,19 +153,23 @@ export interface TenantDeleteOptions extends RequestOptions {
 // ---- API keys of a tenant ---------------------------------------------------------------------------------------
 
 export interface ApiKeyCreate {
+  /** What it is for. */
   name: string;
+  /** `llm`, `tools`, `read`, `keys`; the first three unless told otherwise. */
   scopes?: string[];
   expiresAt?: Date | string;
-  rateLimit?: Record<string, number>;
-  [further: string]: unknown;
+  rateLimit?: { requestsPerMinute?: number };
 }
 
 export interface ApiKey {
   readonly id: string;
   readonly name: string;
-  readonly scopes?: readonly string[];
-  readonly expiresAt?: string | null;
-  readonly createdAt?: string;
+  readonly scopes: readonly string[];
+  /** `active`, `revoked` or `expired`. */
+  readonly status: string;
+  readonly createdAt: string;
+  readonly expiresAt?: string;
+  readonly lastUsedAt?: string;
 }
 
 /** A key's description with the key, which is told this once. Printing it masks the key. */
@@ -177,45 +181,84 @@ export interface CreatedApiKey extends ApiKey {
 
 export interface MetricsRange extends RequestOptions {
   /** `YYYY-MM-DD`, UTC, included. */
-  readonly startDate: string;
+  readonly startDate?: string;
   /** `YYYY-MM-DD`, UTC, included. */
-  readonly endDate: string;
+  readonly endDate?: string;
+}
+
+export interface RequestCounts {
+  readonly total: number;
+  readonly success: number;
+  /** Let through, and failed. */
+  readonly failed: number;
+  /** Refused: over a limit or a budget, or against a rule. */
+  readonly denied: number;
+}
+
+export interface TokenCounts {
+  readonly total: number;
+  readonly input: number;
+  readonly output: number;
+  readonly cacheRead: number;
+  readonly cacheWrite: number;
+  /** The part of `output` that was reasoning. */
+  readonly reasoning: number;
 }
 
 export interface TenantMetrics {
-  readonly requests: { readonly total: number; readonly success?: number; readonly failed?: number; readonly denied?: number };
+  readonly tenantId: string;
+  readonly startDate: string;
+  readonly endDate: string;
+  readonly requests: RequestCounts;
   readonly tools: { readonly invocations: number };
-  readonly servers: { readonly custom: number };
-  readonly tokens: { readonly total: number; readonly [kind: string]: number };
-  readonly cost: { readonly total: string; readonly currency?: string };
-  readonly latency?: { readonly p50?: number | null; readonly p95?: number | null; readonly p99?: number | null };
-  readonly byModel?: readonly Readonly<Record<string, unknown>>[];
-  readonly byDay?: readonly Readonly<Record<string, unknown>>[];
+  readonly servers: { readonly custom: number; readonly hours: number };
+  readonly keys: { readonly verifications: number; readonly valid: number; readonly invalid: number };
+  readonly tokens: TokenCounts;
+  readonly cost: { readonly total: string; readonly currency: string };
+  /** Milliseconds; `null` when no request was served. */
+  readonly latency: { readonly p50: number; readonly p95: number; readonly p99: number } | null;
+  readonly byModel: readonly Readonly<Record<string, unknown>>[];
+  readonly byDay: readonly Readonly<Record<string, unknown>>[];
 }
 
 export interface UsageMonth extends RequestOptions {
-  /** `YYYY-MM`, UTC. */
-  readonly month: string;
+  /** `YYYY-MM`, UTC; the current month unless told otherwise. */
+  readonly month?: string;
 }
 
+/** A line of an invoice. */
 export interface LineItem {
   readonly description: string;
+  readonly quantity: number;
+  readonly unit: string;
+  /** How much of it the plan includes. */
+  readonly included: number;
+  readonly billable: number;
+  /** The price of `priceUnits`; `null` where providers' own prices are passed on. */
+  readonly unitPrice: string | null;
+  readonly priceUnits: number;
   readonly amount: string;
-  readonly [further: string]: unknown;
 }
 
 export interface UsageReport {
-  readonly month?: string;
-  readonly currency?: string;
+  readonly tenantId: string;
+  readonly month: string;
+  readonly currency: string;
+  /** Requests that were let through: these are charged for. */
   readonly apiCalls: number;
+  readonly deniedCalls: number;
   readonly apiCallsCost: string;
   readonly toolInvocations: number;
   readonly toolInvocationsCost: string;
   readonly customServers: number;
+  readonly customServerHours: number;
   readonly customServersCost: string;
-  readonly llmCost?: string;
+  readonly keyVerifications: number;
+  readonly keyVerificationsCost: string;
+  readonly tokens: TokenCounts;
+  readonly llmCost: string;
   readonly totalCost: string;
-  readonly lineItems?: readonly LineItem[];
+  readonly lineItems: readonly LineItem[];
 }
 
 // ---- OAuth ------------------------------------------------------------------------------------------------------
@@ -281,13 +324,72 @@ export interface AuditEvent {
 
 export interface WebhookFilter extends ListOptions {
   readonly tenant?: string | undefined;
+  /** Such as `billing.period_closed`. */
   readonly kind?: string | undefined;
+  /** `pending`, `delivered` or `dead`. */
   readonly state?: string | undefined;
 }
 
+export interface DeadLetterFilter extends ListOptions {
+  readonly tenant?: string | undefined;
+}
+
 export interface WebhookEvent {
+  /** Also `webhook-id` of its deliveries. */
   readonly id: string;
+  readonly type: string;
+  readonly tenantId: string | null;
+  readonly timestamp: string;
+}
+
+export interface WebhookDelivery {
+  readonly endpoint: string;
+  readonly state: string;
+  readonly attempts: number;
+  readonly nextAttemptAt: string | null;
+  readonly lastAttemptAt: string | null;
+  readonly lastStatus: number | null;
+  readonly lastError: string | null;
+}
+
+/** An event with its body and what has become of its deliveries. */
+export interface WebhookEventDetail extends WebhookEvent {
+  readonly payload: Readonly<Record<string, unknown>>;
+  readonly deliveries: readonly WebhookDelivery[];
+}
+
+/** A delivery that was given up. */
+export interface DeadLetter extends WebhookDelivery {
+  readonly eventId: string;
+  readonly type: string;
+  readonly tenantId: string | null;
+  readonly timestamp: string;
+}
+
+export interface WebhookEndpoint {
+  readonly id: string;
+  readonly url: string;
+  readonly events: readonly string[];
+  readonly tenants: readonly string[];
+  /** `ok`, `failing` or `gone`. */
+  readonly status: string;
+  readonly pending: number;
+  readonly deadLetters: number;
   readonly [further: string]: unknown;
+}
+
+/** What became of a test event. */
+export interface WebhookTest {
+  readonly eventId: string;
+  readonly delivered: boolean;
+  readonly status: number | null;
+  readonly error: string | null;
+  readonly durationMs: number;
+}
+
+export interface RedeliverOptions extends RequestOptions {
+  /** To this endpoint alone. */
+  readonly endpoint?: string | undefined;
 }
 
 // ---- Tools ------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 
@@ -27,8 +28,11 @@ class Http:
         self, method: str, url: str, query: list[tuple[str, str]], headers: Mapping[str, str], body: bytes | None, timeout: float
     ) -> Reply:
         """Sends a request and reads its whole answer within ``timeout`` seconds."""
+        asked = {"params": query, "headers": headers, "content": body, "timeout": timeout, "follow_redirects": False}
+        # Made before the clock runs: the first one of a process reads its certificates.
+        client = self._client()
         try:
-            return await asyncio.wait_for(self._exchange(method, url, query, headers, body, timeout), timeout)
+            return await asyncio.wait_for(_read(client, method, url, asked), timeout)
         except (asyncio.TimeoutError, httpx.TimeoutException):
             raise TimeoutError(url=url, timeout=timeout) from None
         except httpx.RequestError as error:
@@ -36,18 +40,6 @@ class Http:
             never_sent = isinstance(error, httpx.ConnectError)
             message = f"{url} could not be reached, or broke off: {error or type(error).__name__}"
             raise NetworkError(message, url=url, never_sent=never_sent) from None
-
-    async def _exchange(
-        self, method: str, url: str, query: list[tuple[str, str]], headers: Mapping[str, str], body: bytes | None, timeout: float
-    ) -> Reply:
-        asked = {"params": query, "headers": headers, "content": body, "timeout": timeout, "follow_redirects": False}
-        async with self._client().stream(method, url, **asked) as response:  # type: ignore[arg-type]
-            content = bytearray()
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > ANSWER_BYTES_MAX:
-                    raise ValidationError(f"The answer is longer than {ANSWER_BYTES_MAX} bytes", field="answer")
-            return Reply(response.status_code, dict(response.headers), content.decode("utf-8", "replace"))
 
     def _client(self) -> httpx.AsyncClient:
         if self._own is not None:
@@ -62,3 +54,13 @@ class Http:
         made, self._made = self._made, None
         if made is not None and made[0] is asyncio.get_running_loop():
             await made[1].aclose()
+
+
+async def _read(client: httpx.AsyncClient, method: str, url: str, asked: Mapping[str, Any]) -> Reply:
+    async with client.stream(method, url, **asked) as response:
+        content = bytearray()
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > ANSWER_BYTES_MAX:
+                raise ValidationError(f"The answer is longer than {ANSWER_BYTES_MAX} bytes", field="answer")
+        return Reply(response.status_code, dict(response.headers), content.decode("utf-8", "replace"))

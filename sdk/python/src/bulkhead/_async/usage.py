@@ -14,11 +14,13 @@ class Usage:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def get(self, *, month: str) -> UsageReport:
-        """The usage of a month, ``YYYY-MM`` in UTC, and what it costs."""
+    async def get(self, *, month: str | None = None) -> UsageReport:
+        """The usage of a month, ``YYYY-MM`` in UTC, and what it costs; of the current one unless told otherwise."""
         return await self._transport.one(UsageReport, Call("GET", "/api/v1/usage", query={"month": month}))
 
-    async def metrics(self, *, start_date: str | date, end_date: str | date) -> TenantMetrics:
+    async def metrics(
+        self, *, start_date: str | date | None = None, end_date: str | date | None = None
+    ) -> TenantMetrics:
         """Counts from one day to another, ``YYYY-MM-DD`` in UTC, both included."""
-        query = {"startDate": str(start_date), "endDate": str(end_date)}
+        query = {"startDate": start_date, "endDate": end_date}
         return await self._transport.one(TenantMetrics, Call("GET", "/api/v1/usage/metrics", query=query))

@@ -11,7 +11,7 @@ from .._refusals import mapping
 from .._settings import path
 from .._wire import merged
 from ..errors import BulkheadError, ValidationError
-from ..types import ApiKey, CreatedApiKey, CreatedTenant, Tenant, TenantMetrics, UsageReport
+from ..types import ApiKey, CreatedApiKey, CreatedTenant, Tenant, TenantMetrics, UsageReport, WebhookEventDetail
 from .transport import Call, Transport
 
 TENANTS = "/api/v1/admin/tenants"
@@ -73,18 +73,25 @@ class AdminTenants:
             raise BulkheadError("The gateway answered without a key", code="BAD_ANSWER")
         return key
 
-    def get_metrics(self, tenant_id: str, *, start_date: str | date, end_date: str | date) -> TenantMetrics:
+    def get_metrics(
+        self, tenant_id: str, *, start_date: str | date | None = None, end_date: str | date | None = None
+    ) -> TenantMetrics:
         """Counts from one day to another, ``YYYY-MM-DD`` in UTC, both included."""
-        query = {"startDate": str(start_date), "endDate": str(end_date)}
+        query = {"startDate": start_date, "endDate": end_date}
         return self._transport.one(TenantMetrics, Call("GET", _at(tenant_id) + "/metrics", query=query))
 
-    def get_usage(self, tenant_id: str, *, month: str) -> UsageReport:
-        """The usage of a month, ``YYYY-MM`` in UTC, and what it costs."""
+    def get_usage(self, tenant_id: str, *, month: str | None = None) -> UsageReport:
+        """The usage of a month, ``YYYY-MM`` in UTC, and what it costs; of the current one unless told otherwise."""
         return self._transport.one(UsageReport, Call("GET", _at(tenant_id) + "/usage", query={"month": month}))
+
+    def close_month(self, tenant_id: str, month: str) -> WebhookEventDetail:
+        """Closes a month that is over, which tells the billing webhooks: once, however often it is asked for."""
+        call = Call("POST", _at(tenant_id) + "/billing/close", body={"month": month}, repeatable=True)
+        return self._transport.one(WebhookEventDetail, call)
 
 
 class ApiKeys:
-    """The named keys of a tenant."""
+    """The named keys of a tenant: each opens every door that its scopes allow."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport

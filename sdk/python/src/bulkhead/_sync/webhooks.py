@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, List
+from collections.abc import Iterator
+from typing import List
 
-from .._refusals import mapping
 from .._settings import path
-from ..types import WebhookEvent, Wire
+from .._wire import merged
+from ..types import DeadLetter, WebhookEndpoint, WebhookEvent, WebhookEventDetail, WebhookTest
 from .transport import Call, Transport
 
 WEBHOOKS = "/api/v1/admin/webhooks"
@@ -48,26 +48,28 @@ class Webhooks:
         call = Call("GET", WEBHOOKS + "/events", query={"tenant": tenant, "kind": kind, "state": state})
         return self._transport.pages(WebhookEvent, call, page_size=page_size, cursor=cursor, max=max)
 
-    def get(self, event_id: str) -> WebhookEvent:
+    def get(self, event_id: str) -> WebhookEventDetail:
         """One event with its deliveries."""
-        return self._transport.one(WebhookEvent, Call("GET", WEBHOOKS + path("/events/{}", event_id)))
+        return self._transport.one(WebhookEventDetail, Call("GET", WEBHOOKS + path("/events/{}", event_id)))
 
-    def redeliver(self, event_id: str) -> Mapping[str, Any]:
-        """Delivers an event again, under the same id: receivers that saw it know it."""
-        call = Call("POST", WEBHOOKS + path("/events/{}/redeliver", event_id), repeatable=True)
-        return mapping((self._transport.request(call)).data)
+    def redeliver(self, event_id: str, *, endpoint: str | None = None) -> WebhookEventDetail:
+        """Delivers an event again, under the same id: receivers that saw it know it. To all endpoints, or to one."""
+        at = WEBHOOKS + path("/events/{}/redeliver", event_id)
+        call = Call("POST", at, body=merged(None, {"endpoint": endpoint}), repeatable=True)
+        return self._transport.one(WebhookEventDetail, call)
 
-    def dead_letters(self, *, page_size: int | None = None, max: int | None = None) -> List[WebhookEvent]:
+    def dead_letters(
+        self, *, tenant: str | None = None, page_size: int | None = None, max: int | None = None
+    ) -> List[DeadLetter]:
         """Deliveries that were given up."""
-        call = Call("GET", WEBHOOKS + "/dead-letters")
-        return [event for event in self._transport.pages(WebhookEvent, call, page_size=page_size, max=max)]
+        call = Call("GET", WEBHOOKS + "/dead-letters", query={"tenant": tenant})
+        return [letter for letter in self._transport.pages(DeadLetter, call, page_size=page_size, max=max)]
 
-    def endpoints(self) -> List[Mapping[str, Any]]:
+    def endpoints(self) -> List[WebhookEndpoint]:
         """The receivers, without their secrets."""
-        told = self._transport.pages(Wire, Call("GET", WEBHOOKS + "/endpoints"))
-        return [endpoint.raw for endpoint in told]
+        told = self._transport.pages(WebhookEndpoint, Call("GET", WEBHOOKS + "/endpoints"))
+        return [endpoint for endpoint in told]
 
-    def test(self, endpoint_id: str) -> Mapping[str, Any]:
+    def test(self, endpoint_id: str) -> WebhookTest:
         """Sends a receiver a test event."""
-        call = Call("POST", WEBHOOKS + path("/endpoints/{}/test", endpoint_id))
-        return mapping((self._transport.request(call)).data)
+        return self._transport.one(WebhookTest, Call("POST", WEBHOOKS + path("/endpoints/{}/test", endpoint_id)))

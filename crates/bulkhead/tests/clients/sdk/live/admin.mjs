@@ -49,6 +49,17 @@ await tell("the new key", () => trailOf(second));
 const third = await tenants.rotateApiKey("one", { gracePeriodSeconds: 3600 });
 await tell("both in grace", async () => [await trailOf(second), await trailOf(third)]);
 
+const key = await tenants.apiKeys.create("one", { name: "ci", scopes: ["read"], rateLimit: { requestsPerMinute: 1 } });
+await tell("a key", () => [key.name, key.status, key.scopes, typeof key.apiKey]);
+await tell("its first call", () => trailOf(key.apiKey));
+await tell("its second", async () => {
+  const error = await new Bulkhead({ baseURL, apiKey: key.apiKey, maxRetries: 0 }).audit.list().catch((refused) => refused);
+  return [error.name, error.code, error.limit, error.remaining, error.retryAfter > 0];
+});
+await tell("listed", async () => (await tenants.apiKeys.list("one")).some(({ id, name }) => id === key.id && name === "ci"));
+await tell("ended", async () => (await tenants.apiKeys.delete("one", key.id)) === undefined);
+await tell("its last call", () => trailOf(key.apiKey));
+
 await tell("fenced", async () => (await tenants.update("one", { security: { allowedIPs: ["203.0.113.0/24"] } })).security.allowedIPs);
 await tell("from elsewhere", () => trailOf(third));
 await tell("trail", async () => new Set((await admin.audit.list("one", { pageSize: 3 })).map(({ tenantId }) => tenantId)).size);

@@ -81,6 +81,22 @@ tell("the old key", lambda: trail_of(made.api_key))
 tell("the new key", lambda: trail_of(second))
 third = settled(tenants.rotate_api_key("one", grace_period_seconds=3600))
 tell("both in grace", lambda: (trail_of(second), trail_of(third)))
+key = settled(tenants.api_keys.create("one", name="ci", scopes=["read"], rate_limit={"requests_per_minute": 1}))
+
+
+def second_call():
+    try:
+        settled(CLIENT(URL, api_key=key.api_key, max_retries=0).audit.list())
+    except bulkhead.RateLimitError as error:
+        return type(error).__name__, error.code, error.limit, error.remaining, error.retry_after > 0
+
+
+tell("a key", lambda: (key.name, key.status, *key.scopes, "string" if isinstance(key.api_key, str) else "?"))
+tell("its first call", lambda: trail_of(key.api_key))
+tell("its second", second_call)
+tell("listed", lambda: any((one.id, one.name) == (key.id, "ci") for one in settled(tenants.api_keys.list("one"))))
+tell("ended", lambda: settled(tenants.api_keys.delete("one", key.id)) is None)
+tell("its last call", lambda: trail_of(key.api_key))
 fence = {"allowed_ips": ["203.0.113.0/24"]}
 tell("fenced", lambda: settled(tenants.update("one", security=fence)).security.allowed_ips)
 tell("from elsewhere", lambda: trail_of(third))
