@@ -107,14 +107,22 @@ impl Db {
 
     /// A transaction that reads one consistent state, as far as `scope` reaches.
     pub(crate) async fn read(&self, scope: &Scope) -> Outcome<Tx> {
+        self.begin_read(scope, "READ ONLY").await
+    }
+
+    /// The same for several statements, which all see what the first one does: nothing moves from where one reads to where
+    /// another has read already.
+    pub(crate) async fn read_at_once(&self, scope: &Scope) -> Outcome<Tx> {
+        self.begin_read(scope, "ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    async fn begin_read(&self, scope: &Scope, mode: &'static str) -> Outcome<Tx> {
         match self {
             Self::Sqlite { readers, .. } => readers.begin().await.map(Tx::Sqlite),
             Self::Postgres(pool) => {
                 let reach = scope.nid().map_or_else(|| EVERYWHERE.to_owned(), |nid| nid.to_string());
                 // Safe: `reach` is a star or a UUID that we have printed ourselves.
-                let begin = AssertSqlSafe(format!(
-                    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL bulkhead.nid = '{reach}'"
-                ));
+                let begin = AssertSqlSafe(format!("BEGIN {mode}; SET LOCAL bulkhead.nid = '{reach}'"));
                 pool.begin_with(begin).await.map(Tx::Postgres)
             }
         }

@@ -70,7 +70,7 @@ async fn usage(
     let of_tenant = |more: &[Value]| -> Vec<Value> {
         [nid.into()].into_iter().chain(edges(days)).chain(more.iter().cloned()).collect()
     };
-    let mut tx = db.read(scope).await?;
+    let mut tx = db.read_at_once(scope).await?;
     let by_day = tx.fetch(statements::BY_DAY, of_tenant(&[])).await?;
     let llm = [UsageKind::Llm.as_str().into(), models_max.into()];
     let by_model = tx.fetch(statements::BY_MODEL, of_tenant(&llm)).await?;
