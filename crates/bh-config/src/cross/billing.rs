@@ -14,6 +14,9 @@ impl Cross<'_> {
             self.say("billing.currency", message);
         }
         self.usage_prices(&billing.prices, "billing.prices");
+        for (name, plan) in &self.config.plans {
+            self.usage_prices(&plan.prices, &format!("plans.{name}.prices"));
+        }
     }
 
     /// One thing has one price.

@@ -96,14 +96,25 @@ pub struct Config {
     #[serde(deserialize_with = "whole_list")]
     pub tenants: Vec<Tenant>,
     /// Presets for tenants, by name. Without any, a tenant's plan is only a word.
-    #[schemars(example = serde_json::json!({"enterprise": {
-        "limits": {
-            "requestsPerMinute": 5000, "requestsPerHour": 100_000, "requestsPerDay": 2_000_000, "maxCustomServers": 50,
-            "maxToolInvocations": 1_000_000, "maxStorageMB": 5000, "maxApiKeys": 100,
+    #[schemars(example = serde_json::json!({
+        "enterprise": {
+            "limits": {
+                "requestsPerMinute": 5000, "requestsPerHour": 100_000, "requestsPerDay": 2_000_000,
+                "maxCustomServers": 50, "maxToolInvocations": 1_000_000, "maxStorageMB": 5000, "maxApiKeys": 100,
+            },
+            "features": {"customServers": true, "oauth": true, "advancedAnalytics": true},
+            "budgets": {"daily": 100, "monthly": 2000, "session": 10},
+            "prices": {
+                "api_call": 0.001, "tool_invocation": 0.002, "server_hour": 0.05, "key_verification": 0.0001,
+            },
+            "included": {
+                "api_calls": 10_000, "tool_invocations": 1_000, "server_hours": 720, "key_verifications": 100_000,
+            },
         },
-        "features": {"customServers": true, "oauth": true, "advancedAnalytics": true},
-        "budgets": {"daily": 100, "monthly": 2000, "session": 10},
-    }}))]
+        "starter": {
+            "prices": {"api_calls_per_1k": 0.5, "tool_invocations_per_1k": 1.5, "key_verifications_per_1k": 0.1},
+        },
+    }))]
     pub plans: BTreeMap<String, Plan>,
     /// The signed record of every decision.
     pub evidence: Evidence,

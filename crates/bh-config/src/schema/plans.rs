@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::billing::{UsageIncluded, UsagePrices};
 use super::money::Budget;
 
 /// A preset. A tenant's own settings win, and what a plan leaves out is as `multiTenant` says.
@@ -15,6 +16,10 @@ pub struct Plan {
     pub features: PlanFeatures,
     /// What each of its tenants may spend.
     pub budgets: Budget,
+    /// What its tenants are charged. Absent: as `billing.prices` says.
+    pub prices: UsagePrices,
+    /// What a month includes. Absent: as `billing.included` says.
+    pub included: UsageIncluded,
 }
 
 /// Requests and quotas, under the names that the admin API has for them.

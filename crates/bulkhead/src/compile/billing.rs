@@ -1,7 +1,5 @@
 //! What tenants are charged.
 
-use std::collections::HashMap;
-
 use bh_app::snapshot::Billing;
 use bh_config::Money;
 use bh_config::schema::{Config, UsageIncluded, UsagePrices};
@@ -10,11 +8,11 @@ use bh_domain::billing::{Tariff, Terms, UnitPrice};
 /// What the configuration charges.
 pub(super) fn compile(config: &Config) -> Billing {
     let billing = &config.billing;
-    Billing {
-        currency: config.pricing.currency.clone(),
-        terms: terms(&Terms::default(), &billing.prices, &billing.included),
-        plans: HashMap::new(),
-    }
+    let everybodys = terms(&Terms::default(), &billing.prices, &billing.included);
+    let plans = config.plans.iter();
+    let plans =
+        plans.map(|(name, plan)| (name.clone(), terms(&everybodys, &plan.prices, &plan.included))).collect();
+    Billing { currency: config.pricing.currency.clone(), terms: everybodys, plans }
 }
 
 /// Terms over others: what is not said is as there.

@@ -108,7 +108,7 @@ fn multi_tenant_limits(tenancy: &schema::ConnectorsTenancy) -> Limits {
 }
 
 fn preset(plan: &schema::Plan) -> Plan {
-    let schema::Plan { limits, features, budgets } = plan;
+    let schema::Plan { limits, features, budgets, .. } = plan;
     let Caps { daily, monthly, session } = caps(budgets);
     Plan {
         limits: Limits {
