@@ -16,7 +16,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use crate::hosts::confirm_host;
-use crate::snapshot::{Caller, Snapshot, Tenant};
+use crate::snapshot::{Caller, Origin, Snapshot, Tenant};
 pub use gate::{Door, Gate, Knock};
 
 /// The longest credential that is looked at; a longer one is unknown without being hashed.
@@ -219,11 +219,27 @@ fn admit_caller(
 ) -> Result<Arc<Caller>, Refusal> {
     confirm_host(host, caller)?;
     confirm_tenant(snapshot, caller, knock.headers)?;
-    if !caller.tenant.active {
-        return Err(Refusal::new(Code::TenantInactive, "This tenant is suspended"));
+    match caller.tenant.origin {
+        Origin::File => admits(&caller.tenant, knock.address)?,
+        // A row may have changed since the caller was made.
+        Origin::Implied | Origin::Made(_) => {
+            let now = snapshot.tenant_by_nid(caller.tenant.nid).ok_or_else(suspended)?;
+            admits(&now, knock.address)?;
+        }
     }
-    caller.tenant.admits_address(knock.address)?;
     Ok(Arc::clone(caller))
+}
+
+/// Whether a tenant is served, and from there.
+fn admits(tenant: &Tenant, address: IpAddr) -> Result<(), Refusal> {
+    if !tenant.active {
+        return Err(suspended());
+    }
+    tenant.admits_address(address)
+}
+
+fn suspended() -> Refusal {
+    Refusal::new(Code::TenantInactive, "This tenant is suspended")
 }
 
 /// Whether the tenant header, if there is one, names this tenant.

@@ -7,7 +7,7 @@ use bh_app::identity::Principal;
 use bh_app::snapshot::Tenant;
 use bh_app::webhooks::{EventQuery, Operator, Page};
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::{Role, TenantId};
+use bh_domain::tenant::Role;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -112,8 +112,7 @@ fn paged<T: Serialize>(ask: &Ask, page: Page<T>) -> Result<Response, Refusal> {
 
 /// The tenant that a path or a query names.
 fn tenant(ask: &Ask, id: &str) -> Result<Arc<Tenant>, Refusal> {
-    let found = TenantId::parse(id).ok().and_then(|id| ask.snapshot.tenants.get(&id).cloned());
-    found.ok_or_else(|| Refusal::new(Code::NotFound, "There is no tenant with this id"))
+    ask.doors.tenants.tenant_ever(id)
 }
 
 fn of_tenant(ask: &Ask, query: &Query) -> Result<Option<Arc<Tenant>>, Refusal> {

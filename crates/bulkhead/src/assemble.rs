@@ -148,6 +148,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let metrics = Metrics::new();
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
     let runtime = Arc::new(runtime(&secrets, &budgets, &metrics));
+    let tenants_since = clock.now();
     tenants::learn(&sql, &runtime.directory, Timestamp(i64::MIN)).await?;
     let snapshot = compile::compile(loaded, &runtime, &sql, None, clock.now(), mode).await?;
     let on_failure = snapshot.evidence.on_failure;
@@ -165,6 +166,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let verifications = Verifications::default();
     let jobs = Jobs {
         tenants: tenants.clone(),
+        tenants_since,
         key_news: Arc::new(sql.clone()),
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),

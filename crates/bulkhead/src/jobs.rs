@@ -64,6 +64,8 @@ pub(crate) struct Jobs {
     pub(crate) usage_retention_days: u32,
     pub(crate) keys: KeyStory,
     pub(crate) tenants: TenantStory,
+    /// What changed of tenants before this instant is known.
+    pub(crate) tenants_since: Timestamp,
     /// Tells what changes in the store.
     pub(crate) key_news: Arc<dyn KeyStore>,
     pub(crate) holder: Holder,
@@ -85,8 +87,8 @@ impl Jobs {
         }));
         tasks.spawn(async move { reads.run_reads().await });
         tasks.spawn(async move { changes.follow_changes().await });
-        let (tenants, news) = (self.tenants.clone(), self.key_news.key_changes());
-        tasks.spawn(async move { tenants.follow(news).await });
+        let (tenants, news, since) = (self.tenants.clone(), self.key_news.key_changes(), self.tenants_since);
+        tasks.spawn(async move { tenants.follow(news, since).await });
         let shared = self.keys.clone();
         tasks.spawn(async move { shared.follow_shared().await });
         tasks.spawn(every(self.key_uses_every, stop.clone(), move || {

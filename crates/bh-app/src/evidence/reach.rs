@@ -53,7 +53,7 @@ impl Reach {
             Some(slug) => slug,
             None => DEFAULT_TENANT,
         };
-        let configured = TenantId::parse(slug).ok().and_then(|id| snapshot.tenants.get(&id));
+        let configured = TenantId::parse(slug).ok().and_then(|id| snapshot.tenant(&id));
         match configured {
             Some(tenant) => Ok(Self::Tenant { id: slug.to_owned(), nid: tenant.nid }),
             None => Self::stored(slug, store).await,

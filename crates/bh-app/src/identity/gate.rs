@@ -205,7 +205,7 @@ impl Gate {
         door: Door,
     ) -> Result<Arc<Caller>, Refusal> {
         let credential = std::str::from_utf8(credential).map_err(|_| access.refusal())?;
-        let tenant = &self.tenant_of(snapshot, knock, credential).await.ok_or_else(|| access.refusal())?;
+        let tenant = &self.tenant_of(snapshot, knock, credential).await?.ok_or_else(|| access.refusal())?;
         let question = Question {
             credential,
             audiences: &[],
@@ -248,21 +248,22 @@ impl Gate {
         snapshot: &Snapshot,
         knock: &Knock<'_>,
         credential: &str,
-    ) -> Option<Arc<Tenant>> {
+    ) -> Result<Option<Arc<Tenant>>, Refusal> {
         if let Ok(Some(tenant)) = knock.host.tenant() {
-            return Some(Arc::clone(tenant));
+            return Ok(Some(Arc::clone(tenant)));
         }
         match unverified_nid(credential) {
-            Some(ClaimedNid::Nid(nid)) => return snapshot.tenant_by_nid(nid),
-            Some(ClaimedNid::Junk) => return None,
+            Some(ClaimedNid::Nid(nid)) => return Ok(snapshot.tenant_by_nid(nid)),
+            Some(ClaimedNid::Junk) => return Ok(None),
             None => {}
         }
-        if let Some(nid) = self.keys.tenant_of_key(credential).await {
-            return snapshot.tenant_by_nid(nid);
+        if let Some(nid) = self.keys.tenant_of_key(credential).await? {
+            return Ok(snapshot.tenant_by_nid(nid));
         }
         let named = knock.headers.get(&snapshot.tenant_header);
-        let named = named.map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok())?;
-        snapshot.tenant(&TenantId::parse(named).ok()?)
+        let named = named.map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok());
+        let id = named.and_then(|named| TenantId::parse(named).ok());
+        Ok(id.and_then(|id| snapshot.tenant(&id)))
     }
 
     /// A token whose key is over is on the audit trail, as one that proves nothing is.

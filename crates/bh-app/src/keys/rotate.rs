@@ -10,7 +10,7 @@ use secrecy::SecretString;
 
 use super::attributes::with_text;
 use super::house::House;
-use super::issue::{FirstKey, Minted, visibility_of};
+use super::issue::{FirstKey, Minted, expiry, visibility_of};
 use super::trail::Action;
 use super::{Asker, Attributes, CHANGE_TRIES_MAX, Change, KeyStory, changed_too_often, unknown_key};
 use crate::ports::{AuditEvent, KeyTurn};
@@ -92,7 +92,10 @@ impl KeyStory {
         };
         let house = self.0.houses.of(&asker.tenant)?;
         let rotate = Rotate { grace, ..Rotate::default() };
-        let Turning { new, secret, old, event } = self.turning(asker, &house, &before, &rotate).await?;
+        let turning = self.turning(asker, &house, &before, &rotate).await?;
+        let Turning { mut new, secret, old, event } = turning;
+        // It is a fresh key to its tenant: it lives as long as the first one did.
+        new.expires = Some(expiry(&house.settings, None, now)?);
         let (new, old, old_revision) = (Box::new(new), Box::new(old), before.revision);
         Ok((KeyTurn::Rotated { new, old, old_revision, event }, secret))
     }

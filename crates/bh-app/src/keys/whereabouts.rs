@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use bh_domain::keys::format::IssuedKey;
 use bh_domain::keys::key::KeyId;
+use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Nid, Scope};
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use super::KeyStory;
-use super::reads::{Reads, Source};
+use super::reads::{Reads, Source, Unread};
 use crate::metrics::Metrics;
 use crate::ports::{BoxFuture, ProfileStore, StoreFault};
 
@@ -46,17 +47,26 @@ impl Whereabouts {
 }
 
 impl KeyStory {
-    /// The tenant whose issued key this seems to be: nothing is proven by it. `None` for a text of another form, for a key
-    /// that nobody has, and when the store does not answer: verification then says what is wrong.
-    pub(crate) async fn tenant_of_key(&self, credential: &str) -> Option<Nid> {
-        let key = IssuedKey::parse(credential)?;
+    /// The tenant whose issued key this seems to be: nothing is proven by it. `None` for a text of another form, and for a
+    /// key that nobody has.
+    ///
+    /// # Errors
+    /// `evidence_unavailable` when the store does not answer: whose it is cannot be told then.
+    pub(crate) async fn tenant_of_key(&self, credential: &str) -> Result<Option<Nid>, Refusal> {
+        let Some(key) = IssuedKey::parse(credential) else { return Ok(None) };
         let whereabouts = &self.0.whereabouts;
         if let Some(nid) = whereabouts.kept.get(&key.key_id) {
-            return Some(nid);
+            return Ok(Some(nid));
         }
-        let id = KeyId::parse(&key.key_id.hyphenated().to_string()).ok()?;
-        let nid = whereabouts.reads.read((), vec![id]).await.ok()??;
-        whereabouts.kept.insert(key.key_id, nid);
-        Some(nid)
+        let Ok(id) = KeyId::parse(&key.key_id.hyphenated().to_string()) else { return Ok(None) };
+        let unread = |_: Unread| {
+            let message = "The store does not say right now whose key this is; try again";
+            Refusal::new(Code::EvidenceUnavailable, message).retry_after(1)
+        };
+        let found = whereabouts.reads.read((), vec![id]).await.map_err(unread)?;
+        if let Some(nid) = found {
+            whereabouts.kept.insert(key.key_id, nid);
+        }
+        Ok(found)
     }
 }

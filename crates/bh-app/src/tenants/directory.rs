@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::presets::Presets;
 use crate::snapshot::Tenant;
 
-/// Every profile that is not deleted.
+/// Every profile, deleted ones included: a name that was used is never anything else again.
 #[derive(Debug, Default)]
 pub struct Directory {
     entries: RwLock<Entries>,
@@ -29,6 +29,9 @@ pub struct Directory {
 struct Entries {
     by_id: BTreeMap<TenantId, Arc<Entry>>,
     by_nid: HashMap<Nid, Arc<Entry>>,
+    /// Those that were deleted, which no list and no door knows.
+    gone: HashMap<TenantId, Arc<Profile>>,
+    gone_by_nid: HashMap<Nid, u64>,
 }
 
 #[derive(Debug)]
@@ -67,6 +70,19 @@ impl Directory {
         self.entries.read().by_id.get(id).map(|entry| Arc::clone(&entry.profile))
     }
 
+    /// The profile with this slug, also when it was deleted: for what remains of it.
+    #[must_use]
+    pub fn profile_ever(&self, id: &TenantId) -> Option<Arc<Profile>> {
+        let gone = || self.entries.read().gone.get(id).map(Arc::clone);
+        self.profile(id).or_else(gone)
+    }
+
+    /// Whether a tenant with this network id was deleted.
+    #[must_use]
+    pub fn is_gone(&self, nid: Nid) -> bool {
+        self.entries.read().gone_by_nid.contains_key(&nid)
+    }
+
     /// Profiles in order of their slugs, after one.
     #[must_use]
     pub fn page(&self, after: Option<&TenantId>, limit: usize) -> Vec<Arc<Profile>> {
@@ -96,13 +112,17 @@ impl Directory {
 impl Entries {
     /// Whether it was news.
     fn put(&mut self, profile: Profile) -> bool {
-        let known = self.by_nid.get(&profile.nid);
-        if known.is_some_and(|known| known.profile.revision >= profile.revision) {
+        let known = self.by_nid.get(&profile.nid).map(|known| known.profile.revision);
+        let known = known.or_else(|| self.gone_by_nid.get(&profile.nid).copied());
+        if known.is_some_and(|known| known >= profile.revision) {
             return false;
         }
         if profile.status == Status::Deleted {
             self.by_id.remove(&profile.id);
-            return self.by_nid.remove(&profile.nid).is_some();
+            self.by_nid.remove(&profile.nid);
+            self.gone_by_nid.insert(profile.nid, profile.revision);
+            self.gone.insert(profile.id.clone(), Arc::new(profile));
+            return true;
         }
         let entry = Arc::new(Entry { profile: Arc::new(profile), made: ArcSwapOption::empty() });
         self.by_nid.insert(entry.profile.nid, Arc::clone(&entry));
@@ -135,6 +155,17 @@ impl MadeTenants {
     pub(crate) fn by_id(&self, generation: u64, id: &TenantId) -> Option<Arc<Tenant>> {
         let entry = self.directory.entry(|entries| entries.by_id.get(id))?;
         Some(self.made(generation, &entry))
+    }
+
+    /// Every row that is not deleted: slug and network id.
+    pub(crate) fn everyone(&self) -> Vec<(TenantId, Nid)> {
+        let told = |profile: &Arc<Profile>| (profile.id.clone(), profile.nid);
+        self.directory.page(None, usize::MAX).iter().map(told).collect()
+    }
+
+    /// Whether a tenant was made at run time and deleted: nothing makes another of it.
+    pub(crate) fn is_gone(&self, nid: Nid) -> bool {
+        self.directory.is_gone(nid)
     }
 
     /// What the configuration gives tenants that ask for nothing.
@@ -191,5 +222,9 @@ mod tests {
         assert_eq!(directory.profile(&id).map(|profile| profile.status), Some(Status::Suspended));
         directory.put([profile(1, "a", 4, Status::Deleted)]);
         assert_eq!((directory.profile(&id), directory.len()), (None, 2));
+        // Late news of what it was before bring nobody back.
+        directory.put([profile(1, "a", 3, Status::Active)]);
+        assert_eq!((directory.profile(&id), directory.is_gone(Nid(Uuid::from_u128(1)))), (None, true));
+        assert!(directory.profile_ever(&id).is_some());
     }
 }

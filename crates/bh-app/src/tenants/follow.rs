@@ -39,29 +39,35 @@ pub async fn learn(
 }
 
 impl TenantStory {
-    /// Follows what this process and others change, until the store is closed. One task runs this.
-    pub async fn follow(&self, mut changes: KeyChanges) {
-        let mut deaf = false;
-        let mut seen = self.0.clock.now();
+    /// Follows what this process and others change since an instant, until the store is closed. One task runs this.
+    pub async fn follow(&self, mut changes: KeyChanges, since: Timestamp) {
+        let mut beat = tokio::time::interval(CATCH_UP_EVERY);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Until the first good look at everything that may have changed since the start, something may be missed.
+        let (mut deaf, mut missed) = (false, true);
+        let mut seen = since;
         loop {
-            let change = match tokio::time::timeout(CATCH_UP_EVERY, changes.next()).await {
-                Ok(Some(change)) => Some(change),
-                Ok(None) => return,
-                Err(_) => None,
+            let change = tokio::select! {
+                change = changes.next() => match change {
+                    Some(change) => change,
+                    None => return,
+                },
+                _ = beat.tick() => {
+                    if deaf || missed {
+                        missed = self.catch_up(&mut seen).await.is_err();
+                    }
+                    continue;
+                }
             };
             match change {
-                Some(KeyChange::Profile(nid)) => deaf |= self.learn_one(nid).await.is_err(),
-                Some(KeyChange::Deaf) => deaf = true,
-                Some(KeyChange::Everything) => deaf = self.catch_up(&mut seen).await.is_err(),
-                None if deaf => drop(self.catch_up(&mut seen).await),
-                None
-                | Some(
-                    KeyChange::Made { .. }
-                    | KeyChange::Key { .. }
-                    | KeyChange::Tenant(_)
-                    | KeyChange::Identity { .. }
-                    | KeyChange::Denied(_),
-                ) => {}
+                KeyChange::Profile(nid) => missed |= self.learn_one(nid).await.is_err(),
+                KeyChange::Deaf => deaf = true,
+                KeyChange::Everything => (deaf, missed) = (false, true),
+                KeyChange::Made { .. }
+                | KeyChange::Key { .. }
+                | KeyChange::Tenant(_)
+                | KeyChange::Identity { .. }
+                | KeyChange::Denied(_) => {}
             }
         }
     }

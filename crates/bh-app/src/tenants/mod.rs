@@ -150,9 +150,12 @@ impl TenantStory {
                 Ok(NewTenant { tenant: TenantView::of_row(&snapshot, &profile), api_key: first.secret })
             }
             Made::Exists => Err(exists(&id, "choose another id, or change that one")),
+            Made::Known(_) if self.0.directory.profile_ever(&id).is_some() => {
+                Err(exists(&id, "choose another id, or change that one; a slug is never used twice"))
+            }
             Made::Known(_) => {
-                let message =
-                    "a configuration has named it before, and its records are still kept: choose another id";
+                let message = "a configuration has named it before, and its records and keys are still kept. \
+                     Choose another id, or have a caller of the configuration name it until it is made";
                 Err(exists(&id, message))
             }
         }
@@ -180,6 +183,18 @@ impl TenantStory {
         found.ok_or_else(|| unknown(id))
     }
 
+    /// The tenant itself, also one that was deleted: for what remains of it.
+    ///
+    /// # Errors
+    /// `tenant_not_found`.
+    pub fn tenant_ever(&self, id: &str) -> Result<Arc<Tenant>, Refusal> {
+        self.tenant(id).or_else(|unknown| {
+            let profile = TenantId::parse(id).ok().and_then(|id| self.0.directory.profile_ever(&id));
+            let snapshot = self.0.live.load();
+            profile.map(|profile| Arc::new(snapshot.made.presets().tenant(&profile))).ok_or(unknown)
+        })
+    }
+
     /// A page of tenants in order of their slugs, and whether there are more.
     #[must_use]
     pub fn list(&self, after: Option<&str>, limit: usize) -> (Vec<TenantView>, bool) {
@@ -189,9 +204,13 @@ impl TenantStory {
         let rows = self.0.directory.page(after.as_ref(), limit + 1);
         let mut page: Vec<TenantView> =
             rows.iter().map(|profile| TenantView::of_row(&snapshot, profile)).collect();
+        page.retain(|row| {
+            let named = TenantId::parse(&row.id).ok().and_then(|id| snapshot.tenants.get(&id));
+            named.is_none_or(|tenant| tenant.origin != Origin::File)
+        });
         let files = snapshot.tenants.values().filter(|tenant| {
             after.as_ref().is_none_or(|after| tenant.id > *after)
-                && (tenant.origin == Origin::File || self.0.directory.profile(&tenant.id).is_none())
+                && (tenant.origin == Origin::File || self.0.directory.profile_ever(&tenant.id).is_none())
         });
         page.extend(files.map(|tenant| TenantView::of_file(tenant)));
         page.sort_unstable_by(|a, b| a.id.cmp(&b.id));
@@ -342,7 +361,7 @@ impl TenantStory {
             Known::Row(profile) => Ok(profile),
             Known::File(tenant) if tenant.origin == Origin::File => {
                 let message = format!(
-                    "The tenant `{id}` is named by a configuration file, and can only be changed there: edit it, or take it out and make the tenant here"
+                    "The tenant `{id}` is named by a configuration file, and can only be changed there"
                 );
                 Err(Refusal::new(Code::TenantReadOnly, message).with("tenant", id))
             }
@@ -381,10 +400,12 @@ impl TenantStory {
         }
     }
 
-    /// What webhooks are told of a tenant that changed: all that an operator sees of it.
+    /// What webhooks are told of a tenant that changed: what holds for it by now.
     fn told(&self, kind: EventKind, event_id: Uuid, profile: &Profile) -> Option<OutboxEvent> {
         let view = TenantView::of_row(&self.0.live.load(), profile);
-        let Ok(Value::Object(data)) = serde_json::to_value(view) else { return None };
+        let Ok(Value::Object(mut data)) = serde_json::to_value(view) else { return None };
+        // These are the operator's own business.
+        data.retain(|member, _| !matches!(member.as_str(), "metadata" | "security"));
         let (id, of) = (webhook::id_from(event_id), (profile.nid, Some(&profile.id)));
         self.0.outbox.event(kind, of, id, self.0.clock.now(), data)
     }

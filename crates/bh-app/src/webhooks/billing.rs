@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::outbox::{body, with_tenant};
 use crate::ports::{Clock, OutboxEvent, OutboxStore, StoreFault};
-use crate::snapshot::{Live, Snapshot, Tenant};
+use crate::snapshot::{Live, Snapshot};
 
 /// Where the store remembers which month was closed last.
 const PROGRESS: &str = "billing closed through";
@@ -92,9 +92,10 @@ impl PeriodCloser {
 
     async fn close_all(&self, snapshot: &Snapshot, month: Month) -> Result<(), StoreFault> {
         let now = self.0.clock.now();
-        let active = snapshot.tenants_by_nid.values().filter(|tenant| tenant.active);
-        let event = |tenant: &Arc<Tenant>| self.event(snapshot, (tenant.nid, &tenant.id), month, now);
-        let wanted = active.map(event).filter(|event| !event.endpoints.is_empty());
+        // Suspended ones as well: what they used before is owed.
+        let tenants = snapshot.every_tenant();
+        let event = |(id, nid): &(TenantId, Nid)| self.event(snapshot, (*nid, id), month, now);
+        let wanted = tenants.iter().map(event).filter(|event| !event.endpoints.is_empty());
         let events: Vec<OutboxEvent> = wanted.collect();
         for part in events.chunks(TENANTS_AT_ONCE) {
             self.0.store.append_outbox(Scope::system("close months"), part.to_vec()).await?;

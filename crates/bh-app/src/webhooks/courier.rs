@@ -154,7 +154,6 @@ impl Courier {
                 }
                 Err(fault) => {
                     tracing::warn!(error = &fault as &dyn std::error::Error, "the outbox cannot be read");
-                    return;
                 }
             }
         }

@@ -175,7 +175,7 @@ impl Features {
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Security {
     /// Addresses and ranges; none = from anywhere.
-    #[serde(rename = "allowedIPs", alias = "allowedIps")]
+    #[serde(rename = "allowedIPs")]
     pub allowed_ips: Vec<String>,
 }
 

@@ -65,8 +65,8 @@ impl Ask {
             (Some(Principal::Operator(_)), Some(name)) => name.to_str().unwrap_or_default(),
             (Some(Principal::Operator(_)) | None, _) => DEFAULT_TENANT,
         };
-        let tenant = TenantId::parse(name).ok().and_then(|id| self.snapshot.tenants.get(&id));
-        tenant.map(Arc::clone).ok_or_else(|| {
+        let tenant = TenantId::parse(name).ok().and_then(|id| self.snapshot.tenant(&id));
+        tenant.ok_or_else(|| {
             Refusal::new(Code::NotFound, format!("The header {header} names no tenant of this gateway"))
         })
     }

@@ -141,7 +141,7 @@ pub(crate) async fn rotate_key(mut ask: Ask) -> Result<Response, Refusal> {
 
 /// `GET …/audit`: the tenant's trail.
 pub(crate) async fn trail(ask: Ask) -> Result<Response, Refusal> {
-    let tenant = ask.doors.tenants.tenant(ask.path(ID))?;
+    let tenant = ask.doors.tenants.tenant_ever(ask.path(ID))?;
     audit::page(ask, &tenant).await
 }
 

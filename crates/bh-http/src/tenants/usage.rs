@@ -64,7 +64,7 @@ fn unreadable(name: &str, error: &dyn std::error::Error) -> Refusal {
 
 /// The tenant that the path names.
 fn named(ask: &Ask) -> Result<Account, Refusal> {
-    ask.doors.tenants.tenant(ask.path(ID)).map(|tenant| Account::of(&tenant))
+    ask.doors.tenants.tenant_ever(ask.path(ID)).map(|tenant| Account::of(&tenant))
 }
 
 /// The tenant that asks.

@@ -28,7 +28,7 @@ impl ProfileStore for SqlStore {
             }
             let after: Value = after.map_or_else(|| BEFORE_ALL.into(), Value::from);
             let rows = db.fetch(&scope, sql::CHANGED_SINCE, vec![since.into(), after, limit.into()]).await?;
-            rows.iter().map(profile).collect()
+            Ok(rows.iter().filter_map(readable).collect())
         })
     }
 
@@ -193,6 +193,20 @@ fn nid(row: &Row, column: usize) -> Outcome<Nid> {
 fn owner(row: &Row) -> Outcome<(KeyId, Nid)> {
     let id = KeyId::parse(&row.text(0)?).map_err(|_| malformed(0, "a key's id"))?;
     Ok((id, nid(row, 1)?))
+}
+
+/// A profile, unless it cannot be read: it is refused then, and hides no other.
+fn readable(row: &Row) -> Option<Profile> {
+    let read = profile(row);
+    read.inspect_err(|error| {
+        let nid = row.text(0).unwrap_or_default();
+        tracing::error!(
+            nid,
+            error = error as &dyn std::error::Error,
+            "a stored tenant cannot be read: it is not served"
+        );
+    })
+    .ok()
 }
 
 /// A profile, in the order of the statements that read.

@@ -243,7 +243,11 @@ async fn take(
         let (nid, event_id) = (row.nid(0)?, row.text(1)?);
         let attempt = u32::try_from(row.int(2)?).map_err(|_| malformed(2, "a number of attempts"))?;
         let found = tx.fetch(statements::PAYLOAD, vec![nid.into(), event_id.as_str().into()]).await?;
-        let payload = found.first().ok_or(sqlx::Error::RowNotFound)?.text(0)?;
+        let Some(payload) = found.first().map(|row| row.text(0)).transpose()? else {
+            // Its event was forgotten while it was asked for again: there is nothing to deliver.
+            tx.execute(statements::FORGET_DELIVERY, vec![nid.into(), event_id.into()]).await?;
+            continue;
+        };
         taken.push(TakenDelivery { nid, event_id, attempt, payload });
     }
     tx.commit().await?;

@@ -66,6 +66,8 @@ statements! {
         VALUES ($1, $2, $3, $4, 'pending', 0, $5, '') ON CONFLICT (nid, event_id, endpoint) \
         DO UPDATE SET state = 'pending', attempts = 0, next_at_ms = excluded.next_at_ms \
         WHERE outbox_deliveries.holder = '' OR outbox_deliveries.next_at_ms <= excluded.next_at_ms";
+    /// Deliveries of event `$2`, which is no more.
+    FORGET_DELIVERY = "DELETE FROM outbox_deliveries WHERE nid = $1 AND event_id = $2";
     /// When the oldest event happened that waits to be delivered.
     OLDEST_PENDING = "SELECT at_ms FROM outbox_deliveries WHERE state = 'pending' ORDER BY at_ms LIMIT 1";
     /// How many dead letters there are: at most `$1`.

@@ -1,6 +1,6 @@
 //! Keeping the ledger small: old hours become days, old days go. Step by step, so that no record waits for long.
 
-use bh_domain::tenant::Scope;
+use bh_domain::tenant::{Nid, Scope};
 use bh_domain::usage::UtcDay;
 
 use super::statements;
@@ -8,6 +8,9 @@ use crate::db::{AFTER_ALL, Db, Value};
 
 /// Rows of one step; in tests so few that it takes several.
 const STEP_ROWS: u32 = if cfg!(test) { 2 } else { 5_000 };
+
+/// Under this name a step waits for another process's.
+const TURN: &str = "usage roll-up";
 
 /// Moves the hours before a day into their days. Nobody writes hours that old, and one process does this at a time: what
 /// a step adds up is what it forgets.
@@ -17,6 +20,9 @@ pub(super) async fn roll_up(db: &Db, before: UtcDay) -> Result<u64, sqlx::Error>
     loop {
         let (place, is_last) = next(db, statements::NEXT_HOURS, end).await?;
         let mut tx = db.write().await?;
+        // Its row is held to the end: whoever else believes that it is its turn adds nothing twice.
+        let turn = vec![Nid::SYSTEM.into(), TURN.into(), "".into()];
+        tx.execute(crate::statements::PROBE, turn).await?;
         tx.execute(statements::ROLL_UP, place.to_vec()).await?;
         moved += tx.execute(statements::FORGET_HOURS, place.to_vec()).await?;
         tx.commit().await?;

@@ -137,13 +137,14 @@ statements! {
 }
 
 bulk_statements! {
-    /// Sets what this process has counted.
+    /// Sets what this process has counted. Counts only grow: what is less is older.
     PUT = bulk!(
         Insert,
         concat!("INSERT INTO usage_hours (nid, hour, kind, caller, provider, model, holder, ", counts!(), ")"),
         29,
         " ON CONFLICT (nid, hour, kind, caller, provider, model, holder) DO UPDATE SET requests = excluded.requests, \
-         denied = excluded.denied, failed = excluded.failed, units = excluded.units"
+         denied = excluded.denied, failed = excluded.failed, units = excluded.units \
+         WHERE usage_hours.requests <= excluded.requests"
     );
     /// Adds to this process's counters.
     ADD = bulk!(

@@ -54,7 +54,9 @@ pub(super) fn compile(
             meter: runtime.metrics.tenant(id),
             rates: runtime.accounts.tenant_limits(*nid, &limits_of),
             durability: own.and_then(|tenant| tenant.evidence.durability).map(durability),
-            active: own.is_none_or(|tenant| tenant.status == TenantStatus::Active),
+            // Deleting is for good, whatever names the tenant afterwards.
+            active: own.is_none_or(|tenant| tenant.status == TenantStatus::Active)
+                && !runtime.directory.is_gone(*nid),
             caps: own.map_or_else(Caps::default, |tenant| caps(&tenant.budgets)),
             keys: keys.of(id, *nid)?,
             limits: limits_of,

@@ -140,8 +140,8 @@ impl House {
     /// Whose a network's keys become: the tenant with its id. A Talos without tenants has one network, without an id.
     fn tenant(&self, network: Nid, named: Option<&str>) -> Result<Arc<Tenant>, Failure> {
         if !network.0.is_nil() {
-            let found = self.snapshot.tenants.values().find(|tenant| tenant.nid == network);
-            return found.cloned().ok_or_else(|| {
+            let found = self.snapshot.tenant_by_nid(network);
+            return found.ok_or_else(|| {
                 Failure::new(format!(
                     "no tenant here has the network id {network}: name it in `multitenancy.networks` or give a tenant \
                      that `nid`, or take only others over with --nid"
@@ -149,8 +149,8 @@ impl House {
             });
         }
         let slug = named.unwrap_or(DEFAULT_TENANT);
-        let found = TenantId::parse(slug).ok().and_then(|id| self.snapshot.tenants.get(&id));
-        found.cloned().ok_or_else(|| Failure::new(format!("there is no tenant `{slug}` here (--to-tenant)")))
+        let found = TenantId::parse(slug).ok().and_then(|id| self.snapshot.tenant(&id));
+        found.ok_or_else(|| Failure::new(format!("there is no tenant `{slug}` here (--to-tenant)")))
     }
 }
 
