@@ -3,12 +3,16 @@
 //! §4). The scripts are in `tests/clients/sdk`.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use bh_testkit::{Call, CliOutput, Gateway, Store, on_both_stores, parts, sdk};
+use bh_domain::usage::UtcDay;
+use bh_testkit::{Call, CliOutput, FakeProvider, Gateway, Store, on_both_stores, parts, sdk};
 
 use serde_json::json;
 
 use crate::auth::{ADMIN_KEY, BULKHEAD};
+use crate::llm_setup::{CHAT, PATIENCE, PRICES};
+use crate::usage::move_to;
 
 /// The tenant's key as the seed's snippets have it.
 const KEY: &str = "acme-corp-api-key";
@@ -102,6 +106,35 @@ async fn gateway(store: Store) -> Gateway {
 async fn empty_gateway(store: Store) -> Gateway {
     let yaml = "plans: {enterprise: {}}\nrate_limit: {enabled: true}\n";
     Gateway::builder(BULKHEAD).store(store).config(yaml).env("ADMIN_API_KEY", ADMIN_KEY).start().await
+}
+
+/// A gateway whose tenant `acme-corp` made two calls in January 2024, the month that the seed's snippets ask for.
+async fn used_gateway(store: Store) -> Gateway {
+    let provider = FakeProvider::start();
+    let billing = "billing: {prices: {api_calls_per_1k: 500}}\nusage: {retention_days: 3650}\n";
+    let yaml = format!(
+        "gateway:
+  providers: {{openai: {{base_url: \"{}\", api_key: sk-openai}}}}
+  callers: [{{name: app, api_key: {KEY}, tenant_id: acme-corp}}]
+{PRICES}{billing}",
+        provider.url()
+    );
+    let gateway = Gateway::builder(BULKHEAD).store(store).config(&yaml).env("ADMIN_API_KEY", ADMIN_KEY);
+    let gateway = gateway.start().await;
+    let chat = json!({"model": "thinker", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]});
+    for _ in 0..2 {
+        assert_eq!(Call::post(gateway.at(CHAT), &chat).bearer(KEY).send().await.status, 200);
+    }
+    let metrics =
+        gateway.at("/api/v1/admin/tenants/acme-corp/metrics?startDate=2026-01-01&endDate=2028-01-01");
+    let deadline = Instant::now() + PATIENCE;
+    // Records become durable a moment after their answers.
+    while Call::get(&metrics).bearer(ADMIN_KEY).send().await.json()["data"]["requests"]["total"] != 2 {
+        assert!(Instant::now() < deadline, "the ledger has not counted two calls");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    move_to(&gateway, 0, UtcDay::parse("2024-01-15").unwrap().first_hour().0);
+    gateway
 }
 
 /// Runs a script of `live` with one kind of client.
@@ -264,5 +297,25 @@ on_both_stores! {
             r#"with another 500 {"error":"Invalid or missing tenant key"}"#,
         ];
         assert_eq!(printed(&output), wanted);
+    }
+
+    async fn the_seeds_metrics_and_bills_tell_what_was_used(store) {
+        let gateway = used_gateway(store).await;
+        let wanted = [
+            "# metrics", "Tenant Metrics:", "- Total requests: 2", "- Tool invocations: 0", "- Custom servers: 0",
+            "- Token usage: 30", "- Cost: $0.00012",
+            "# usage", "Usage Report:", "- API calls: 2 ($1)", "- Tool invocations: 0 ($0)", "- Custom servers: 0 ($0)",
+            "- Total: $1.00012",
+            "# billing",
+            r#"invoice {"tenantId":"acme-corp","month":"2024-01","amount":"1.00012","lineItems":[{"description":"API calls","amount":"1"},{"description":"Tool invocations","amount":"0"},{"description":"Custom servers","amount":"0"}]}"#,
+            r#"webhook 200 {"success":true}"#,
+        ];
+        assert_eq!(printed(&snippets(&gateway, &["metrics", "usage", "billing"])), wanted);
+        let metrics = "2 2 30 20 0.00012 USD 1 true";
+        let month = ["2024-01 2 1 0.00012 1.00012 USD", "API calls 2 500 1000 1"];
+        let all = [metrics, metrics, month[0], month[1], month[0], month[1], "0", "ValidationError VALIDATION_ERROR"];
+        for kind in KINDS {
+            assert_eq!(printed(&live(&gateway, kind, "usage")), all, "{kind}");
+        }
     }
 }

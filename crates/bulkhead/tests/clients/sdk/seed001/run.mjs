@@ -59,7 +59,7 @@ const afterwards = {
   async billing() {
     const server = createServer(globalThis.app);
     await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-    const body = { tenantId: "acme-corp", month: process.env.MONTH };
+    const body = { tenantId: "acme-corp", month: "2024-01" };
     await tell("webhook", post(`http://127.0.0.1:${server.address().port}/webhooks/billing`, {}, body));
   },
 };
