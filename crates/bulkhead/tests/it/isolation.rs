@@ -51,10 +51,10 @@ async fn objects_of_acme(gateway: &Gateway) -> Vec<String> {
 fn told(answer: &Answer) -> (u16, String) {
     let text = answer.text();
     let own = answer.header("x-request-id").unwrap_or("no request id");
-    let text = text.replace(own, "REQUEST");
-    // When it was told is the one thing more that seed 001's envelope says.
-    let at = text.split("\"timestamp\":\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
-    (answer.status, at.map_or(text.clone(), |at| text.replace(&at, "AT")))
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    // Seed 001's envelope says when it was made.
+    let at = body["metadata"]["timestamp"].as_str().unwrap_or("no timestamp");
+    (answer.status, text.replace(own, "REQUEST").replace(at, "TIMESTAMP"))
 }
 
 /// Every method and path of a row, with `object` wherever the row takes a parameter.

@@ -121,6 +121,10 @@ on_both_stores! {
         delivery(&gateway, &dead[1], "delivered").await;
         assert_eq!(ids(&receiver.requests()), dead.iter().cloned().collect(), "under the ids that they had");
         assert_eq!(cli(&["show", &dead[1]])["deliveries"][0]["state"], "delivered");
+        let audited = "/v2alpha1/admin/auditEvents?filter=action%3D%22webhook.redelivered%22";
+        let audited = ops(&gateway, "GET", audited).header("x-tenant-id", "acme").send().await.json();
+        let event = &audited["audit_events"][0];
+        assert_eq!((&event["object"], &event["actor"]), (&json!(dead[1]), &json!("ops")), "{audited}");
         assert_eq!(cli(&["list", "--dead-letters"]), json!([]));
         assert_eq!(cli(&["endpoints"])[0]["status"], "ok");
         assert_eq!(cli(&["test", "ops"])["delivered"], true);
