@@ -5,6 +5,6 @@ mod redis;
 mod tokens;
 mod upstream;
 
-pub use self::redis::{Redis, RedisFault, RedisMemory, RedisServer};
+pub use self::redis::{Redis, RedisCounts, RedisFault, RedisMemory, RedisServer};
 pub use tokens::PublicTokenizers;
 pub use upstream::HttpUpstream;

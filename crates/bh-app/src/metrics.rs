@@ -106,6 +106,10 @@ pub struct Metrics {
     pub evidence_replaced: Counter,
     /// Audit events that found no room to wait to be written.
     pub audit_dropped: Counter,
+    /// 1 while the limits that replicas share are counted together, or there are none.
+    pub rate_limit_store_up: Gauge,
+    /// Requests that could not be counted together with other replicas.
+    pub rate_limit_store_faults: Counter,
     /// 1 while evidence can be written.
     pub evidence_healthy: Gauge,
     /// Configuration loads that succeeded.
@@ -146,6 +150,8 @@ impl Metrics {
             evidence_dropped: Counter::default(),
             evidence_replaced: Counter::default(),
             audit_dropped: Counter::default(),
+            rate_limit_store_up: Gauge::default(),
+            rate_limit_store_faults: Counter::default(),
             evidence_healthy: Gauge::default(),
             config_loads: Counter::default(),
             config_rejections: Counter::default(),
@@ -154,6 +160,7 @@ impl Metrics {
         };
         metrics.register();
         metrics.evidence_healthy.set(1);
+        metrics.rate_limit_store_up.set(1);
         metrics.config_loads.inc();
         metrics.config_current.set(1);
         Arc::new(metrics)
@@ -192,6 +199,16 @@ impl Metrics {
             "audit_events_dropped",
             "Audit events that found no room to wait to be written",
             self.audit_dropped.clone(),
+        );
+        r.register(
+            "rate_limit_store_up",
+            "1 while the limits that replicas share are counted together, or there are none",
+            self.rate_limit_store_up.clone(),
+        );
+        r.register(
+            "rate_limit_store_faults",
+            "Requests that could not be counted together with other replicas",
+            self.rate_limit_store_faults.clone(),
         );
         r.register("evidence_healthy", "1 while evidence can be written", self.evidence_healthy.clone());
         r.register("config_loads", "Configuration loads that succeeded", self.config_loads.clone());

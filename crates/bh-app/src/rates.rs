@@ -1,21 +1,23 @@
-//! Request limits: exact counts in this process's memory.
+//! Request limits: exact counts in this process's memory, and those of tenants in what replicas share, where that is
+//! configured.
 
 mod named;
+mod requests;
+mod shared;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bh_domain::limit::{RateLimit, RateVerdict};
-use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use parking_lot::Mutex;
 
 pub use named::{NamedCount, charge};
-
-use crate::snapshot::{Caller, Limited, Snapshot};
+pub use requests::{Counted, count};
+pub use shared::{OnOutage, SharedNames, SharedRates};
 
 /// One limit's count.
 #[derive(Debug)]
@@ -48,11 +50,6 @@ impl RateCell {
                 Err(current) => seen = current,
             }
         }
-    }
-
-    /// Puts one request back, because another limit refused it.
-    pub(crate) fn put_back(&self, limit: RateLimit) {
-        self.give(limit.increment_ns());
     }
 
     /// Puts back what is still held, some time later, of a request that was let in with this verdict. What has come back
@@ -97,69 +94,6 @@ impl RateCells {
             cells.retain(|cell| Arc::strong_count(cell) > 1 || cell.next_ns.load(Ordering::Relaxed) > now_ns);
         }
     }
-}
-
-/// Counts one request against the key's named limits, the key's, the caller's, the tenant's and the global limit, narrowest first, so that a noisy
-/// caller uses up nobody else's allowance. Returns the tightest verdict for the answer's headers.
-///
-/// # Errors
-/// `rate_limited` with the limit that refused; what the narrower limits had counted is put back.
-pub fn count_request(
-    snapshot: &Snapshot,
-    caller: &Caller,
-    now_ns: u64,
-) -> Result<Option<RateVerdict>, Refusal> {
-    let named = caller.key.as_ref().map_or(&[][..], |key| &key.named);
-    let strictest = named::admit(named, now_ns).map_err(|verdict| too_many("key", verdict))?;
-    let counted = count_each(snapshot, caller, now_ns);
-    if counted.is_err() {
-        named::leave(named);
-    }
-    let counted = counted?;
-    Ok(counted.into_iter().chain(strictest).min_by_key(|verdict| verdict.remaining))
-}
-
-/// A key's, a caller's, three of its tenant, and everybody's.
-const LIMITS_MAX: usize = 6;
-
-fn count_each(snapshot: &Snapshot, caller: &Caller, now_ns: u64) -> Result<Option<RateVerdict>, Refusal> {
-    let key = caller.key.as_ref().and_then(|key| key.rate.as_ref()).map(|limited| ("key", limited));
-    let own = caller.rate.as_ref().map(|limited| ("caller", limited));
-    let tenants = caller.tenant.rates.iter().map(|limited| ("tenant", limited));
-    let everybodys = snapshot.global_rate.as_ref().map(|limited| ("gateway", limited));
-    let limits = key.into_iter().chain(own).chain(tenants).chain(everybodys);
-    let mut taken: [Option<&Limited>; LIMITS_MAX] = [None; LIMITS_MAX];
-    let mut tightest: Option<RateVerdict> = None;
-    for ((whose, limited), place) in limits.zip(0..LIMITS_MAX) {
-        let verdict = limited.cell.take(limited.limit, now_ns);
-        if !verdict.allowed {
-            taken.iter().flatten().for_each(|earlier| earlier.cell.put_back(earlier.limit));
-            return Err(too_many(whose, verdict));
-        }
-        taken[place] = Some(limited);
-        if tightest.is_none_or(|seen| verdict.remaining < seen.remaining) {
-            tightest = Some(verdict);
-        }
-    }
-    Ok(tightest)
-}
-
-/// Counts one request against the limit of the key that was shown, and no other: for doors whose callers have none.
-///
-/// # Errors
-/// `rate_limited`.
-pub fn count_key(caller: &Caller, now_ns: u64) -> Result<(), Refusal> {
-    let Some(limited) = caller.key.as_ref().and_then(|key| key.rate.as_ref()) else { return Ok(()) };
-    let verdict = limited.cell.take(limited.limit, now_ns);
-    if verdict.allowed { Ok(()) } else { Err(too_many("key", verdict)) }
-}
-
-fn too_many(whose: &'static str, verdict: RateVerdict) -> Refusal {
-    let wait_s = verdict.retry_after_ns.div_ceil(1_000_000_000).max(1);
-    let mut refusal =
-        Refusal::new(Code::RateLimited, "Rate limit exceeded").retry_after(wait_s).with("limited", whose);
-    refusal.rate = Some(verdict);
-    refusal
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use bh_domain::limit::RateLimit;
 use bh_domain::money::NanoUsd;
 use bh_domain::price::PriceTable;
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::profile::{Features, Limits};
+use bh_domain::tenant::profile::{Feature, Features, Limits};
 use bh_domain::tenant::{Nid, TenantId};
 use bh_wire::edit::StoreMode;
 use bh_wire::family::Family;
@@ -187,6 +187,19 @@ impl Tenant {
     #[must_use]
     pub fn api_keys_max(&self) -> Option<u64> {
         self.limits.max_api_keys.or(self.keys.api_keys_max)
+    }
+
+    /// Refuses what is switched off for it.
+    ///
+    /// # Errors
+    /// `feature_disabled`.
+    pub fn allows(&self, feature: Feature) -> Result<(), Refusal> {
+        if feature.of(&self.features) != Some(false) {
+            return Ok(());
+        }
+        let name = feature.as_str();
+        let message = format!("`{name}` is switched off for this tenant");
+        Err(Refusal::new(Code::FeatureDisabled, message).with("feature", name))
     }
 
     /// Refuses an address that it may not be called from.

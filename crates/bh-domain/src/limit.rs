@@ -55,6 +55,18 @@ impl RateLimit {
         self.period_ns / u64::from(self.requests)
     }
 
+    /// The period, in nanoseconds: the longest that what was used takes to come back.
+    #[must_use]
+    pub fn period_ns(self) -> u64 {
+        self.period_ns
+    }
+
+    /// The part of one of so many who divide the limit among them; each may ask for one request at least.
+    #[must_use]
+    pub fn shared_by(self, holders: u32) -> Self {
+        Self { requests: (self.requests / holders.max(1)).max(1), ..self }
+    }
+
     /// Decides one request at `now_ns`, given the cell's theoretical arrival time (0 for a new cell).
     /// Returns the verdict and, when allowed, the cell's next value.
     #[must_use]
@@ -96,6 +108,14 @@ mod tests {
         let (verdict, next) = limit.decide(tat, now);
         assert_eq!((verdict.allowed, verdict.retry_after_ns, next), (false, 12_000_000_000, None));
         assert!(limit.decide(tat, now + 12_000_000_000).0.allowed);
+    }
+
+    #[test]
+    fn parts_of_a_limit_are_no_more_than_the_whole_as_long_as_each_gets_one() {
+        let limit = RateLimit::per_minute(10).unwrap();
+        for (holders, part) in [(0, 10), (1, 10), (3, 3), (10, 1), (11, 1)] {
+            assert_eq!(limit.shared_by(holders), RateLimit::per_minute(part).unwrap(), "{holders}");
+        }
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub enum Code {
     SessionBudgetExceeded,
     /// Too many requests.
     RateLimited,
+    /// Requests cannot be counted right now, and uncounted ones are not let in.
+    LimitsUnavailable,
     /// No credential for the provider.
     UpstreamCredentialMissing,
     /// Evidence cannot be written, so nothing is forwarded.
@@ -145,6 +147,7 @@ pub const TABLE: &[Row] = &[
     row(Code::BudgetExceeded, "budget_exceeded", 403, true),
     row(Code::SessionBudgetExceeded, "session_budget_exceeded", 403, false),
     row(Code::RateLimited, "rate_limited", 429, true),
+    row(Code::LimitsUnavailable, "rate_limit_unavailable", 503, true),
     row(Code::UpstreamCredentialMissing, "upstream_credential_missing", 401, false),
     row(Code::EvidenceUnavailable, "evidence_unavailable", 503, true),
     row(Code::StoreTimeout, "gateway_timeout", 504, true),

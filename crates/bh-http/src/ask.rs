@@ -26,6 +26,7 @@ use http::Uri;
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
+use crate::matrix::Row;
 use crate::object::Object;
 
 /// Everything the doors open onto. Built once, by the assembly.
@@ -107,6 +108,15 @@ impl Ask {
     /// The client's address, as far as proxies in front are believed.
     pub(crate) fn client_ip(&self) -> IpAddr {
         self.snapshot.client_address(self.peer, &self.parts.headers)
+    }
+
+    /// Refuses what is switched off for the asker's tenant.
+    pub(crate) fn allowed(&self, row: &Row) -> Result<(), Refusal> {
+        let feature = row.feature(self.path("rest"));
+        match (feature, &self.principal) {
+            (Some(feature), Some(Principal::Caller(caller))) => caller.tenant.allows(feature),
+            (Some(_), Some(Principal::Operator(_)) | None) | (None, _) => Ok(()),
+        }
     }
 
     /// The path parameter `name`, percent-decoded; empty when the route has none.

@@ -68,6 +68,7 @@ fn limits(refusal: &Refusal, now: Timestamp) -> Value {
     let Some(rate) = &refusal.rate else { return Value::Null };
     let reset_after_ms = i64::try_from(rate.reset_after_ns.div_ceil(1_000_000)).unwrap_or(i64::MAX);
     json!({
+        "scope": refusal.details.iter().find(|(name, _)| *name == "limited").map(|(_, whose)| whose),
         "limit": rate.limit,
         "window": format!("{} s", rate.period_s),
         "remaining": rate.remaining,

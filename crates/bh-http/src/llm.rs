@@ -169,7 +169,7 @@ async fn listed(
     let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
     let Arrival { snapshot, host, peer } = arrival;
     let knock = Knock::of(snapshot, host, *peer, head);
-    let listed = doors.llm.models(snapshot, knock).await.map_err(refused)?;
+    let (listed, rate) = doors.llm.models(snapshot, knock).await.map_err(refused)?;
     let wanted = path.iter().find(|(name, _)| name == "model").map(|(_, id)| id.as_str());
     let body = match wanted {
         None => catalogue(family, &listed),
@@ -184,7 +184,11 @@ async fn listed(
             }
         },
     };
-    respond::json_with(StatusCode::OK, &body).map_err(refused)
+    let mut response = respond::json_with(StatusCode::OK, &body).map_err(refused)?;
+    if let Some(rate) = &rate {
+        respond::rate_headers(response.headers_mut(), rate, doors.clock.now());
+    }
+    Ok(response)
 }
 
 fn described(family: Family, model: &ModelEntry) -> serde_json::Value {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use axum::response::Response;
 use bh_app::identity::Access;
 use bh_domain::refusal::Refusal;
+use bh_domain::tenant::profile::Feature;
 use bh_wire::family::Endpoint;
 use http::Method;
 
@@ -86,6 +87,12 @@ const AGENTS: Family = Later("the agent runtime");
 const GOVERNANCE: Family = Later("governance");
 const MCP: Family = Later("the MCP gateway");
 const DASHBOARDS: Family = Later("dashboards");
+
+/// Servers that a tenant brings.
+const CUSTOM_SERVERS: &str = "/api/v1/mcp/{*rest}";
+/// What belongs to a tenant, some of it to its users' accounts elsewhere.
+const OF_TENANT: &str = "/api/v1/tenants/{tenant}/{*rest}";
+const OAUTH_PARTS: [&str; 2] = ["integrations", "oauth"];
 
 /// The matrix.
 pub const MATRIX: &[Row] = &[
@@ -199,8 +206,8 @@ pub const MATRIX: &[Row] = &[
     // Tools (seed 001).
     row("GET POST", "/api/v1/tools/{*rest}", Tenant, MCP),
     row("GET", "/api/v1/categories", Tenant, MCP),
-    row("GET POST DELETE", "/api/v1/mcp/{*rest}", Tenant, MCP),
-    row("GET POST DELETE", "/api/v1/tenants/{tenant}/{*rest}", Tenant, MCP),
+    row("GET POST DELETE", CUSTOM_SERVERS, Tenant, MCP),
+    row("GET POST DELETE", OF_TENANT, Tenant, MCP),
     row("GET", "/api/v1/metrics", Admin, DASHBOARDS),
     row("GET", "/api/v1/metrics/stream", Admin, DASHBOARDS),
 ];
@@ -213,6 +220,16 @@ impl Row {
         let own = if self.methods == "*" { EVERY_METHOD } else { self.methods };
         let head = own.split(' ').any(|method| method == "GET") && !own.ends_with("HEAD");
         own.split(' ').chain(head.then_some("HEAD"))
+    }
+
+    /// The function it belongs to, where tenants may do without; `rest` is what its wildcard stands for.
+    pub(crate) fn feature(&self, rest: &str) -> Option<Feature> {
+        let first = rest.split('/').next().unwrap_or_default();
+        match self.path {
+            CUSTOM_SERVERS => Some(Feature::CustomServers),
+            OF_TENANT if OAUTH_PARTS.contains(&first) => Some(Feature::OAuth),
+            _ => None,
+        }
     }
 
     pub(crate) fn takes(&self, method: &Method) -> bool {

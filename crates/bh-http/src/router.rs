@@ -6,8 +6,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use bh_app::hosts::Host;
-use bh_app::identity::{Door, Knock};
+use bh_app::identity::{Access, Door, Knock, Principal};
+use bh_app::rates::Counted;
 use bh_app::snapshot::Snapshot;
+use bh_domain::limit::RateVerdict;
 use bh_domain::refusal::{Code, Refusal};
 use http::header::ALLOW;
 use http::{HeaderValue, Request, StatusCode};
@@ -134,14 +136,20 @@ async fn control(
     let path = without_nul(&parts.uri).and(path);
     let knock = Knock::of(&snapshot, &host, peer, &parts);
     let known = doors.gate.authenticate(&snapshot, knock, row.access, Door::of(row.access, row.path)).await;
-    let outcome = match (known, path) {
+    let counted = match &known {
+        Ok(principal) => count(&doors, principal.as_ref(), row.access).await,
+        Err(_) => Ok(None),
+    };
+    let rate = counted.as_ref().ok().copied().flatten();
+    let outcome = match (known, counted.and(path)) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         (Ok(principal), Ok(path)) => {
             let request_id = request_id.clone();
             let ask = Ask { doors, snapshot, request_id, principal, host, peer, parts, path, body };
-            match row.answer {
-                Control(Handler(handler)) => handler(ask).await,
-                Later(_) | Llm(_) => Err(not_yet()),
+            match (row.answer, ask.allowed(&row)) {
+                (_, Err(refusal)) => Err(refusal),
+                (Control(Handler(handler)), Ok(())) => handler(ask).await,
+                (Later(_) | Llm(_), Ok(())) => Err(not_yet()),
             }
         }
     };
@@ -150,6 +158,9 @@ async fn control(
         respond::refusal(&refusal, Dialect::of(row.path), &request_id, now)
     });
     let headers = response.headers_mut();
+    if let Some(rate) = &rate {
+        respond::rate_headers(headers, rate, now);
+    }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -158,6 +169,20 @@ async fn control(
         response.headers_mut().insert("x-bulkhead-arrives-with", HeaderValue::from_static(with));
     }
     response
+}
+
+/// Counts a request against the limits of whoever sent it. Operators have none.
+async fn count(
+    doors: &Doors,
+    principal: Option<&Principal>,
+    access: Access,
+) -> Result<Option<RateVerdict>, Refusal> {
+    let Some(Principal::Caller(caller)) = principal else { return Ok(None) };
+    let asked = match access {
+        Access::KeyAdmin => Counted::KeyAdmin,
+        Access::Open | Access::Tenant | Access::TenantOrAdmin | Access::Admin => Counted::Door,
+    };
+    doors.gate.count(asked, caller).await
 }
 
 /// A path that is no route. On a host that leads nowhere, that is what is told: in one way, whatever the path.

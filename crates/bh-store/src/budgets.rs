@@ -122,6 +122,15 @@ impl BudgetStore for SqlStore {
         })
     }
 
+    fn alive(&self, since: Timestamp) -> StoreResult<u64> {
+        self.run("count live processes", move |db| async move {
+            let args = vec![Nid::SYSTEM.into(), since.into()];
+            let rows = db.fetch(&Scope::system("count processes"), statements::ALIVE, args).await?;
+            let alive = rows.first().map_or(Ok(0), |row| row.int(0))?;
+            Ok(u64::try_from(alive).unwrap_or(0))
+        })
+    }
+
     fn retire(&self, holder: Holder) -> StoreResult<()> {
         self.run("give all leases back", move |db| async move {
             let mut tx = db.write().await?;

@@ -205,6 +205,8 @@ statements! {
         ON CONFLICT (nid, holder) DO UPDATE SET seen_ms = excluded.seen_ms, dead = 0";
     /// Processes other than `$2` that were last seen before `$3` are dead.
     BURY = "UPDATE holders SET dead = 1 WHERE nid = $1 AND holder <> $2 AND seen_ms < $3 AND dead = 0";
+    /// Processes that were seen at `$2` or later.
+    ALIVE = "SELECT CAST(COUNT(*) AS BIGINT) AS alive FROM holders WHERE nid = $1 AND dead = 0 AND seen_ms >= $2";
     /// The row that comes `$4` rows after the next one in a table of budgets, in the order of its key.
     NEXT_LEASES = concat!("SELECT nid, budget, window_label FROM budget_leases ", next_budgets!());
     NEXT_WINDOWS = concat!("SELECT nid, budget, window_label FROM budget_windows ", next_budgets!());

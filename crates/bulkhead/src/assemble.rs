@@ -18,6 +18,7 @@ use bh_app::keys::{KeyParts, KeyStory, SharedParts, TokenSeeds};
 use bh_app::llm::{LlmStory, Parts};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy, TenantStore};
+use bh_app::rates::SharedRates;
 use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
 use bh_app::snapshot::{Accounts, Live, OnFailure, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
@@ -55,7 +56,7 @@ pub(crate) enum AssembleFault {
         "`secrets.{0}` is not the one this store was made with: bring the old one back, or what it protects cannot be verified or read"
     )]
     WrongSecret(&'static str),
-    #[error("`cache.redis` names no server that can be used")]
+    #[error("`redis.url` or `cache.redis` names no server that can be used")]
     Redis(#[from] bh_adapters::RedisFault),
     #[error(transparent)]
     Compile(#[from] CompileFault),
@@ -147,7 +148,8 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let store: Arc<dyn Store> = Arc::new(sql.clone());
     let metrics = Metrics::new();
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
-    let runtime = Arc::new(runtime(&secrets, &budgets, &metrics));
+    let rates = shared::rates(loaded, &clock, &metrics)?;
+    let runtime = Arc::new(runtime(&secrets, &budgets, &metrics, rates.clone()));
     let tenants_since = clock.now();
     tenants::learn(&sql, &runtime.directory, Timestamp(i64::MIN)).await?;
     let snapshot = compile::compile(loaded, &runtime, &sql, None, clock.now(), mode).await?;
@@ -167,6 +169,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let jobs = Jobs {
         tenants: tenants.clone(),
         tenants_since,
+        rates,
         key_news: Arc::new(sql.clone()),
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
@@ -285,11 +288,16 @@ fn key_uses_every(loaded: &Loaded) -> Duration {
 }
 
 /// What survives reloads.
-fn runtime(secrets: &ServerSecrets, budgets: &BudgetKeeper, metrics: &Arc<Metrics>) -> Runtime {
+fn runtime(
+    secrets: &ServerSecrets,
+    budgets: &BudgetKeeper,
+    metrics: &Arc<Metrics>,
+    shared: Option<Arc<SharedRates>>,
+) -> Runtime {
     Runtime::new(
         KeyHasher::new(&secrets.derive("key digest")),
         TenantSecrets::new(&secrets.derive("tenant keys")),
-        Accounts { budgets: budgets.clone(), rates: Arc::default() },
+        Accounts { budgets: budgets.clone(), rates: Arc::default(), shared },
         Arc::clone(metrics),
     )
 }

@@ -7,6 +7,7 @@ use bh_app::budgets::BudgetKeeper;
 use bh_app::evidence::retention::Retention;
 use bh_app::keys::KeyStory;
 use bh_app::ports::{Clock, Holder, KeyStore, Store, StoreFault, UsageStore};
+use bh_app::rates::SharedRates;
 use bh_app::recorder::{Checkpointer, ROUND_TREES_MAX, Recorder};
 use bh_app::tenants::TenantStory;
 use bh_app::usage::Verifications;
@@ -20,6 +21,10 @@ use crate::webhooks::Webhooks;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// After a round of checkpoints that left some for the next one.
 const FULL_ROUND_PAUSE: Duration = Duration::from_secs(1);
+/// How often replicas are counted, among whom limits are shared while they cannot be counted together.
+const COUNT_REPLICAS_EVERY: Duration = Duration::from_secs(2);
+/// A process that was seen within this time has its part of them.
+const ALIVE_WITHIN_MS: i64 = 5 * SECOND_MS;
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 /// How often the last uses of keys are written, unless the configuration says otherwise, and how often at most.
@@ -66,6 +71,8 @@ pub(crate) struct Jobs {
     pub(crate) tenants: TenantStory,
     /// What changed of tenants before this instant is known.
     pub(crate) tenants_since: Timestamp,
+    /// Limits that replicas share, where that is configured.
+    pub(crate) rates: Option<Arc<SharedRates>>,
     /// Tells what changes in the store.
     pub(crate) key_news: Arc<dyn KeyStore>,
     pub(crate) holder: Holder,
@@ -99,6 +106,15 @@ impl Jobs {
             let jobs = jobs.clone();
             async move { jobs.heartbeat().await }
         }));
+        if let Some(rates) = &self.rates {
+            let (jobs, rates) = (self.clone(), Arc::clone(rates));
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                jobs.count_replicas(&rates).await;
+                let again = || jobs.count_replicas(&rates);
+                every(COUNT_REPLICAS_EVERY, stop, again).await;
+            });
+        }
         let jobs = self.clone();
         tasks.spawn(every(VERIFICATIONS_EVERY, stop.clone(), move || {
             let jobs = jobs.clone();
@@ -130,6 +146,16 @@ impl Jobs {
             Err(fault) => {
                 tracing::warn!(error = &fault as &dyn std::error::Error, "the store cannot be written");
                 self.recorder.set_healthy(false);
+            }
+        }
+    }
+
+    /// Among how many limits are shared. As long as the store does not tell, as many as before.
+    async fn count_replicas(&self, rates: &SharedRates) {
+        match self.store.alive(self.clock.now().plus_ms(-ALIVE_WITHIN_MS)).await {
+            Ok(replicas) => rates.shared_by(replicas),
+            Err(fault) => {
+                tracing::debug!(error = &fault as &dyn std::error::Error, "replicas were not counted")
             }
         }
     }

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bh_adapters::{Redis, RedisFault, RedisMemory, RedisServer};
+use bh_adapters::{Redis, RedisCounts, RedisFault, RedisMemory, RedisServer};
 use bh_app::keys::SharedParts;
+use bh_app::metrics::Metrics;
+use bh_app::ports::Clock;
+use bh_app::rates::{OnOutage, SharedNames, SharedRates};
 use bh_config::Loaded;
-use bh_config::schema::{Cache, CacheRedis, CacheType};
+use bh_config::schema::{Cache, CacheRedis, CacheType, RateLimitBackend, RateLimitOutage};
 
 use crate::secrets::ServerSecrets;
 
 const HOST: (&str, u16) = ("localhost", 6379);
 const TIMEOUT: Duration = Duration::from_millis(500);
 const PREFIX: &str = "tenant";
+/// How long a request waits to be counted.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What rows of keys are shared with: `None` where nobody asks for it. No connection is made before it is needed.
 pub(crate) fn rows(loaded: &Loaded, secrets: &ServerSecrets) -> Result<Option<SharedParts>, RedisFault> {
@@ -23,10 +28,47 @@ pub(crate) fn rows(loaded: &Loaded, secrets: &ServerSecrets) -> Result<Option<Sh
     if !all.any(of_redis) {
         return Ok(None);
     }
-    let prefix = loaded.config.redis.as_ref().map_or(PREFIX, |redis| redis.tenant_prefix.as_str());
+    let prefix = prefix(loaded);
     let redis = Redis::new(&server(cache.and_then(|cache| cache.redis.as_ref())))?;
     let memory = Arc::new(RedisMemory::new(redis, prefix));
     Ok(Some(SharedParts { memory, prefix: prefix.to_owned(), seal: secrets.derive("shared rows of keys") }))
+}
+
+/// What requests of tenants are counted with: `None` where each replica counts alone. No connection is made before it is
+/// needed.
+pub(crate) fn rates(
+    loaded: &Loaded,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Arc<SharedRates>>, RedisFault> {
+    let config = &loaded.config;
+    let Some(limits) = &config.rate_limit else { return Ok(None) };
+    match limits.backend {
+        Some(RateLimitBackend::Redis) => {}
+        Some(RateLimitBackend::Memory) | None => return Ok(None),
+    }
+    let timeout = limits.timeout.as_ref().map_or(COUNT_TIMEOUT, |timeout| timeout.0);
+    let redis = match config.redis.as_ref().and_then(|redis| redis.url.as_ref()) {
+        Some(url) => Redis::at(&url.expose().to_owned().into(), timeout)?,
+        None => {
+            let configured = config.cache.as_ref().and_then(|cache| cache.redis.as_ref());
+            Redis::new(&RedisServer { timeout, ..server(configured) })?
+        }
+    };
+    let on_outage = match limits.on_outage.unwrap_or(RateLimitOutage::Share) {
+        RateLimitOutage::Share => OnOutage::Share,
+        RateLimitOutage::Open => OnOutage::Open,
+        RateLimitOutage::Closed => OnOutage::Closed,
+    };
+    let tenant_first =
+        config.multi_tenant.as_ref().is_none_or(|tenancy| tenancy.isolation.separate_redis_namespace);
+    let names = SharedNames { prefix: prefix(loaded).to_owned(), tenant_first };
+    let counts = Arc::new(RedisCounts::new(redis));
+    Ok(Some(Arc::new(SharedRates::new(counts, names, on_outage, Arc::clone(clock), Arc::clone(metrics)))))
+}
+
+fn prefix(loaded: &Loaded) -> &str {
+    loaded.config.redis.as_ref().map_or(PREFIX, |redis| redis.tenant_prefix.as_str())
 }
 
 fn server(configured: Option<&CacheRedis>) -> RedisServer {

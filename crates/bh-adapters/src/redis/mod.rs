@@ -1,5 +1,6 @@
 //! Redis: one connection that all of a process shares, made when it is first needed and made again when it is lost.
 
+mod counts;
 mod memory;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use ::redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use ::redis::RedisError as RedisFault;
+pub use counts::RedisCounts;
 pub use memory::RedisMemory;
 
 /// Attempts to connect again for one command; the next command tries anew.
@@ -67,11 +69,23 @@ impl Redis {
             asker = asker.set_password(password.expose_secret());
         }
         let client = Client::open(address.into_connection_info()?.set_redis_settings(asker))?;
+        Self::through(client, server.timeout)
+    }
+
+    /// As [`Redis::new`], of `redis://[user:password@]host[:port][/db]`; `rediss` for an encrypted connection.
+    ///
+    /// # Errors
+    /// When the URL is of no server.
+    pub fn at(url: &SecretString, timeout: Duration) -> Result<Self, RedisFault> {
+        Self::through(Client::open(url.expose_secret())?, timeout)
+    }
+
+    fn through(client: Client, timeout: Duration) -> Result<Self, RedisFault> {
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(server.timeout))
-            .set_response_timeout(Some(server.timeout))
+            .set_connection_timeout(Some(timeout))
+            .set_response_timeout(Some(timeout))
             .set_number_of_retries(RETRIES);
         let manager = ConnectionManager::new_lazy_with_config(client.clone(), config)?;
-        Ok(Self { client, manager, timeout: server.timeout })
+        Ok(Self { client, manager, timeout })
     }
 }

@@ -9,6 +9,7 @@ use bh_domain::keys::key::KeyKind;
 use bh_domain::keys::overrides::PolicyOverrides;
 use bh_domain::keys::token::{ClaimedNid, unverified_nid};
 use bh_domain::keys::verdict::VerificationError;
+use bh_domain::limit::RateVerdict;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, TenantId};
 use http::header::ORIGIN;
@@ -24,7 +25,7 @@ use crate::keys::{
     policy_overrides,
 };
 use crate::metrics::CredentialType;
-use crate::rates;
+use crate::rates::{self, Counted};
 use crate::snapshot::{Accounts, Caller, CallerSource, Capped, NewCaller, Snapshot, Tenant, UsedKey};
 
 /// Where tools are called.
@@ -129,8 +130,8 @@ impl Gate {
     ///
     /// # Errors
     /// Those of [`Host::tenant`]; `unauthorized` for a missing, unknown or wrong kind of key, and one that is over;
-    /// `forbidden` for a key without the scope; `ip_not_allowed`; `rate_limited` by the key's own limit;
-    /// `CROSS_TENANT_ACCESS_DENIED` when the host or the tenant header contradicts the key.
+    /// `forbidden` for a key without the scope; `ip_not_allowed`; `CROSS_TENANT_ACCESS_DENIED` when the host or the
+    /// tenant header contradicts the key.
     pub async fn authenticate(
         &self,
         snapshot: &Snapshot,
@@ -164,15 +165,27 @@ impl Gate {
             return Err(access.refusal());
         }
         let caller = Box::pin(self.keyed(snapshot, &knock, credential, access, door)).await?;
-        rates::count_key(&caller, self.keys.monotonic_ns())?;
         Ok(Some(Principal::Caller(caller)))
+    }
+
+    /// Counts a request, whose sender is known by now, against every limit that concerns it. Once for each request.
+    ///
+    /// # Errors
+    /// `rate_limited`; `rate_limit_unavailable`.
+    pub async fn count(&self, asked: Counted<'_>, caller: &Caller) -> Result<Option<RateVerdict>, Refusal> {
+        match &self.accounts.shared {
+            // The instant of counting: those of arriving are in no order by now, and the last of a burst would be early.
+            None => rates::count(asked, caller, self.keys.monotonic_ns()),
+            // Boxed: or each call would keep room for it.
+            Some(shared) => Box::pin(shared.count(asked, caller)).await,
+        }
     }
 
     /// The caller of a data-plane request: by key, else by address (seed: `identify_by: source_ip`).
     ///
     /// # Errors
-    /// As [`Gate::authenticate`] with [`Access::Tenant`], but that the key's own limit is not counted here. A key that
-    /// is present but unknown is never rescued by the address.
+    /// As [`Gate::authenticate`] with [`Access::Tenant`]. A key that is present but unknown is never rescued by the
+    /// address.
     pub async fn data_plane_caller(
         &self,
         snapshot: &Snapshot,

@@ -174,6 +174,7 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::UpstreamTimeout
         | Code::Internal
         | Code::EvidenceUnavailable
+        | Code::LimitsUnavailable
         | Code::StoreTimeout => ("error", codes::EXECUTION_FAILED),
         Code::Unauthorized
         | Code::CrossTenantAccessDenied

@@ -35,6 +35,7 @@ use crate::hosts::{Host, confirm_host};
 use crate::identity::{Gate, Knock};
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, ProviderBody, Tokenizer, Upstream};
+use crate::rates::Counted;
 use crate::recorder::Recorder;
 use crate::snapshot::{Caller, Snapshot};
 use close::{Closer, Ending};
@@ -203,7 +204,8 @@ impl LlmStory {
     ) -> Result<(Sent, Option<RateVerdict>), Refusal> {
         let parts = &self.0;
         // The limit comes before the body: a flood costs neither memory nor parsing.
-        let rate = crate::rates::count_request(&ticket.snapshot, &ticket.caller, inbound.started_ns)?;
+        let counted = Counted::Call(&ticket.snapshot);
+        let rate = parts.gate.count(counted, &ticket.caller).await?;
         parts.recorder.accepting()?;
         let asked = read::read(ticket, inbound).await?;
         let plan = route::candidates(ticket, &asked)?;
@@ -218,14 +220,19 @@ impl LlmStory {
         self.0.cutting.store(true, Ordering::Release);
     }
 
-    /// The models a caller may ask for (`/v1/models`).
+    /// The models a caller may ask for (`/v1/models`), and the tightest of its limits.
     ///
     /// # Errors
-    /// Those of [`Gate::data_plane_caller`]; `rate_limited` by the limit of the key that is shown.
-    pub async fn models(&self, snapshot: &Snapshot, knock: Knock<'_>) -> Result<Vec<ModelEntry>, Refusal> {
-        let caller = self.0.gate.data_plane_caller(snapshot, knock).await?;
-        crate::rates::count_key(&caller, self.0.clock.monotonic_ns())?;
-        Ok(models(snapshot, &caller))
+    /// Those of [`Gate::data_plane_caller`] and [`Gate::count`].
+    pub async fn models(
+        &self,
+        snapshot: &Snapshot,
+        knock: Knock<'_>,
+    ) -> Result<(Vec<ModelEntry>, Option<RateVerdict>), Refusal> {
+        let gate = &self.0.gate;
+        let caller = gate.data_plane_caller(snapshot, knock).await?;
+        let rate = gate.count(Counted::Door, &caller).await?;
+        Ok((models(snapshot, &caller), rate))
     }
 }
 

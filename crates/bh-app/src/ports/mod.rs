@@ -34,7 +34,7 @@ pub use outside::{
     SendFault, SendFaultKind, SystemClock, SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
 };
 pub use profiles::{KeyTurn, Made, ProfileStore};
-pub use shared::{SharedFault, SharedMemory, SharedResult};
+pub use shared::{SharedCounts, SharedFault, SharedLimit, SharedMemory, SharedResult};
 pub use usage::{ModelDay, TenantUsage, UsageDays, UsageDelta, UsageKey, UsageStore, UsageSums};
 
 use std::fmt;

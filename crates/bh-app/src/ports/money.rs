@@ -155,6 +155,8 @@ pub trait BudgetStore: Send + Sync + 'static {
     /// Marks processes dead that were last seen before `since` (all others, when this process owns the store
     /// alone). Returns how many died.
     fn bury(&self, holder: Holder, since: Option<Timestamp>) -> StoreResult<u64>;
+    /// How many processes were seen alive at `since` or later.
+    fn alive(&self, since: Timestamp) -> StoreResult<u64>;
     /// Ends this process in good order: its leases are given back in full.
     fn retire(&self, holder: Holder) -> StoreResult<()>;
 }

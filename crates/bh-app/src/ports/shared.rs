@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bh_domain::limit::RateLimit;
+
 use super::BoxFuture;
 
 /// Shared memory that did not answer.
@@ -22,4 +24,21 @@ pub trait SharedMemory: Send + Sync + 'static {
     fn forget(&self, name: String, news: String) -> SharedResult<()>;
     /// Calls `heard` with the news of others until the connection is lost, or could not be made.
     fn listen(&self, heard: Box<dyn Fn(&str) + Send + Sync>) -> SharedResult<()>;
+}
+
+/// One of the limits that a request counts against, and the name that its count goes by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedLimit {
+    /// The count's name.
+    pub name: String,
+    /// The limit; its period is at most a day.
+    pub limit: RateLimit,
+}
+
+/// Counts that replicas share.
+pub trait SharedCounts: Send + Sync + 'static {
+    /// Takes one request from all of some limits, or from none when one of them refuses it, as
+    /// [`RateLimit::decide`] has it, in one step. Answers for each, in order, how long it would have taken until its
+    /// allowance was whole again, in nanoseconds, before the request. A count ends by itself with its allowance whole.
+    fn take(&self, limits: Vec<SharedLimit>) -> SharedResult<Vec<u64>>;
 }

@@ -13,7 +13,7 @@ use bh_domain::tenant::profile::Limits;
 
 use super::{Caller, CallerSource, Capped, Caps, Limited, Tenant};
 use crate::budgets::{BudgetKeeper, ZoneClock};
-use crate::rates::{NamedCount, RateCells};
+use crate::rates::{NamedCount, RateCells, SharedRates};
 
 /// Under these names a tenant's requests per hour and day are counted: no caller is called so.
 const HOUR: &str = "\0hour";
@@ -29,6 +29,8 @@ pub struct Accounts {
     pub budgets: BudgetKeeper,
     /// Requests.
     pub rates: Arc<RateCells>,
+    /// Requests of tenants that all replicas count together, where that is configured.
+    pub shared: Option<Arc<SharedRates>>,
 }
 
 impl Accounts {

@@ -26,7 +26,6 @@ pub struct ConnectorsTenancy {
     /// Quotas of a tenant that has none of its own.
     pub quotas: ResourceQuotas,
     /// What tenants don't share.
-    #[schemars(extend("x-comes-with" = TENANTS))]
     pub isolation: Isolation,
 }
 
@@ -90,10 +89,12 @@ impl Default for ResourceQuotas {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Isolation {
     /// Each its own encryption key.
+    #[schemars(extend("x-comes-with" = TENANTS))]
     pub separate_vault_keys: bool,
-    /// Each its own key prefix in Redis.
+    /// Each its own key prefix in Redis, for its counts of requests. Read at start.
     pub separate_redis_namespace: bool,
     /// Each its own log stream.
+    #[schemars(extend("x-comes-with" = TENANTS))]
     pub separate_logs: bool,
 }
 
@@ -107,7 +108,8 @@ impl Default for Isolation {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisStore {
-    /// `redis://[user:password@]host:port[/db]`.
+    /// `redis://[user:password@]host:port[/db]`, `rediss` for an encrypted connection. Default: the server of
+    /// `cache.redis`.
     pub url: Option<Secret>,
     /// File that holds the URL.
     pub url_file: Option<String>,

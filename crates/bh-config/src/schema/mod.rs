@@ -135,7 +135,7 @@ pub struct Config {
     pub cache: Option<Cache>,
     /// Database, in Talos's spelling; `store.url` is ours, and wins.
     pub db: Option<Db>,
-    /// Rate limits of issued keys (Connectors, Talos).
+    /// Rate limits of tenants and of issued keys (Connectors, Talos).
     pub rate_limit: Option<RateLimit>,
     /// When each issued key was last used (Talos).
     pub last_used: Option<LastUsed>,
@@ -147,8 +147,7 @@ pub struct Config {
     /// A tenant's own settings, free in form (Talos, overlay prefix `talos.*`).
     #[schemars(extend("x-comes-with" = HARDENING))]
     pub talos: Option<serde_json::Map<String, serde_json::Value>>,
-    /// Shared state of several replicas (Connectors).
-    #[schemars(extend("x-comes-with" = HARDENING))]
+    /// The Redis server that several replicas share (Connectors). Read at start.
     pub redis: Option<RedisStore>,
     /// HashiCorp-compatible vault for tenants' credentials (Connectors).
     #[schemars(extend("x-comes-with" = TOOLS))]

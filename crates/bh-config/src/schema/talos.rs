@@ -312,15 +312,20 @@ pub struct Db {
     pub dsn_file: Option<String>,
 }
 
-/// Rate limits of issued keys.
+/// Rate limits: whether they hold, and where they are counted.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimit {
-    /// Whether they hold.
-    pub enabled: bool,
-    /// Where they are counted. Default `memory`.
-    #[schemars(extend("x-comes-with" = HARDENING))]
+    /// Whether they hold. Default: those of tenants do, those of issued keys don't; `true` and `false` are for both.
+    pub enabled: Option<bool>,
+    /// Where tenants' requests are counted: `memory`, by each replica alone; `redis`, by all of them together, on the
+    /// server of `redis.url`. Read at start. Default `memory`.
     pub backend: Option<RateLimitBackend>,
+    /// What holds while Redis does not answer: `share`, each replica counts alone, against the limit divided by the number
+    /// of replicas; `open`, no limit of a tenant; `closed`, requests are refused with 503. Read at start. Default `share`.
+    pub on_outage: Option<RateLimitOutage>,
+    /// How long a request waits for Redis. Read at start. Default `50ms`.
+    pub timeout: Option<GoDuration>,
 }
 
 /// When each issued key was last used.
@@ -376,5 +381,17 @@ words!(
         Memory,
         /// In Redis.
         Redis,
+    }
+);
+
+words!(
+    /// What holds while shared counts do not answer.
+    RateLimitOutage {
+        /// This replica's part of the limit.
+        Share,
+        /// No limit.
+        Open,
+        /// No request.
+        Closed,
     }
 );

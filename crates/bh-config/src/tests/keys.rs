@@ -30,7 +30,9 @@ fn a_talos_variable_names_its_setting_by_its_path_and_wins_over_the_file() {
     assert_eq!(credentials.api_keys.max_ttl.unwrap().0.as_secs(), 48 * 3_600);
     assert_eq!(credentials.api_keys.prefix.public_current.unwrap().0, "pub");
     assert_eq!(credentials.derived_tokens.macaroon.prefix.current.as_deref(), Some("mq"));
-    assert!(config.serve.unwrap().http.trust_forwarded_host && config.rate_limit.unwrap().enabled);
+    assert!(
+        config.serve.unwrap().http.trust_forwarded_host && config.rate_limit.unwrap().enabled == Some(true)
+    );
     assert_eq!(config.secrets.hmac.unwrap().current.unwrap().expose(), SECRET);
     assert_eq!(config.quota.unwrap().api_keys_max, 7);
     assert_eq!(config.multitenancy.unwrap().networks[0].hostname.to_string(), "a.example");

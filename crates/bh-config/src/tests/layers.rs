@@ -105,8 +105,7 @@ fn seed_001_environment_file_is_understood() {
     assert!(loaded.config.multi_tenant.unwrap().enabled);
     assert_eq!(loaded.config.vault.unwrap().token.unwrap().expose(), "your-vault-token");
     let inactive: Vec<_> = loaded.inactive.iter().map(|i| (i.path.as_str(), i.source.as_str())).collect();
-    let expected =
-        [("rate_limit.backend", "RATE_LIMIT_STORE"), ("redis", "REDIS_URL"), ("vault", "VAULT_ADDR")];
+    let expected = [("vault", "VAULT_ADDR")];
     assert_eq!(inactive, expected);
 }
 

@@ -65,7 +65,7 @@ cache:
     let hmac = keys.secrets.hmac.as_ref().unwrap();
     assert_eq!(hmac.current.as_ref().unwrap().expose(), "secret-from-the-environment-0123456789");
     assert_eq!(hmac.retired.len(), 1);
-    assert!(keys.rate_limit.as_ref().unwrap().enabled && keys.talos.is_some());
+    assert!(keys.rate_limit.as_ref().unwrap().enabled == Some(true) && keys.talos.is_some());
     assert_eq!(keys.cache.as_ref().unwrap().ttl.as_ref().unwrap().0.as_secs(), 60);
     // The others have the base's.
     assert_eq!(loaded.overlays.of(TWO.parse().unwrap()), None);

@@ -143,6 +143,39 @@ impl Limits {
     }
 }
 
+/// A function that can be switched off (seed 001, `features`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Servers of its own.
+    CustomServers,
+    /// Connections to its users' accounts elsewhere.
+    OAuth,
+    /// Metrics beyond totals.
+    AdvancedAnalytics,
+}
+
+impl Feature {
+    /// Its name, as the seed writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CustomServers => "customServers",
+            Self::OAuth => "oauth",
+            Self::AdvancedAnalytics => "advancedAnalytics",
+        }
+    }
+
+    /// What is said of it.
+    #[must_use]
+    pub fn of(self, features: &Features) -> Option<bool> {
+        match self {
+            Self::CustomServers => features.custom_servers,
+            Self::OAuth => features.oauth,
+            Self::AdvancedAnalytics => features.advanced_analytics,
+        }
+    }
+}
+
 /// Functions that can be switched off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]

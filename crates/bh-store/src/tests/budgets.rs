@@ -186,9 +186,12 @@ on_both_stores! {
         fixture.store.heartbeat(q, Timestamp(5_000)).await.unwrap();
         fixture.lease(p, wish(budget(), 100, 1, 60)).await;
         fixture.settle(p, vec![spent(nid(1), Owner::Organization, DAY, 10)]).await;
+        let alive = async |since| fixture.store.alive(Timestamp(since)).await.unwrap();
+        assert_eq!((alive(1_000).await, alive(1_001).await, alive(5_001).await), (2, 1, 0));
         assert_eq!(fixture.store.bury(q, Some(Timestamp(1_000))).await.unwrap(), 0);
         assert_eq!(fixture.store.bury(q, Some(Timestamp(1_001))).await.unwrap(), 1);
         assert_eq!(fixture.store.bury(q, Some(Timestamp(1_001))).await.unwrap(), 0);
+        assert_eq!(alive(1_000).await, 1);
         assert_eq!(fixture.figures(budget()).await, figures(10, 0, 50));
         assert_eq!(fixture.lease(q, wish(budget(), 100, 1, 60)).await, granted(40, 0));
         fixture.store.heartbeat(p, Timestamp(9_000)).await.unwrap();

@@ -114,7 +114,7 @@ impl Books {
         let runtime = Runtime::new(
             hasher,
             secrets,
-            Accounts { budgets: keeper, rates: Arc::default() },
+            Accounts { budgets: keeper, rates: Arc::default(), shared: None },
             Metrics::new(),
         );
         let (now, beside) = (reader.now(), reader.store.as_ref());

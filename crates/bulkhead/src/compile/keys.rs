@@ -103,7 +103,7 @@ fn settings(keys: &TenantKeys, secrets: &TenantSecrets) -> KeySettings {
         pagination: pagination.and_then(|rotation| rotation.current.as_ref()).map(secret),
         pagination_retired: retired_secrets(pagination),
         cache: cache(keys.cache.as_ref()),
-        rate_limit_enabled: keys.rate_limit.as_ref().is_some_and(|limit| limit.enabled),
+        rate_limit_enabled: keys.rate_limit.as_ref().is_some_and(|limit| limit.enabled == Some(true)),
         api_keys_max: keys.quota.as_ref().map(|quota| quota.api_keys_max).filter(|max| *max > 0),
         imported_hash: hash_version.unwrap_or_default(),
     }

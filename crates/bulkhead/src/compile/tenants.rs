@@ -52,7 +52,11 @@ pub(super) fn compile(
             nid: *nid,
             clock: runtime.zone(&zone.0, now)?,
             meter: runtime.metrics.tenant(id),
-            rates: runtime.accounts.tenant_limits(*nid, &limits_of),
+            rates: if presets.limited {
+                runtime.accounts.tenant_limits(*nid, &limits_of)
+            } else {
+                Vec::new()
+            },
             durability: own.and_then(|tenant| tenant.evidence.durability).map(durability),
             // Deleting is for good, whatever names the tenant afterwards.
             active: own.is_none_or(|tenant| tenant.status == TenantStatus::Active)
@@ -87,6 +91,7 @@ pub(super) fn presets(
         defaults: Plan { limits, features: EVERYTHING, budgets: Budgets::default() },
         clock: runtime.zone(&config.budgets.timezone.0, now)?,
         keys,
+        limited: config.rate_limit.as_ref().and_then(|limit| limit.enabled) != Some(false),
         accounts: runtime.accounts.clone(),
         metrics: Arc::clone(&runtime.metrics),
     })

@@ -323,6 +323,10 @@ impl BudgetStore for FakeStore {
         self.answer(|_| 0)
     }
 
+    fn alive(&self, _: Timestamp) -> StoreResult<u64> {
+        self.answer(|_| 1)
+    }
+
     fn retire(&self, _: Holder) -> StoreResult<()> {
         self.answer(|_| ())
     }

@@ -263,7 +263,8 @@ fn presets() -> Presets {
         defaults: Plan::default(),
         clock: Arc::new(ZoneClock::new(TimeZone::get("UTC").unwrap(), NOW)),
         keys: key_settings(),
-        accounts: Accounts { budgets, rates: Arc::default() },
+        limited: true,
+        accounts: Accounts { budgets, rates: Arc::default(), shared: None },
         metrics,
     }
 }

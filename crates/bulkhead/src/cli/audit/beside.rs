@@ -183,6 +183,10 @@ impl BudgetStore for ReadBeside {
         self.0.bury(holder, since)
     }
 
+    fn alive(&self, since: Timestamp) -> StoreResult<u64> {
+        self.0.alive(since)
+    }
+
     fn retire(&self, holder: Holder) -> StoreResult<()> {
         self.0.retire(holder)
     }

@@ -119,7 +119,7 @@ impl House {
             let hasher = KeyHasher::new(&secrets.derive("key digest"));
             let tenants = TenantSecrets::new(&secrets.derive("tenant keys"));
             let metrics = Metrics::new();
-            let accounts = Accounts { budgets: keeper, rates: Arc::default() };
+            let accounts = Accounts { budgets: keeper, rates: Arc::default(), shared: None };
             let runtime = Runtime::new(hasher, tenants, accounts, Arc::clone(&metrics));
             let compiled =
                 compile::compile(&loaded, &runtime, &store, None, clock.now(), Mode::Configured).await;
