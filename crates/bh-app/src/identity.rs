@@ -1,5 +1,6 @@
 //! Who is calling: from headers and address to a tenant's caller or an operator (spec: "Who is calling").
 
+mod count;
 mod gate;
 
 use std::collections::HashMap;

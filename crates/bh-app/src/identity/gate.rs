@@ -9,7 +9,6 @@ use bh_domain::keys::key::KeyKind;
 use bh_domain::keys::overrides::PolicyOverrides;
 use bh_domain::keys::token::{ClaimedNid, unverified_nid};
 use bh_domain::keys::verdict::VerificationError;
-use bh_domain::limit::RateVerdict;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, TenantId};
 use http::header::ORIGIN;
@@ -25,7 +24,6 @@ use crate::keys::{
     policy_overrides,
 };
 use crate::metrics::CredentialType;
-use crate::rates::{self, Counted};
 use crate::snapshot::{Accounts, Caller, CallerSource, Capped, NewCaller, Snapshot, Tenant, UsedKey};
 
 /// Where tools are called.
@@ -103,8 +101,8 @@ impl<'r> Knock<'r> {
 /// Turns credentials into principals.
 #[derive(Clone, Debug)]
 pub struct Gate {
-    keys: KeyStory,
-    accounts: Accounts,
+    pub(super) keys: KeyStory,
+    pub(super) accounts: Accounts,
 }
 
 /// Any page a browser shows can send requests to its user's own machine. Who administers keys without a credential is
@@ -166,19 +164,6 @@ impl Gate {
         }
         let caller = Box::pin(self.keyed(snapshot, &knock, credential, access, door)).await?;
         Ok(Some(Principal::Caller(caller)))
-    }
-
-    /// Counts a request, whose sender is known by now, against every limit that concerns it. Once for each request.
-    ///
-    /// # Errors
-    /// `rate_limited`; `rate_limit_unavailable`.
-    pub async fn count(&self, asked: Counted<'_>, caller: &Caller) -> Result<Option<RateVerdict>, Refusal> {
-        match &self.accounts.shared {
-            // The instant of counting: those of arriving are in no order by now, and the last of a burst would be early.
-            None => rates::count(asked, caller, self.keys.monotonic_ns()),
-            // Boxed: or each call would keep room for it.
-            Some(shared) => Box::pin(shared.count(asked, caller)).await,
-        }
     }
 
     /// The caller of a data-plane request: by key, else by address (seed: `identify_by: source_ip`).

@@ -187,3 +187,18 @@ async fn without_redis_an_open_gateway_lets_all_in_and_a_closed_one_says_when_to
     until_up(&house.gateway, &key, 1).await;
     assert_eq!(read(&house.gateway, &key).await.status, 200);
 }
+
+/// One that does not answer is not waited for, and no request is counted twice for having waited.
+#[tokio::test]
+async fn a_redis_that_hangs_holds_nobody_up() {
+    let redis = Redis::private();
+    let more = on(&redis, "").replace("10s", "100ms");
+    let house = House::start(Store::Sqlite, &more).await;
+    let key = house.limited("acme-corp", json!({"requestsPerHour": 10})).await;
+    assert_eq!(count_of(&at_once(&house.read(&key, COSTS), 3).await, 200), 3);
+    assert_eq!(text(redis.ask(&["CLIENT", "PAUSE", "600000", "ALL"])), "OK");
+    assert_eq!(of_calls(&at_once(&house.read(&key, COSTS), 12).await), (7, 5));
+    until_up(&house.gateway, &key, 0).await;
+    let refused = read(&house.gateway, &key).await;
+    assert_eq!((refused.status, &refused.json()["error"]), (429, &json!("Rate limit exceeded")));
+}

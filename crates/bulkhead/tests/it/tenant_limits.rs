@@ -1,7 +1,12 @@
 //! Requests per minute, hour and day of a tenant (seed 001, "Rate Limiting"), at every door that its keys open.
 
+use bh_domain::keys::format::{Prefix, mint};
+use bh_domain::keys::secrets::KeySecrets;
+use bh_domain::time::Timestamp;
 use bh_testkit::{Answer, Call, FakeProvider, Gateway, Store, on_both_stores};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::llm_setup::{CHAT, PRICES, binary, chat, config, providers};
 use crate::money::{at_once, count_of};
@@ -203,5 +208,56 @@ on_both_stores! {
         assert_eq!(Call::new("PATCH", path).json(&back).bearer(ADMIN_KEY).send().await.status, 200);
         assert_eq!(house.read(&off, "/api/v1/tenants/off/integrations").send().await.status, 501);
         assert_eq!(house.read(&off, "/api/v1/mcp/servers").send().await.status, 403);
+    }
+
+    /// Whoever makes keys up gets 401 each time, and holders of good ones notice nothing: none is locked out, or refused,
+    /// or counted for it.
+    async fn a_flood_of_unknown_keys_locks_nobody_out(store) {
+        let house = House::start(store, "").await;
+        let key = house.limited("acme-corp", json!({"requestsPerHour": 50})).await;
+        assert_eq!(house.read(&key, COSTS).send().await.status, 200);
+        let mut flood = tokio::task::JoinSet::new();
+        for flooder in 0..FLOODERS {
+            let (url, good) = (house.gateway.at(COSTS), key.clone());
+            flood.spawn(async move {
+                let mut refused = 0;
+                for turn in 0..UNKNOWN_KEYS {
+                    let key = made_up(&good, flooder * UNKNOWN_KEYS + turn);
+                    let answer = Call::get(url.clone()).bearer(&key).header("x-tenant-id", "acme-corp").send().await;
+                    refused += usize::from(answer.status == 401);
+                }
+                refused
+            });
+        }
+        for turn in 2..=20 {
+            let answer = house.read(&key, COSTS).send().await;
+            assert_eq!((answer.status, left(&answer)), (200, (50, 50 - turn)), "{}", answer.text());
+        }
+        assert_eq!(flood.join_all().await, vec![UNKNOWN_KEYS; FLOODERS]);
+        let after = house.read(&key, COSTS).send().await;
+        assert_eq!((after.status, left(&after)), (200, (50, 29)));
+        // A good key that nobody has shown yet is found as well.
+        let fresh = house.limited("globex", json!({})).await;
+        assert_eq!(house.read(&fresh, COSTS).send().await.status, 200);
+    }
+}
+
+/// Who make keys up at the same time, and how many each: some are of the form of good ones.
+const FLOODERS: usize = 8;
+const UNKNOWN_KEYS: usize = 60;
+
+/// A key that was never issued: like a good one but for its checksum, the same with an id of its own, or any text.
+fn made_up(good: &str, number: usize) -> String {
+    let (prefix, _) = good.split_once("_v1_").unwrap();
+    let minted = |id: Uuid| {
+        let secrets =
+            KeySecrets::new("another-installation-s-secret-of-32".to_owned().into(), Vec::new()).unwrap();
+        let prefix = Prefix::issued(prefix).unwrap();
+        mint(&secrets, &prefix, Timestamp(1_795_000_000_000), id, &[7; 16]).expose_secret().to_owned()
+    };
+    match number % 3 {
+        0 => minted(Uuid::from_u128(number as u128)),
+        1 => minted(Uuid::now_v7()),
+        _ => format!("sk-{number}"),
     }
 }
