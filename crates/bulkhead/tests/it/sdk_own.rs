@@ -13,6 +13,9 @@ use serde_json::json;
 use crate::auth::{ADMIN_KEY, BULKHEAD};
 use crate::llm_setup::{CHAT, PATIENCE, PRICES};
 use crate::usage::move_to;
+use crate::webhooks_setup::{
+    QUICK, events_become, failing, gateway as webhook_gateway, issue, local, receiver, yaml,
+};
 
 /// The tenant's key as the seed's snippets have it.
 const KEY: &str = "acme-corp-api-key";
@@ -316,6 +319,28 @@ on_both_stores! {
         let all = [metrics, metrics, month[0], month[1], month[0], month[1], "0", "ValidationError VALIDATION_ERROR"];
         for kind in KINDS {
             assert_eq!(printed(&live(&gateway, kind, "usage")), all, "{kind}");
+        }
+    }
+
+    async fn our_own_sdks_tell_what_receivers_did_not_take(store) {
+        let wanted = [
+            "key.created acme 0 0",
+            "1 ops dead 1 500 key.created",
+            "true key.created acme answered 500",
+            "ops 0 1",
+            "true",
+            "false 500",
+            "billing.period_closed true",
+            "NotFoundError 404",
+        ];
+        for kind in KINDS {
+            let receiver = receiver();
+            receiver.on(|_| Some(failing()));
+            let yaml = yaml(&[local("ops", &receiver, "")], &format!("{QUICK}  attempts_max: 1\n"));
+            let gateway = webhook_gateway(store, &yaml).env("ADMIN_API_KEY", ADMIN_KEY).start().await;
+            issue(&gateway, "acme", "first").await;
+            events_become(&gateway, "&state=dead", 1).await;
+            assert_eq!(printed(&live(&gateway, kind, "webhooks")), wanted, "{kind}");
         }
     }
 }
