@@ -3,6 +3,7 @@
 use axum::response::Response;
 use bh_app::identity::Principal;
 use bh_app::tenants::{Actor, NewTenant, RotatedTenantKey, TenantView};
+use bh_app::usage::{Account, MonthUsage};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Role;
@@ -34,11 +35,25 @@ pub(crate) async fn one(ask: Ask) -> Result<Response, Refusal> {
     match ask.parts.method {
         Method::PATCH | Method::PUT => update(ask).await,
         Method::DELETE => delete(ask).await,
-        _ => {
-            let tenant = ask.doors.tenants.get(ask.path(ID))?;
-            told(&ask, StatusCode::OK, &tenant)
-        }
+        _ => show(ask).await,
     }
+}
+
+/// A tenant, with what it has used this month.
+#[derive(Serialize)]
+struct Shown<'t> {
+    #[serde(flatten)]
+    tenant: &'t TenantView,
+    usage: MonthUsage,
+}
+
+async fn show(ask: Ask) -> Result<Response, Refusal> {
+    let view = ask.doors.tenants.get(ask.path(ID))?;
+    let account = Account::of(&*ask.doors.tenants.tenant(ask.path(ID))?);
+    let usage = &ask.doors.usage;
+    let month = usage.month_of(None).map_err(|error| wrong("month", &error.to_string()))?;
+    let usage = usage.month(&account, month).await.map_err(|fault| fault.refusal())?;
+    envelope::data(&ask, StatusCode::OK, &Shown { tenant: &view, usage }, Map::new())
 }
 
 /// The parameter of the path.

@@ -103,6 +103,7 @@ on_both_stores! {
         // It is told once.
         let shown = house.done("GET", &format!("{TENANTS}/acme-corp"), None, 200).await;
         assert!(!shown.to_string().contains(&key) && shown["apiKeyId"].is_string());
+        assert!(shown["usage"]["apiCalls"].as_u64().is_some_and(|calls| calls >= 2), "{shown}");
         assert_eq!(shown["limits"], limits);
         // Whatever is left out has a default.
         let (plain, _) = house.make(&json!({"id": "plain"})).await;
@@ -120,7 +121,9 @@ on_both_stores! {
         house.patch("acme-corp", &json!({"features": {"customServers": true}})).await;
         let told = house.patch("acme-corp", &json!({"security": {"allowedIPs": ["203.0.113.0/24", "198.51.100.42"]}})).await;
         let shown = house.done("GET", &format!("{TENANTS}/acme-corp"), None, 200).await;
-        assert_eq!(told, shown);
+        let mut plain = shown.clone();
+        let usage = plain.as_object_mut().unwrap().remove("usage").unwrap();
+        assert_eq!((&told, &usage["apiCalls"]), (&plain, &json!(0)));
         let limits = &shown["limits"];
         assert_eq!((&limits["requestsPerMinute"], &limits["maxCustomServers"]), (&json!(5000), &json!(50)));
         assert_eq!(limits["requestsPerHour"], json!(7), "the plan's");
@@ -233,6 +236,27 @@ on_both_stores! {
         }
         let evidence = Call::get(house.gateway.at("/v1/evidence?tenant_id=acme")).bearer(ADMIN_KEY).send().await;
         assert!(evidence.text().contains("\"app\"") && made["nid"].is_string(), "{}", evidence.text());
+    }
+
+    /// A slug is never anybody else's, whatever still names it.
+    async fn a_deleted_tenant_that_a_file_still_names_stays_deleted(store) {
+        let mut house = House::start(store, "").await;
+        let (_, key) = house.make(&json!({"id": "acme"})).await;
+        assert_eq!(house.chat(KEY).await.status, 200);
+        house.post("acme", "suspend", &json!({})).await;
+        // Its callers in the file are refused with the next request, whatever becomes of the file.
+        assert_eq!(house.chat(KEY).await.status, 403);
+        house.done("DELETE", &format!("{TENANTS}/acme?confirm=true"), None, 200).await;
+        for _ in 0..2 {
+            assert_eq!((house.chat(KEY).await.status, house.chat(&key).await.status), (403, 401));
+            assert_refused(&house.ask("POST", TENANTS, Some(&json!({"id": "acme"}))).await, 409, "TENANT_ALREADY_EXISTS");
+            assert_refused(&house.ask("GET", &format!("{TENANTS}/acme"), None).await, 404, "TENANT_NOT_FOUND");
+            let trail = house.done("GET", &format!("{TENANTS}/acme/audit?action=tenant.*"), None, 200).await;
+            assert_eq!(trail[0]["action"], json!("tenant.deleted"));
+            house.done("GET", &format!("{TENANTS}/acme/usage"), None, 200).await;
+            house.gateway.kill9();
+            house.gateway.restart().await;
+        }
     }
 
     async fn what_is_no_tenant_is_refused_in_words_and_leaves_nothing(store) {
