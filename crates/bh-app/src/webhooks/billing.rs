@@ -1,4 +1,4 @@
-//! `billing.period_closed`: once for each active tenant when a month, UTC, is over (seed 001, Billing Integration).
+//! `billing.period_closed`: once for each tenant when a month, UTC, is over (seed 001, Billing Integration).
 
 use std::sync::Arc;
 

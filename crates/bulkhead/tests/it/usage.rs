@@ -325,8 +325,8 @@ async fn what_nobody_can_be_told_is_refused_in_the_envelope() {
     let provider = provider();
     let gateway = started(Store::Sqlite, &provider).await;
     let asked = [
-        (ADMIN, "/api/v1/admin/tenants/nobody/usage", 404, "NOT_FOUND", "no such tenant"),
-        (ADMIN, "/api/v1/admin/tenants/NO..BODY/metrics", 404, "NOT_FOUND", "no such tenant"),
+        (ADMIN, "/api/v1/admin/tenants/nobody/usage", 404, "TENANT_NOT_FOUND", "No such tenant"),
+        (ADMIN, "/api/v1/admin/tenants/NO..BODY/metrics", 404, "TENANT_NOT_FOUND", "No such tenant"),
         (
             ADMIN,
             "/api/v1/admin/tenants/acme/usage?month=2026-13",

@@ -260,7 +260,7 @@ on_both_stores! {
         refused("GET", "/events?state=lost", json!({}), 400, "pending, delivered or dead").await;
         refused("GET", "/events?cursor=AAAA", json!({}), 400, "`cursor`").await;
         refused("GET", "/events?limit=0", json!({}), 400, "`limit`").await;
-        refused("GET", "/dead-letters?tenant=nobody", json!({}), 404, "no tenant").await;
+        refused("GET", "/dead-letters?tenant=nobody", json!({}), 404, "No such tenant").await;
         refused("GET", "/events/evt_none", json!({}), 404, "no webhook event").await;
         refused("POST", "/events/evt_none/redeliver", json!({}), 404, "no webhook event").await;
         refused("POST", "/endpoints/nobody/test", json!({}), 404, "webhooks.endpoints").await;
