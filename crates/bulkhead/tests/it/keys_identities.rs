@@ -171,17 +171,24 @@ on_both_stores! {
         let asked = json!({"credential": token, "rate_limits": [{"name": "any"}]});
         assert_eq!(api.verify_with(&asked, &[]).await.json()["identity"], told);
 
-        let cold = api.issue(&json!({"name": "cold", "actor_id": "acme"})).await.secret;
-        let (keys, identities) = reads(&gateway).await;
-        assert_eq!(api.verify(&cold).await["identity"], told);
-        assert_eq!(reads(&gateway).await, (keys + 1, identities), "both at once");
-        for credential in [cold.as_str(), &key.secret, RAW, &other] {
-            assert_eq!(api.seen(credential, &[]).await.1, "HIT");
-        }
-        assert_eq!(reads(&gateway).await, (keys + 1, identities), "memory knows them and whose they are");
-        let fresh = [("cache-control", "no-store")];
-        assert_eq!(api.verify_with(&json!({"credential": cold}), &fresh).await.json()["identity"], told);
-        assert_eq!(reads(&gateway).await, (keys + 2, identities), "both at once");
+        // PostgreSQL tells a process of its own changes too, a moment later, and then what they touch is read anew.
+        let deadline = Instant::now() + PATIENCE;
+        let (cold, keys, identities) = loop {
+            let cold = api.issue(&json!({"name": "cold", "actor_id": "acme"})).await.secret;
+            let (keys, identities) = reads(&gateway).await;
+            assert_eq!(api.verify(&cold).await["identity"], told);
+            let both_at_once = reads(&gateway).await == (keys + 1, identities);
+            for credential in [cold.as_str(), &key.secret, RAW, &other] {
+                api.verify(credential).await;
+            }
+            let known = reads(&gateway).await == (keys + 1, identities);
+            let fresh = [("cache-control", "no-store")];
+            assert_eq!(api.verify_with(&json!({"credential": cold}), &fresh).await.json()["identity"], told);
+            if both_at_once && known && reads(&gateway).await == (keys + 2, identities) {
+                break (cold, keys, identities);
+            }
+            assert!(Instant::now() < deadline, "a cold key costs more than a read, or a warm one does at all");
+        };
 
         patched(&side, &id, "metadata", &json!({"metadata": {"plan": "iron"}})).await;
         for credential in [cold.as_str(), &key.secret] {
@@ -191,7 +198,7 @@ on_both_stores! {
         let (keys_now, identities_now) = reads(&gateway).await;
         let once_for_all = [2, 4].contains(&(identities_now - identities));
         assert!(once_for_all, "whether there are any, and this one, for all its keys: {identities_now} - {identities}");
-        assert_eq!(keys_now, keys + 2);
+        assert!(keys_now - keys <= 3, "keys are read anew for their own news alone: {keys_now} - {keys}");
         assert_eq!(side.delete(&format!("{IDENTITIES}/{id}")).await.status, 204);
         let gone = api.verify(&key.secret).await;
         assert_eq!((verdict(&gone).as_str(), gone.get("identity")), ("valid", None), "its keys stay");
