@@ -95,6 +95,10 @@ impl KeyStory {
     pub async fn verify(&self, tenant: &Tenant, question: Question<'_>) -> Verdict {
         let begun_ns = self.0.parts.clock.monotonic_ns();
         let (of, verdict) = match self.0.houses.of(tenant) {
+            // Whoever asks is told what every door says: nothing of a suspended tenant is good. A door tells it itself.
+            _ if question.counted && !tenant.active => {
+                (CredentialType::Unknown, no(VerificationError::NotFound))
+            }
             Ok(house) => self.judged(tenant, &house, &question).await,
             Err(_) => (CredentialType::Unknown, no(VerificationError::Internal)),
         };

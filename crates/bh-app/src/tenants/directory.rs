@@ -77,6 +77,14 @@ impl Directory {
         self.profile(id).or_else(gone)
     }
 
+    /// Whether a row keeps a tenant from being served, whatever names it: it is suspended, or was deleted.
+    #[must_use]
+    pub fn keeps_out(&self, nid: Nid) -> bool {
+        let entries = self.entries.read();
+        let suspended = entries.by_nid.get(&nid).is_some_and(|entry| entry.profile.status != Status::Active);
+        suspended || entries.gone_by_nid.contains_key(&nid)
+    }
+
     /// Whether a tenant with this network id was deleted.
     #[must_use]
     pub fn is_gone(&self, nid: Nid) -> bool {

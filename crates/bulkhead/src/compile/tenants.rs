@@ -58,9 +58,9 @@ pub(super) fn compile(
                 Vec::new()
             },
             durability: own.and_then(|tenant| tenant.evidence.durability).map(durability),
-            // Deleting is for good, whatever names the tenant afterwards.
+            // Suspended or deleted as a row it stays so, whatever names it afterwards.
             active: own.is_none_or(|tenant| tenant.status == TenantStatus::Active)
-                && !runtime.directory.is_gone(*nid),
+                && !runtime.directory.keeps_out(*nid),
             caps: own.map_or_else(Caps::default, |tenant| caps(&tenant.budgets)),
             keys: keys.of(id, *nid)?,
             limits: limits_of,

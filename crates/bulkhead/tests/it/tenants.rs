@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bh_testkit::{Answer, Call, FakeProvider, Gateway, Store, on_both_stores};
 use serde_json::{Value, json};
 
+use crate::keys_setup::VERIFY;
 use crate::llm_setup::{KEY, PATIENCE, PRICES, binary, config, providers};
 
 const ADMIN_KEY: &str = "ops-admin-key-7f21c9";
@@ -192,8 +193,15 @@ on_both_stores! {
     async fn a_suspended_tenant_is_refused_everywhere_and_a_deleted_one_is_gone(store) {
         let house = House::start(store, "").await;
         let (_, key) = house.make(&acme()).await;
+        let verified = async || {
+            let asked = Call::post(house.gateway.at(VERIFY), &json!({"credential": key}));
+            let told = asked.bearer(ADMIN_KEY).header("x-tenant-id", "acme-corp").send().await;
+            told.json()["is_valid"].clone()
+        };
+        assert_eq!(verified().await, json!(true));
         house.post("acme-corp", "suspend", &json!({})).await;
         assert_eq!(house.chat(&key).await.status, 403);
+        assert_ne!(verified().await, json!(true), "nobody else takes its keys for good either");
         assert_eq!(Call::get(house.gateway.at("/v1/costs")).bearer(&key).send().await.status, 403);
         house.post("acme-corp", "resume", &json!({})).await;
         assert_eq!(house.chat(&key).await.status, 200);
@@ -236,6 +244,20 @@ on_both_stores! {
         }
         let evidence = Call::get(house.gateway.at("/v1/evidence?tenant_id=acme")).bearer(ADMIN_KEY).send().await;
         assert!(evidence.text().contains("\"app\"") && made["nid"].is_string(), "{}", evidence.text());
+    }
+
+    /// To be named by a file gives a row nothing back.
+    async fn a_suspended_tenant_that_a_file_begins_to_name_stays_suspended(store) {
+        let mut house = House::start(store, "").await;
+        let (_, key) = house.make(&acme()).await;
+        house.post("acme-corp", "suspend", &json!({})).await;
+        let named = config(&providers(house.provider.url()), "{}", &format!("{PRICES}tenants: [{{id: acme-corp}}]\n"));
+        house.gateway.kill9();
+        house.gateway.rewrite_config(&named);
+        house.gateway.restart().await;
+        let shown = house.done("GET", &format!("{TENANTS}/acme-corp"), None, 200).await;
+        assert_eq!((&shown["managedBy"], &shown["status"]), (&json!("file"), &json!("suspended")));
+        assert_eq!(house.chat(&key).await.status, 403);
     }
 
     /// A slug is never anybody else's, whatever still names it.
