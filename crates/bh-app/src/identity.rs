@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::hosts::confirm_host;
 use crate::snapshot::{Caller, Origin, Snapshot, Tenant};
-pub use gate::{Door, Gate, Knock};
+pub use gate::{Door, Gate, Knock, Whose};
 
 /// The longest credential that is looked at; a longer one is unknown without being hashed.
 pub const CREDENTIAL_BYTES_MAX: usize = 8_192;

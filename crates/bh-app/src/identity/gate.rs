@@ -250,18 +250,29 @@ impl Gate {
         if let Ok(Some(tenant)) = knock.host.tenant() {
             return Ok(Some(Arc::clone(tenant)));
         }
-        match unverified_nid(credential) {
-            Some(ClaimedNid::Nid(nid)) => return Ok(snapshot.tenant_by_nid(nid)),
-            Some(ClaimedNid::Junk) => return Ok(None),
-            None => {}
-        }
-        if let Some(nid) = self.keys.tenant_of_key(credential).await? {
-            return Ok(snapshot.tenant_by_nid(nid));
+        match self.owner_of(snapshot, credential).await? {
+            Whose::Tenant(tenant) => return Ok(Some(tenant)),
+            Whose::Nobody => return Ok(None),
+            Whose::Unknown => {}
         }
         let named = knock.headers.get(&snapshot.tenant_header);
         let named = named.map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok());
         let id = named.and_then(|named| TenantId::parse(named).ok());
         Ok(id.and_then(|id| snapshot.tenant(&id)))
+    }
+
+    /// What a credential says of whose it is: a token by itself, an issued key by its id. Nothing is proven by it.
+    ///
+    /// # Errors
+    /// `evidence_unavailable` when the store does not answer.
+    pub async fn owner_of(&self, snapshot: &Snapshot, credential: &str) -> Result<Whose, Refusal> {
+        let nid = match unverified_nid(credential) {
+            Some(ClaimedNid::Nid(nid)) => Some(nid),
+            Some(ClaimedNid::Junk) => return Ok(Whose::Nobody),
+            None => self.keys.tenant_of_key(credential).await?,
+        };
+        let Some(nid) = nid else { return Ok(Whose::Unknown) };
+        Ok(snapshot.tenant_by_nid(nid).map_or(Whose::Nobody, Whose::Tenant))
     }
 
     /// A token whose key is over is on the audit trail, as one that proves nothing is.
@@ -317,6 +328,17 @@ impl Gate {
         caller.key = caller.key.map(|key| UsedKey { token: Some(narrowed), ..key });
         Ok(Arc::new(caller))
     }
+}
+
+/// What a credential says of whose it is.
+#[derive(Clone, Debug)]
+pub enum Whose {
+    /// This tenant's, if it is good.
+    Tenant(Arc<Tenant>),
+    /// Nobody's: whatever else the request says.
+    Nobody,
+    /// It does not say: the rest of the request may.
+    Unknown,
 }
 
 /// A policy that lets nothing pass which costs money.

@@ -84,6 +84,9 @@ impl Presets {
     pub fn tenant(&self, profile: &Profile) -> Tenant {
         let Profile { id, nid, status, settings, revision, .. } = profile;
         let InForce { limits, features, budgets } = self.in_force(settings);
+        if let Err(refusal) = self.admit(settings) {
+            tracing::error!(tenant = %id, "{}: the tenant has what everybody has, and none of its plan's caps", refusal.message);
+        }
         Tenant {
             id: id.clone(),
             nid: *nid,

@@ -1,6 +1,7 @@
 //! Questions about credentials: verify, derive, and what their holders may ask.
 
 use axum::response::Response;
+use bh_app::identity::Whose;
 use bh_app::keys::{Asker, BATCH_VERIFY_MAX, Derivation, Freshness, SelfRevoke, Subject, TokenForm, Verdict};
 use bh_domain::evidence::hex;
 use bh_domain::hash::sha256;
@@ -342,13 +343,16 @@ struct SelfRevokeIn {
 
 /// `apiKeys:selfRevoke`: whoever holds a key may end it.
 pub(crate) async fn self_revoke(mut ask: Ask) -> Result<Response, Refusal> {
-    let (asker, address) = (ask.asker()?, ask.client_ip());
+    let (mut asker, address) = (ask.asker()?, ask.client_ip());
     let body: SelfRevokeIn = ask.json_of_any_text().await?;
-    let wish = SelfRevoke {
-        credential: body.credential.unwrap_or_default(),
-        reason: wire::reason(body.reason.as_deref())?,
-        address,
-    };
+    let credential = body.credential.unwrap_or_default();
+    // Where host names decide nothing, the credential says whose it is.
+    if ask.host.tenant()?.is_none()
+        && let Whose::Tenant(owner) = ask.doors.gate.owner_of(&ask.snapshot, &credential).await?
+    {
+        asker.tenant = owner;
+    }
+    let wish = SelfRevoke { credential, reason: wire::reason(body.reason.as_deref())?, address };
     ask.doors.keys.self_revoke(asker, wish).await?;
     respond::json(&json!({}))
 }

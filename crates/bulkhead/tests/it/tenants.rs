@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bh_testkit::{Answer, Call, FakeProvider, Gateway, Store, on_both_stores};
 use serde_json::{Value, json};
 
-use crate::keys_setup::VERIFY;
+use crate::keys_setup::{SELF_REVOKE, VERIFY};
 use crate::llm_setup::{KEY, PATIENCE, PRICES, binary, config, providers};
 
 const ADMIN_KEY: &str = "ops-admin-key-7f21c9";
@@ -244,6 +244,14 @@ on_both_stores! {
         }
         let evidence = Call::get(house.gateway.at("/v1/evidence?tenant_id=acme")).bearer(ADMIN_KEY).send().await;
         assert!(evidence.text().contains("\"app\"") && made["nid"].is_string(), "{}", evidence.text());
+    }
+
+    async fn whoever_holds_a_tenants_key_may_end_it_without_saying_whose_it_is(store) {
+        let house = House::start(store, "").await;
+        let (_, key) = house.make(&acme()).await;
+        let wish = json!({"credential": key, "reason": "REVOCATION_REASON_KEY_COMPROMISE"});
+        let ended = Call::post(house.gateway.at(SELF_REVOKE), &wish).send().await;
+        assert_eq!((ended.status, house.chat(&key).await.status), (200, 401), "{}", ended.text());
     }
 
     /// To be named by a file gives a row nothing back.
