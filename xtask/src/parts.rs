@@ -30,6 +30,11 @@ pub(crate) fn set_up() -> Result<Vec<(&'static str, PathBuf)>, String> {
     ])
 }
 
+/// The folder of our own TypeScript SDK, built.
+pub(crate) fn own_typescript() -> Result<PathBuf, String> {
+    Ok(own::sdks(&shell::target_dir().join("test-parts/sdk"))?.join("typescript"))
+}
+
 /// The folder of PostgreSQL's server programs, installed if need be.
 pub(crate) fn postgres() -> Result<PathBuf, String> {
     if names::installed_postgres().is_none() {

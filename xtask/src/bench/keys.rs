@@ -1,15 +1,16 @@
 //! How fast keys are verified over HTTP, beside a bare server that answers with the same bytes, and a Redis `GET`.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bh_testkit::{Answer, Call, run_scenario};
 use serde_json::{Value, json};
 
+use super::bare::{self, write};
 use super::figures::Spread;
 use super::gateway::Home;
 use super::options::Options;
-use super::process::{Pinned, free_port};
+use super::process::Pinned;
 use super::redis::Redis;
 use super::sample::{Keys, Load, Sample};
 use super::target::{LOAD_CORE, TARGET_CORE, fresh_folder};
@@ -50,11 +51,11 @@ pub(super) fn table(rig: &Path, binary: &Path, count: u64, options: &Options) ->
     eprintln!("bench: issuing {count} keys");
     let (keys, answer) = run_scenario(prepare(&base, count))?;
     let posted = posted(&work, &keys)?;
-    let bare = bare(rig, &work, &answer)?;
+    let floor = floor(rig, &work, &answer)?;
     let redis = Redis::start(&work, TARGET_CORE)?;
     let redis = Target::new("Redis `GET`", redis.0, Asked::Redis(redis.1));
     let ours = Target::new("bulkhead, verify", gateway, Asked::Http(base + VERIFY_PATH));
-    let mut targets = [bare, ours, redis];
+    let mut targets = [floor, ours, redis];
     for round in 1..=options.rounds {
         eprintln!("bench: round {round} of {}", options.rounds);
         for target in &mut targets {
@@ -94,6 +95,7 @@ impl Target {
             stream: false,
             directive: "",
             requests_max: None,
+            rate: None,
         };
         load.run(rig, LOAD_CORE, Some(&self.process))
     }
@@ -139,7 +141,7 @@ fn posted(work: &Path, keys: &[String]) -> Result<Keys, String> {
 }
 
 /// A bare server that answers as the gateway did.
-fn bare(rig: &Path, work: &Path, answer: &Answer) -> Result<Target, String> {
+fn floor(rig: &Path, work: &Path, answer: &Answer) -> Result<Target, String> {
     let mut text = String::new();
     for (name, value) in &answer.headers.0 {
         if !OWN_HEADERS.iter().any(|own| name.eq_ignore_ascii_case(own)) {
@@ -147,23 +149,8 @@ fn bare(rig: &Path, work: &Path, answer: &Answer) -> Result<Target, String> {
         }
     }
     write!(text, "\n{}", answer.text()).ok();
-    let file = write(work, "answer.txt", &text)?;
-    let port = free_port()?;
-    let args = [port.to_string(), file.to_string_lossy().into_owned()];
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    let mut process = Pinned::spawn(TARGET_CORE, &work.join("bare.log"), &rig.join("bare"), &args, &[])?;
-    process.await_port(port)?;
-    Ok(Target::new(
-        "bare hyper server",
-        process,
-        Asked::Http(format!("http://127.0.0.1:{port}{VERIFY_PATH}")),
-    ))
-}
-
-fn write(work: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
-    let path = work.join(name);
-    std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(path)
+    let (process, url) = bare::serve(rig, work, &text)?;
+    Ok(Target::new("bare hyper server", process, Asked::Http(url + VERIFY_PATH)))
 }
 
 fn report(targets: &[Target]) -> String {

@@ -4,9 +4,12 @@
 //! has core 1; targets take turns inside each round, so that a noisy neighbour hits all of them; CPU time per request
 //! is the figure to trust, because it does not move with the neighbours as rates and latencies do.
 
+mod bare;
 mod figures;
 mod gateway;
 mod keys;
+mod noisy;
+mod onboard;
 mod options;
 mod process;
 mod redis;
@@ -15,6 +18,7 @@ mod sample;
 mod scenario;
 mod streams;
 mod target;
+mod tenants;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -35,11 +39,14 @@ pub(crate) fn run(args: &[&str]) -> Done {
     let gateway = if options.self_check { None } else { Some(build_gateway()?) };
     let setting = report::setting(&options);
     let text = match (options.mode, &gateway) {
-        (Mode::Verify(_) | Mode::Keys(_), None) => {
-            return Err("bench: --verify and --keys need the gateway".to_owned());
-        }
         (Mode::Keys(count), Some(binary)) => keys::table(&rig, binary, count, &options)?,
         (Mode::Verify(records), Some(binary)) => verify::table(binary, records, &options)?,
+        (Mode::TenantRows(count), Some(binary)) => tenants::table(binary, count, &options)?,
+        (Mode::Onboard(count), Some(binary)) => onboard::table(&rig, binary, count, &options)?,
+        (Mode::Noisy, Some(binary)) => noisy::table(&rig, binary, &options)?,
+        (Mode::Keys(_) | Mode::Verify(_) | Mode::TenantRows(_) | Mode::Onboard(_) | Mode::Noisy, None) => {
+            return Err("bench: without the gateway there is nothing to measure".to_owned());
+        }
         (Mode::Streams(count), gateway) => {
             streams::table(&Bench::start(&rig, gateway.as_deref(), &options)?, count, &options)?
         }

@@ -12,6 +12,9 @@ Usage: cargo xtask bench [OPTION…]
   --streams N       only this: memory while N paced streams are open at the same time
   --verify N        only this: seconds that `bulkhead audit verify` takes over N records, in the store and exported
   --keys N          only this: how fast N issued keys are verified over HTTP, beside a bare server and a Redis GET
+  --tenant-rows N   only this: what an operator reads of N tenants with 100 rows of usage each
+  --onboard N       only this: one tenant's latency while N others are made by our SDK
+  --noisy           only this: one tenant's latency beside another at 100 × its limit, and beside unknown keys
   --self-check      leaves the gateway out: the rig against its own floor proxies
 
 Needs two cores. Ends everything it starts.
@@ -45,6 +48,12 @@ pub(super) enum Mode {
     Verify(u64),
     /// Verification of so many keys over HTTP.
     Keys(u64),
+    /// What is read of so many tenants.
+    TenantRows(u64),
+    /// One tenant while so many others are made.
+    Onboard(u64),
+    /// One tenant beside another's noise.
+    Noisy,
 }
 
 /// What to measure, and how long.
@@ -95,6 +104,11 @@ impl Options {
                 }
                 "--verify" => options.mode = Mode::Verify(number(option, args.next(), ROWS_MAX)?.max(1)),
                 "--keys" => options.mode = Mode::Keys(number(option, args.next(), KEYS_MAX)?.max(1)),
+                "--tenant-rows" => {
+                    options.mode = Mode::TenantRows(number(option, args.next(), TENANTS_MAX)?.max(1))
+                }
+                "--onboard" => options.mode = Mode::Onboard(number(option, args.next(), TENANTS_MAX)?.max(1)),
+                "--noisy" => options.mode = Mode::Noisy,
                 "--store" => options.store = store(args.next())?,
                 other => return Err(format!("bench: no such option: {other}\n\n{HELP}")),
             }

@@ -22,6 +22,7 @@ pub(super) struct Sample {
     pub(super) cpu_us: f64,
     pub(super) good: u64,
     pub(super) failed: u64,
+    pub(super) seconds: f64,
     /// Streams that were open at the same time, at most.
     pub(super) streams_open_max: u64,
     /// Different keys that were used.
@@ -54,6 +55,8 @@ pub(super) struct Load<'a> {
     pub(super) directive: &'a str,
     /// Ends after this many requests, when that comes before the time.
     pub(super) requests_max: Option<u64>,
+    /// So many requests a second, whatever becomes of them; as many as fit without it.
+    pub(super) rate: Option<f64>,
 }
 
 impl Load<'_> {
@@ -102,6 +105,9 @@ impl Load<'_> {
         if let Some(most) = self.requests_max {
             option("-n", most.to_string());
         }
+        if let Some(per_s) = self.rate {
+            option("--rate", per_s.to_string());
+        }
         if self.stream {
             words.push("--stream".to_owned());
         }
@@ -136,10 +142,16 @@ impl Sample {
             cpu_us: cpu_us as f64 / good.max(1) as f64,
             good,
             failed: count(&told["non200"]) + count(&told["io_errors"]),
+            seconds: number(&told["secs"]),
             streams_open_max: count(&told["streams_open_max"]),
             keys_used: count(&told["keys_used"]),
             first_failure: told["first_non200"].as_str().unwrap_or_default().to_owned(),
         }
+    }
+
+    /// Requests a second that were refused or failed.
+    pub(super) fn failed_per_s(&self) -> f64 {
+        if self.seconds > 0.0 { self.failed as f64 / self.seconds } else { 0.0 }
     }
 
     /// More than one failure in a thousand: its figures say nothing about speed.
@@ -166,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_sample_carries_cpu_per_good_request() {
-        let told = json!({"ok": 2000, "non200": 2, "io_errors": 1, "rps": 1000.5, "sse_events_per_req": 52.0,
+        let told = json!({"secs": 2.0, "ok": 2000, "non200": 2, "io_errors": 1, "rps": 1000.5, "sse_events_per_req": 52.0,
             "lat_us": {"p50": 1.0, "p99": 2.0}, "ttft_us": {"p50": 3.0, "p99": 4.0}, "first_non200": "HTTP/1.1 500",
             "streams_open_max": 64, "keys_used": 10});
         let sample = Sample::from_json(&told, 50_000);
@@ -180,12 +192,13 @@ mod tests {
             cpu_us: 25.0,
             good: 2000,
             failed: 3,
+            seconds: 2.0,
             streams_open_max: 64,
             keys_used: 10,
             first_failure: "HTTP/1.1 500".to_owned(),
         };
         assert_eq!(sample, wanted);
-        assert!(sample.is_invalid());
+        assert!(sample.is_invalid() && sample.failed_per_s() == 1.5);
         assert!(!Sample { failed: 2, ..sample }.is_invalid());
     }
 }

@@ -70,6 +70,7 @@ impl Scenario {
             stream,
             directive,
             requests_max: None,
+            rate: None,
         }
     }
 }

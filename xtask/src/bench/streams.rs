@@ -53,6 +53,7 @@ fn open(bench: &Bench, target: &Target, count: u64, options: &Options) -> Result
         stream: true,
         directive: if is_quick { DIRECTIVE_QUICK } else { DIRECTIVE },
         requests_max: Some(count),
+        rate: None,
     })?;
     let Sample { good, failed, streams_open_max, .. } = sample;
     eprintln!("  {:22} {good} good, {failed} failed, {streams_open_max} open at once", target.name);

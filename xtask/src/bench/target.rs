@@ -87,6 +87,7 @@ impl Bench {
             stream: false,
             directive: "",
             requests_max: Some(tenants),
+            rate: None,
         };
         let sample = load.run(&self.rig, LOAD_CORE, Some(&target.process))?;
         if sample.keys_used < tenants {

@@ -68,6 +68,7 @@ mod streaming;
 mod tenant_limits;
 mod tenants;
 mod tenants_access;
+mod tenants_crash;
 mod unmetered;
 mod unwritable;
 mod usage;

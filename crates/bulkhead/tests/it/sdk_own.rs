@@ -2,6 +2,7 @@
 //! real gateway; the snippets of seed 001 among it, word for word but for the packages' names (Connectors dossier §3,
 //! §4). The scripts are in `tests/clients/sdk`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -247,6 +248,25 @@ on_both_stores! {
         for kind in KINDS {
             assert_eq!(printed(&live(&gateway, kind, "live")), wanted, "{kind}");
         }
+    }
+
+    /// The example that onboards a whole customer base, and shows how far it is; run again, it goes on.
+    async fn the_sdk_makes_hundreds_of_tenants_in_one_run_and_leaves_alone_what_is_there(store) {
+        let gateway = empty_gateway(store).await;
+        let env = [("BULKHEAD_URL", gateway.url()), ("BULKHEAD_ADMIN_KEY", ADMIN_KEY)];
+        let run = |count: &str| sdk::own_node("typescript", &["examples/onboard.mjs", count], &env);
+        let first = run("200");
+        assert!(first.ok() && first.stderr.contains("] 200/200 100 % "), "{first}");
+        let made: BTreeMap<&str, &str> = first.stdout.lines().map(|line| line.split_once(',').unwrap()).collect();
+        let ids: Vec<String> = (1..=200).map(|n| format!("customer-{n:06}")).collect();
+        assert!(made.keys().eq(ids.iter()), "{first}");
+        let opens = async |id: &str| Call::get(gateway.at("/v1/costs")).bearer(made[id]).send().await.status;
+        assert_eq!((opens("customer-000001").await, opens("customer-000200").await), (200, 200));
+        let second = run("250");
+        assert!(second.ok() && second.stderr.contains("250/250 100 % ") && second.stderr.contains(", 200 were there"), "{second}");
+        assert_eq!(second.stdout.lines().count(), 50, "{second}");
+        let refused = sdk::own_node("typescript", &["examples/onboard.mjs", "9"], &[("BULKHEAD_URL", gateway.url())]);
+        assert!(!refused.ok() && refused.stderr.contains("adminKey"), "{refused}");
     }
 
     async fn our_own_sdks_administer_tenants(store) {
