@@ -24,6 +24,7 @@ pub(crate) fn set_up() -> Result<Vec<(&'static str, PathBuf)>, String> {
     Ok(vec![
         (names::PG_BIN_ENV, postgres()?),
         (names::REDIS_ENV, redis()?),
+        (names::PROMTOOL_ENV, promtool(&home.join("prometheus"))?),
         (names::PYTHON_ENV, python(&home.join("python"))?),
         (names::NODE_MODULES_ENV, node(&home.join("node"))?),
         (names::OWN_SDKS_ENV, own::sdks(&home.join("sdk"))?),
@@ -50,6 +51,30 @@ pub(crate) fn redis() -> Result<PathBuf, String> {
         apt_install(&["redis-server", "redis-tools"])?;
     }
     names::installed_redis().ok_or_else(|| "redis-server was installed, but is not in /usr/bin".to_owned())
+}
+
+/// Prometheus's checker, out of its package: installed, that would start a server of its own.
+fn promtool(home: &Path) -> Result<PathBuf, String> {
+    let program = home.join("usr/bin/promtool");
+    if program.exists() {
+        return Ok(program);
+    }
+    println!("test: fetching promtool");
+    let download = home.join("download");
+    std::fs::create_dir_all(&download).map_err(|e| format!("{}: {e}", download.display()))?;
+    let fetch = || {
+        shell::run_quietly(
+            Command::new("apt-get").args(["-qq", "download", "prometheus"]).current_dir(&download),
+        )
+    };
+    if fetch().is_err() {
+        shell::run_quietly(Command::new("apt-get").args(["-qq", "update"]))?;
+        fetch()?;
+    }
+    let package = shell::files_below(&download, "deb").pop().ok_or("apt-get has fetched no package")?;
+    shell::run_quietly(Command::new("dpkg-deb").arg("-x").arg(package).arg(home))?;
+    std::fs::remove_dir_all(&download).map_err(|e| format!("{}: {e}", download.display()))?;
+    Ok(program)
 }
 
 /// A virtual environment with the official Python SDKs; its `python`.

@@ -3,6 +3,7 @@
 mod db;
 mod edge;
 mod keys;
+mod text;
 mod webhooks;
 
 use std::collections::HashSet;
@@ -21,10 +22,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::ports::Connections;
+use crate::ports::{Connections, UsageSums};
 use db::DbMetrics;
 pub use edge::EdgeMetrics;
 pub use keys::{CacheOperation, CredentialType, KeyMetrics, Verified};
+pub use text::plain_text;
 pub use webhooks::{DeliveryOutcome, WebhookMetrics};
 
 /// Beyond this many tenants, further ones are counted under [`OTHER_TENANTS`], so that a scrape stays small.
@@ -87,6 +89,7 @@ pub struct Metrics {
     pub webhooks: WebhookMetrics,
     db: DbMetrics,
     known_tenants: Mutex<HashSet<Arc<str>>>,
+    used: Mutex<UsageSums>,
     calls: Family<CallLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     cost: Family<TenantLabel, Counter<f64, AtomicU64>>,
@@ -138,6 +141,7 @@ impl Metrics {
             webhooks,
             db,
             known_tenants: Mutex::default(),
+            used: Mutex::default(),
             calls: Family::default(),
             tokens: Family::default(),
             cost: Family::default(),
@@ -252,6 +256,17 @@ impl Metrics {
     pub fn overhead(&self, overhead_us: u64) {
         #[expect(clippy::cast_precision_loss, reason = "a Prometheus sample is a float")]
         self.overhead_seconds.observe(overhead_us as f64 / 1e6);
+    }
+
+    /// Adds what has just become durable in the usage ledger.
+    pub fn used(&self, sums: &UsageSums) {
+        self.used.lock().add(sums);
+    }
+
+    /// What this process has put into the usage ledger since it started, of every tenant.
+    #[must_use]
+    pub fn used_so_far(&self) -> UsageSums {
+        *self.used.lock()
     }
 
     /// Counts a refusal.

@@ -2,9 +2,11 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use bh_app::metrics::plain_text;
+use bh_app::ports::UsageSums;
 use bh_domain::refusal::Refusal;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::ask::Ask;
@@ -26,14 +28,17 @@ pub(crate) async fn ready(ask: Ask) -> Result<Response, Refusal> {
     let store = ask.doors.store.ping().await.is_ok();
     let evidence = ask.doors.recorder.healthy();
     let config = ask.doors.config_fault.load_full();
-    let ready = store && evidence;
+    let stopping = ask.doors.llm.stopping();
+    let ready = store && evidence && !stopping;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = |ok: bool| if ok { "ok" } else { "failing" };
-    let mut body = json!({"status": if ready { "ready" } else { "not_ready" }});
+    let mut body =
+        json!({"status": if stopping { "stopping" } else if ready { "ready" } else { "not_ready" }});
     if ask.parts.uri.query().is_some_and(|query| query.split('&').any(|part| part.starts_with("verbose"))) {
         body["checks"] = json!({
             "store": word(store),
             "evidence": word(evidence),
+            "rate_limit_store": word(ask.doors.metrics.rate_limit_store_up.get() == 1),
             "config": config.as_ref().map_or("current", |_| "stale"),
         });
         let degraded = &ask.snapshot.degraded;
@@ -58,16 +63,46 @@ pub(crate) async fn alive(_: Ask) -> Result<Response, Refusal> {
 
 /// As [`ready`], in the API-key server's words.
 pub(crate) async fn prepared(ask: Ask) -> Result<Response, Refusal> {
-    if ask.doors.store.ping().await.is_ok() && ask.doors.recorder.healthy() {
+    let stopping = ask.doors.llm.stopping();
+    if !stopping && ask.doors.store.ping().await.is_ok() && ask.doors.recorder.healthy() {
         return alive(ask).await;
     }
     respond::json_with(StatusCode::SERVICE_UNAVAILABLE, &json!({"status": "unavailable"}))
 }
 
-/// Prometheus metrics.
+/// Metrics for Prometheus: OpenMetrics for those who ask for it, as Prometheus does, and its older text format for others.
 pub(crate) async fn metrics(ask: Ask) -> Result<Response, Refusal> {
-    let mut response = Response::new(Body::from(ask.doors.metrics.render(ask.doors.store.connections())));
-    let kind = http::HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = ask.doors.metrics.render(ask.doors.store.connections());
+    let accepted = ask.parts.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let (text, kind) = if accepted.into_iter().any(|accept| accept.contains("application/openmetrics-text")) {
+        (text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+    } else {
+        (plain_text(&text), "text/plain; version=0.0.4; charset=utf-8")
+    };
+    let mut response = Response::new(Body::from(text));
+    let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert(CONTENT_TYPE, kind);
     Ok(response)
+}
+
+/// What this process has served since it started, of every tenant: what became durable in the usage ledger, and so the
+/// same figures as there.
+pub(crate) async fn totals(ask: Ask) -> Result<Response, Refusal> {
+    let (doors, now) = (&ask.doors, ask.doors.clock.now());
+    let used = doors.metrics.used_so_far();
+    let UsageSums { requests, denied, failed, tokens, cost, latency, .. } = used;
+    let (input, output) = (tokens.input + tokens.cache_read + tokens.cache_write, tokens.output);
+    let success = requests.saturating_sub(denied).saturating_sub(failed);
+    let up_s = doors.clock.monotonic_ns().saturating_sub(doors.started_ns) / 1_000_000_000;
+    respond::json(&json!({
+        "generated_at": now.rfc3339(),
+        "uptime_seconds": up_s,
+        "metrics": {
+            "requests": {"total": requests, "success": success, "failed": failed, "denied": denied},
+            "latency": {"p50": latency.percentile(50), "p95": latency.percentile(95), "p99": latency.percentile(99)},
+            "tokenUsage": {"total": input + output, "input": input, "output": output, "average": (input + output).checked_div(success)},
+            "cost": {"total": cost, "currency": ask.snapshot.currency},
+            "inFlight": doors.metrics.in_flight.get(),
+        },
+    }))
 }

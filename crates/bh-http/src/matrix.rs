@@ -208,7 +208,7 @@ pub const MATRIX: &[Row] = &[
     row("GET", "/api/v1/categories", Tenant, MCP),
     row("GET POST DELETE", CUSTOM_SERVERS, Tenant, MCP),
     row("GET POST DELETE", OF_TENANT, Tenant, MCP),
-    row("GET", "/api/v1/metrics", Admin, DASHBOARDS),
+    row("GET", "/api/v1/metrics", Admin, now!(health::totals)),
     row("GET", "/api/v1/metrics/stream", Admin, DASHBOARDS),
 ];
 

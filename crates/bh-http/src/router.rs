@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::response::Response;
 use bh_app::hosts::Host;
 use bh_app::identity::{Access, Door, Knock, Principal};
+use bh_app::llm::shutting_down;
 use bh_app::rates::Counted;
 use bh_app::snapshot::Snapshot;
 use bh_domain::limit::RateVerdict;
@@ -87,6 +88,9 @@ impl Router {
         if !row.takes(request.method()) {
             return wrong_method(doors, &row, &host);
         }
+        if doors.llm.stopping() && !row.any_host && !matches!(row.answer, Llm(_)) {
+            return plain_refusal(doors, &shutting_down(), Dialect::of(row.path));
+        }
         let arrival = Arrival { snapshot, host, peer };
         match row.answer {
             Llm(llm::Entry::Models) => match path_params(&found.params) {
@@ -111,6 +115,11 @@ impl Answers for Router {
             headers.write(response.headers_mut());
         }
         response
+    }
+
+    fn stop(&self) -> bool {
+        self.0.doors.llm.stop();
+        true
     }
 }
 

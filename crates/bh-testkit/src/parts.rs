@@ -8,6 +8,8 @@ pub const PG_BIN_ENV: &str = "BULKHEAD_TEST_PG_BIN";
 pub const PG_URL_ENV: &str = "BULKHEAD_TEST_PG_URL";
 /// Redis's server program.
 pub const REDIS_ENV: &str = "BULKHEAD_TEST_REDIS";
+/// Prometheus's own checker of metrics.
+pub const PROMTOOL_ENV: &str = "BULKHEAD_TEST_PROMTOOL";
 /// A Python with the official SDKs installed.
 pub const PYTHON_ENV: &str = "BULKHEAD_TEST_PYTHON";
 /// A `node_modules` with the official SDKs installed.
@@ -54,6 +56,15 @@ pub fn installed_redis() -> Option<PathBuf> {
 fn major_version(bin: &std::path::Path) -> u32 {
     let version = bin.parent().and_then(|p| p.file_name()).and_then(|n| n.to_str());
     version.and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+/// The `promtool` that checks metrics as Prometheus reads them.
+///
+/// # Panics
+/// When `cargo xtask test` has not set it.
+#[must_use]
+pub fn promtool() -> PathBuf {
+    required(PROMTOOL_ENV)
 }
 
 /// The Python that has the official SDKs.

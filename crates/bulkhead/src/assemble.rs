@@ -232,6 +232,7 @@ fn llm_story(
         entropy: Arc::new(SystemEntropy),
         metrics: Arc::clone(metrics),
         cutting: AtomicBool::new(false),
+        stopping: AtomicBool::new(false),
     })
 }
 

@@ -135,6 +135,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Whether the gateway is cutting off what has not ended in time (false at first).
     pub cutting: AtomicBool,
+    /// Whether the gateway takes no new work because it is to end (false at first).
+    pub stopping: AtomicBool,
 }
 
 impl std::fmt::Debug for Parts {
@@ -173,6 +175,9 @@ impl LlmStory {
         let family = envelope_family(&snapshot, &inbound);
         let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
 
+        if self.stopping() {
+            return Err(refused(shutting_down()));
+        }
         let knock = Knock {
             host: &inbound.host,
             headers: &inbound.headers,
@@ -215,6 +220,17 @@ impl LlmStory {
         Ok((sent, rate))
     }
 
+    /// From now on no work is begun: what runs may finish.
+    pub fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the gateway is about to end.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
+    }
+
     /// From now on a call that is dropped was cut off by the gateway's own stop, and not left by its client.
     pub fn cut_off(&self) {
         self.0.cutting.store(true, Ordering::Release);
@@ -234,6 +250,13 @@ impl LlmStory {
         let rate = gate.count(Counted::Door, &caller).await?;
         Ok((models(snapshot, &caller), rate))
     }
+}
+
+/// What is told to work that comes too late: another process takes it, or this one when it is back.
+#[must_use]
+pub fn shutting_down() -> Refusal {
+    Refusal::new(Code::ShuttingDown, "The gateway is being stopped and begins nothing new; try again")
+        .retry_after(1)
 }
 
 async fn verify(

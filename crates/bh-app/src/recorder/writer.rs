@@ -12,7 +12,7 @@ use bh_domain::tenant::{Nid, Scope};
 
 use super::batch::Sealer;
 use super::queue::{Entry, Pending, Recorder};
-use crate::ports::{Appended, Batch, StoreFault};
+use crate::ports::{Appended, Batch, StoreFault, UsageSums};
 use crate::snapshot::OnFailure;
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -137,6 +137,11 @@ impl Recorder {
     fn durable(&self, part: Vec<Pending>) {
         let (inner, count) = (&self.0, part.len());
         inner.metrics.evidence_records.inc_by(count as u64);
+        let mut used = UsageSums::default();
+        part.iter()
+            .filter_map(|pending| pending.entry.usage.as_ref())
+            .for_each(|delta| used.add(&delta.sums));
+        inner.metrics.used(&used);
         for waiter in part.into_iter().filter_map(|pending| pending.done) {
             // A client that hung up no longer waits.
             let _gone = waiter.send(());

@@ -48,6 +48,8 @@ pub(super) struct Acceptor<R> {
     http1: http1::Builder,
     http2: http2::Builder<StreamExecutor>,
     stop: watch::Receiver<bool>,
+    /// Whether the listener has been stopped before: each connection is then answered once.
+    late: bool,
 }
 
 impl<R: Answers> Acceptor<R> {
@@ -68,7 +70,14 @@ impl<R: Answers> Acceptor<R> {
             .max_local_error_reset_streams(HTTP2_FAULTY_STREAMS_MAX)
             .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES_MAX)
             .keep_alive_interval(HTTP2_KEEPALIVE);
-        Self { router, limits, http1, http2, stop }
+        Self { router, limits, http1, http2, stop, late: false }
+    }
+
+    /// For those who come after the listener was stopped.
+    pub(super) fn late(router: R, limits: ListenerLimits, tasks: Tasks, stop: watch::Receiver<bool>) -> Self {
+        let mut acceptor = Self::new(router, limits, tasks, stop);
+        acceptor.http1.keep_alive(false);
+        Self { late: true, ..acceptor }
     }
 
     /// Serves one connection to its end, and gives back its place then.
@@ -95,7 +104,7 @@ impl<R: Answers> Acceptor<R> {
         let opening = tokio::select! {
             read = tokio::time::timeout_at(opened + self.limits.header_timeout, Opening::read(&mut stream)) => read,
             // Nothing was asked on it yet.
-            () = stopped(&mut self.stop) => return,
+            () = stopped(&mut self.stop), if !self.late => return,
         };
         let Ok(Ok(Some((opening, version)))) = opening else {
             tracing::debug!("a connection ended before its first request");
@@ -147,7 +156,7 @@ impl<R: Answers> Acceptor<R> {
         let mut stop = self.stop.clone();
         let mut stopped = pin!(stopped(&mut stop));
         let mut ask = pin!(sleep_until(Instant::now()));
-        let mut closing = false;
+        let mut closing = self.late;
         loop {
             tokio::select! {
                 biased;

@@ -57,14 +57,24 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// How long calls that are cut off may take to settle. They only have to reach their next await.
 const CUT_MAX: Duration = Duration::from_secs(5);
 
+/// How long requests that came too late may take to be told so, once nothing else runs.
+const LATE_MAX: Duration = Duration::from_millis(500);
+
 /// What answers the requests of a listener.
 pub trait Answers: Clone + Send + Sync + 'static {
     /// Answers one request of a peer. Whatever goes wrong is an answer too.
     fn answer(&self, request: Request<Body>, peer: IpAddr) -> impl Future<Output = Response> + Send;
+
+    /// The listener is to end. Whether requests that come from now on are refused here: then there is somebody to tell
+    /// them so for as long as others finish.
+    fn stop(&self) -> bool {
+        false
+    }
 }
 
 /// Serves `router` until `stop` turns true, then lets what runs finish, up to the drain limit, and cuts off the rest.
-/// `on_cut` is called right before that, so that those calls can say what ended them.
+/// Whoever comes meanwhile is told so, where the router refuses late requests. `on_cut` is called right before calls are
+/// cut off, so that they can say what ended them.
 pub async fn serve<R: Answers>(
     listener: TcpListener,
     router: R,
@@ -73,28 +83,49 @@ pub async fn serve<R: Answers>(
     on_cut: impl FnOnce(),
 ) -> Drained {
     let tasks = Tasks::new();
-    let acceptor = Acceptor::new(router, limits, tasks.clone(), stop.clone());
+    let acceptor = Acceptor::new(router.clone(), limits, tasks.clone(), stop.clone());
     let places = Arc::new(Semaphore::new(limits.connections_max));
+    tokio::select! {
+        () = stopped(&mut stop) => {}
+        () = accept(&listener, &acceptor, &tasks, &places) => {}
+    }
+    if !router.stop() {
+        drop(listener);
+        return drain(&tasks, limits, on_cut).await;
+    }
+    let late = Tasks::new();
+    let refusing = Acceptor::late(router, limits, late.clone(), stop);
+    let drained = tokio::select! {
+        drained = drain(&tasks, limits, on_cut) => drained,
+        () = accept(&listener, &refusing, &late, &places) => Drained::Stuck,
+    };
+    drop(listener);
+    if tokio::time::timeout(LATE_MAX, late.finished()).await.is_err() {
+        late.cut().await;
+    }
+    drained
+}
+
+/// Accepts connections for as long as it is polled.
+async fn accept<R: Answers>(
+    listener: &TcpListener,
+    acceptor: &Acceptor<R>,
+    tasks: &Tasks,
+    places: &Arc<Semaphore>,
+) {
     loop {
-        let place = tokio::select! {
-            () = stopped(&mut stop) => break,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
-        let accepted = tokio::select! {
-            () = stopped(&mut stop) => break,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+        let place = Arc::clone(places).acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, peer)) => tasks.spawn(acceptor.serve(stream, peer, place.ok())),
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
             }
-        };
-        tasks.spawn(acceptor.serve(stream, peer, place.ok()));
+        }
     }
-    drop(listener);
+}
+
+async fn drain(tasks: &Tasks, limits: ListenerLimits, on_cut: impl FnOnce()) -> Drained {
     if tokio::time::timeout(limits.drain_timeout, tasks.finished()).await.is_ok() {
         return Drained::Whole;
     }

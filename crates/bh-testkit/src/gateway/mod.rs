@@ -98,6 +98,11 @@ impl Gateway {
         self.process.kill9();
     }
 
+    /// Asks the process to end (SIGTERM), and does not wait. [`Gateway::terminate`] waits.
+    pub fn ask_to_end(&self) {
+        self.process.signal("TERM");
+    }
+
     /// Asks the process to end (SIGTERM) and waits; true when it ended by itself with success.
     pub async fn terminate(&mut self) -> bool {
         self.process.signal("TERM");

@@ -54,6 +54,7 @@ mod lost_attempts;
 mod matrix;
 mod money;
 mod native;
+mod operations;
 mod overlays;
 mod proxy;
 mod proxy_headers;
