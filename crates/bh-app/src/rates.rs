@@ -27,11 +27,13 @@ pub struct RateCell {
     name: Box<str>,
     /// The theoretical arrival time of its next request, in nanoseconds.
     next_ns: AtomicU64,
+    /// The same of what this process has let in under a limit that replicas count together: should they forget it.
+    noted_ns: AtomicU64,
 }
 
 impl RateCell {
     pub(crate) fn new(nid: Nid, name: &str) -> Self {
-        Self { nid, name: name.into(), next_ns: AtomicU64::new(0) }
+        Self { nid, name: name.into(), next_ns: AtomicU64::new(0), noted_ns: AtomicU64::new(0) }
     }
 
     /// Takes one request from the limit, or says why not.
@@ -56,6 +58,21 @@ impl RateCell {
     /// by itself meanwhile is not given twice: it may be others' by now.
     pub(crate) fn put_back_later(&self, limit: RateLimit, taken: &RateVerdict, elapsed_ns: u64) {
         self.give(limit.increment_ns().min(taken.reset_after_ns.saturating_sub(elapsed_ns)));
+    }
+
+    /// Notes a request that was let in under a limit that others count too.
+    pub(crate) fn note(&self, limit: RateLimit, now_ns: u64) {
+        let next =
+            |seen: u64| Some((seen.max(now_ns) + limit.increment_ns()).min(now_ns + limit.period_ns()));
+        // It always has a next value.
+        let _seen = self.noted_ns.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+    }
+
+    /// Nanoseconds until all that was noted has come back. One request is left out: what others count is never less for a
+    /// clock that reads a little differently here.
+    pub(crate) fn noted(&self, limit: RateLimit, now_ns: u64) -> u64 {
+        let backlog = self.noted_ns.load(Ordering::Acquire).saturating_sub(now_ns);
+        backlog.min(limit.period_ns()).saturating_sub(limit.increment_ns())
     }
 
     fn give(&self, ns: u64) {

@@ -53,8 +53,8 @@ fn command(limits: &[SharedLimit], at: Option<Instant>) -> Cmd {
     for SharedLimit { name, .. } in limits {
         command.arg(name);
     }
-    for SharedLimit { limit, .. } in limits {
-        command.arg(limit.period_ns()).arg(limit.increment_ns());
+    for SharedLimit { limit, own_ns, .. } in limits {
+        command.arg(limit.period_ns()).arg(limit.increment_ns()).arg(*own_ns);
     }
     if let Some((seconds, nanos)) = at {
         command.arg(seconds).arg(nanos);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn limit(name: &str, requests: u64, window_s: u64) -> SharedLimit {
-        SharedLimit { name: name.to_owned(), limit: RateLimit::new(requests, window_s).unwrap() }
+        SharedLimit { name: name.to_owned(), limit: RateLimit::new(requests, window_s).unwrap(), own_ns: 0 }
     }
 
     /// Windows whose counts, in the server's own time, outlive a run.
@@ -123,6 +123,21 @@ mod tests {
             Ok(())
         });
         outcome.unwrap();
+    }
+
+    #[test]
+    fn a_server_that_has_lost_its_counts_is_told_what_the_asker_let_in() {
+        let server = bh_testkit::Redis::private();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let whole = limit("hour", 4, 3_600);
+        let used = SharedLimit { own_ns: 3 * whole.limit.increment_ns(), ..whole.clone() };
+        runtime.block_on(async {
+            let counts = counts(&server);
+            assert_eq!(counts.take(vec![used.clone()]).await.unwrap(), [used.own_ns]);
+            // What is counted there counts from then on, whatever a replica with less to tell says.
+            let backlog = counts.take(vec![whole.clone()]).await.unwrap()[0];
+            assert!(backlog > used.own_ns, "{backlog}");
+        });
     }
 
     /// Proves: CONN-26

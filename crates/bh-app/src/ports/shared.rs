@@ -33,6 +33,8 @@ pub struct SharedLimit {
     pub name: String,
     /// The limit; its period is at most a day.
     pub limit: RateLimit,
+    /// Nanoseconds until what this process has let in under it has come back: what counts where nothing is counted yet.
+    pub own_ns: u64,
 }
 
 /// Counts that replicas share.

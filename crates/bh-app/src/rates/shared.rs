@@ -119,8 +119,11 @@ impl SharedRates {
             return self.without(asked, caller);
         }
         let held = hold(asked, caller, std::iter::empty(), now_ns)?;
-        let wanted =
-            |limited| SharedLimit { name: self.names.of(&caller.tenant, limited), limit: limited.limit };
+        let wanted = |limited: &Limited| SharedLimit {
+            name: self.names.of(&caller.tenant, limited),
+            limit: limited.limit,
+            own_ns: limited.cell.noted(limited.limit, now_ns),
+        };
         let backlogs = match self.counts.take(limits.iter().map(wanted).collect()).await {
             Ok(backlogs) => backlogs,
             Err(fault) => {
@@ -154,6 +157,7 @@ impl SharedRates {
         let (replicas, now_ns) = (self.replicas.load(Ordering::Relaxed), self.clock.monotonic_ns());
         for Limited { limit, cell } in limits {
             cell.take(limit.shared_by(replicas), now_ns);
+            cell.note(*limit, now_ns);
         }
         Ok(tightest)
     }
@@ -171,7 +175,10 @@ impl SharedRates {
         let replicas = self.replicas.load(Ordering::Relaxed);
         let parts =
             limits.iter().map(|Limited { limit, cell }| ("tenant", limit.shared_by(replicas), &**cell));
-        hold(asked, caller, parts, self.clock.monotonic_ns()).map(|held| held.tightest)
+        let now_ns = self.clock.monotonic_ns();
+        let held = hold(asked, caller, parts, now_ns)?;
+        limits.iter().for_each(|Limited { limit, cell }| cell.note(*limit, now_ns));
+        Ok(held.tightest)
     }
 
     /// Whether the counts do not rest. When their rest is over, one request finds out whether they answer again.

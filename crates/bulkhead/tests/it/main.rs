@@ -55,6 +55,7 @@ mod matrix;
 mod money;
 mod native;
 mod operations;
+mod outages;
 mod overlays;
 mod proxy;
 mod proxy_headers;
