@@ -26,7 +26,7 @@ pub(crate) async fn lease(db: &Db, holder: Holder, requests: Vec<LeaseRequest>) 
     // In the order in which windows are locked.
     asked.sort_unstable();
     let mut grants = vec![Grant { granted: NanoUsd::ZERO, left: NanoUsd::ZERO }; requests.len()];
-    let mut tx = db.write().await?;
+    let mut tx = db.write_first().await?;
     tx.execute(statements::KNOW_HOLDER, vec![Nid::SYSTEM.into(), holder.into()]).await?;
     // A process asks for one lease of a budget at a time, so as a rule this is one round. Windows of later rounds are
     // locked by then.

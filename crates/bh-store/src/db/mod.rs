@@ -5,6 +5,7 @@ mod notify;
 mod postgres;
 mod script;
 mod sqlite;
+mod tx;
 mod value;
 
 use std::sync::Arc;
@@ -12,16 +13,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bh_app::ports::Connections;
 use bh_domain::tenant::Scope;
-use sqlx::postgres::{PgPool, Postgres};
-use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool};
-use sqlx::{Arguments as _, AssertSqlSafe, SqlSafeStr, Transaction};
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgPool;
+use sqlx::sqlite::SqlitePool;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use self::bulk::{Bulk, Form, Shape, bulk};
 pub(crate) use self::notify::Heard;
 pub(crate) use self::script::Part;
-use self::script::{Rows, Script};
+use self::sqlite::ACQUIRE_MAX;
 pub(crate) use self::sqlite::Ownership;
+pub(crate) use self::tx::Tx;
+use self::tx::bind_sqlite;
 pub(crate) use self::value::{AFTER_ALL, BEFORE_ALL, Row, Value, malformed, uuid_text};
 use crate::open::{OpenFault, Options, Place};
 
@@ -40,6 +43,9 @@ pub(crate) enum Db {
     Sqlite {
         /// One connection: SQLite has one writer, and waiting here is fair and interruptible.
         writer: SqlitePool,
+        /// Who may wait for the writer next: one at a time, but for what calls wait for. So that is never behind more than
+        /// one other transaction, however many tenants are being made.
+        lane: Arc<Semaphore>,
         /// Whether the writer lets others have the core in the middle of its work.
         gentle: Arc<AtomicBool>,
         /// In WAL mode these never wait for the writer, nor it for them.
@@ -65,13 +71,6 @@ impl Drop for Gently<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Relaxed);
     }
-}
-
-/// A transaction. Dropped without [`Tx::commit`], it leaves nothing behind.
-#[derive(Debug)]
-pub(crate) enum Tx {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
 }
 
 impl Db {
@@ -118,7 +117,7 @@ impl Db {
 
     async fn begin_read(&self, scope: &Scope, mode: &'static str) -> Outcome<Tx> {
         match self {
-            Self::Sqlite { readers, .. } => readers.begin().await.map(Tx::Sqlite),
+            Self::Sqlite { readers, .. } => readers.begin().await.map(|tx| Tx::Sqlite(tx, None)),
             Self::Postgres(pool) => {
                 let reach = scope.nid().map_or_else(|| EVERYWHERE.to_owned(), |nid| nid.to_string());
                 // Safe: `reach` is a star or a UUID that we have printed ourselves.
@@ -130,8 +129,27 @@ impl Db {
 
     /// A transaction that may write, for every tenant.
     pub(crate) async fn write(&self) -> Outcome<Tx> {
+        let place = match self {
+            Self::Sqlite { lane, .. } => {
+                let place = tokio::time::timeout(ACQUIRE_MAX, Arc::clone(lane).acquire_owned()).await;
+                // Nobody closes the lane.
+                Some(place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)?)
+            }
+            Self::Postgres(_) => None,
+        };
+        self.begin_write(place).await
+    }
+
+    /// The same for what LLM calls wait for: it goes before all others that wait.
+    pub(crate) async fn write_first(&self) -> Outcome<Tx> {
+        self.begin_write(None).await
+    }
+
+    async fn begin_write(&self, place: Option<OwnedSemaphorePermit>) -> Outcome<Tx> {
         match self {
-            Self::Sqlite { writer, .. } => writer.begin_with(WRITE_SQLITE).await.map(Tx::Sqlite),
+            Self::Sqlite { writer, .. } => {
+                writer.begin_with(WRITE_SQLITE).await.map(|tx| Tx::Sqlite(tx, place))
+            }
             Self::Postgres(pool) => pool.begin_with(WRITE_POSTGRES).await.map(Tx::Postgres),
         }
     }
@@ -154,7 +172,7 @@ impl Db {
             return script::commit_if_all(writer, first, unless_all, rest, flag).await;
         }
         let given = script::rows_of(&first) as u64;
-        let mut tx = self.write().await?;
+        let mut tx = self.write_first().await?;
         let gently = flag.map(Gently::now);
         let all = tx.execute_each([first]).await? == given;
         if all {
@@ -225,130 +243,6 @@ impl Db {
     }
 }
 
-impl Tx {
-    /// Runs a statement; the number of rows it changed.
-    pub(crate) async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Outcome<u64> {
-        match self {
-            Self::Sqlite(tx) => {
-                bind_sqlite(sql, args)?.execute(&mut **tx).await.map(|done| done.rows_affected())
-            }
-            Self::Postgres(tx) => {
-                bind_postgres(sql, args).execute(&mut **tx).await.map(|done| done.rows_affected())
-            }
-        }
-    }
-
-    /// Rows of a statement.
-    pub(crate) async fn fetch(&mut self, sql: &'static str, args: Vec<Value>) -> Outcome<Vec<Row>> {
-        match self {
-            Self::Sqlite(tx) => {
-                let rows = bind_sqlite(sql, args)?.fetch_all(&mut **tx).await?;
-                Ok(rows.into_iter().map(Row::Sqlite).collect())
-            }
-            Self::Postgres(tx) => {
-                let rows = bind_postgres(sql, args).fetch_all(&mut **tx).await?;
-                Ok(rows.into_iter().map(Row::Postgres).collect())
-            }
-        }
-    }
-
-    /// Runs a bulk statement over rows laid end to end; the number of rows it changed.
-    pub(crate) async fn execute_rows(&mut self, bulk: &'static Bulk, rows: Vec<Value>) -> Outcome<u64> {
-        self.execute_each([(bulk, rows)]).await
-    }
-
-    /// Runs bulk statements one after the other, each over rows laid end to end; the number of rows they changed
-    /// together. On SQLite all of them take one trip to its thread, as a rule.
-    pub(crate) async fn execute_each<const N: usize>(&mut self, parts: [Part; N]) -> Outcome<u64> {
-        let form = self.form();
-        let mut parts = parts.map(Rows::new);
-        let mut changed = 0;
-        while let Some(script) = Script::next(form, &mut parts) {
-            changed += self.run(script).await?;
-        }
-        Ok(changed)
-    }
-
-    async fn run(&mut self, script: Script) -> Outcome<u64> {
-        match (self, &script.texts[..]) {
-            (tx, [text]) => tx.execute(text, script.args).await,
-            (Self::Sqlite(tx), _) => {
-                let done = bind_sqlite(script.text(), script.args)?.execute(&mut **tx).await?;
-                Ok(done.rows_affected())
-            }
-            (Self::Postgres(_), _) => Err(sqlx::Error::Protocol("one statement at a time".to_owned())),
-        }
-    }
-
-    /// Rows of a bulk statement over rows laid end to end.
-    pub(crate) async fn fetch_rows(&mut self, bulk: &'static Bulk, rows: Vec<Value>) -> Outcome<Vec<Row>> {
-        let form = self.form();
-        let mut part = Rows::new((bulk, rows));
-        let mut found = Vec::with_capacity(part.left);
-        let mut args = Vec::new();
-        while let Some(text) = part.next(form, &mut args) {
-            found.append(&mut self.fetch(text, std::mem::take(&mut args)).await?);
-        }
-        Ok(found)
-    }
-
-    fn form(&self) -> Form {
-        match self {
-            Self::Sqlite(_) => Form::Padded,
-            Self::Postgres(_) => Form::Exact,
-        }
-    }
-
-    /// Runs a script of several statements without parameters.
-    pub(crate) async fn batch(&mut self, script: &'static str) -> Outcome<()> {
-        match self {
-            Self::Sqlite(tx) => sqlx::raw_sql(script).execute(&mut **tx).await.map(drop),
-            Self::Postgres(tx) => sqlx::raw_sql(script).execute(&mut **tx).await.map(drop),
-        }
-    }
-
-    /// Makes everything durable.
-    pub(crate) async fn commit(self) -> Outcome<()> {
-        match self {
-            Self::Sqlite(tx) => tx.commit().await,
-            Self::Postgres(tx) => tx.commit().await,
-        }
-    }
-
-    /// Takes everything back, and waits until it is.
-    pub(crate) async fn rollback(self) -> Outcome<()> {
-        match self {
-            Self::Sqlite(tx) => tx.rollback().await,
-            Self::Postgres(tx) => tx.rollback().await,
-        }
-    }
-}
-
-fn bind_sqlite(sql: impl SqlSafeStr, args: Vec<Value>) -> Outcome<Query<'static, Sqlite, SqliteArguments>> {
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(args.len(), 0);
-    for value in args {
-        let added = match value {
-            Value::Int(int) => arguments.add(int),
-            Value::Text(text) => arguments.add(text),
-            Value::Bytes(bytes) => arguments.add(bytes),
-        };
-        added.map_err(sqlx::Error::Encode)?;
-    }
-    Ok(sqlx::query_with(sql, arguments))
-}
-
-fn bind_postgres<'q>(
-    sql: &'static str,
-    args: Vec<Value>,
-) -> Query<'q, Postgres, <Postgres as sqlx::Database>::Arguments> {
-    args.into_iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Int(int) => query.bind(int),
-        Value::Text(text) => query.bind(text),
-        Value::Bytes(bytes) => query.bind(bytes),
-    })
-}
-
 impl Db {
     /// Whether this is PostgreSQL, for the one who must know: migrations.
     pub(crate) fn is_postgres(&self) -> bool {
@@ -364,7 +258,7 @@ impl Db {
     /// Prepares a statement whose parameters have the types of `sample`, or whatever types the database finds.
     #[cfg(test)]
     pub(crate) async fn prepare(&self, sql: &'static str, sample: &[Value]) -> Outcome<()> {
-        use sqlx::Executor as _;
+        use sqlx::{Executor as _, Postgres, SqlSafeStr as _};
         match self {
             Self::Sqlite { writer, .. } => writer.prepare(sql.into_sql_str()).await.map(drop),
             Self::Postgres(pool) => {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use sqlx::postgres::{PgListener, PgPool, PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
-use super::{Db, Outcome, Tx, bind_postgres};
+use super::tx::bind_postgres;
+use super::{Db, Outcome, Tx};
 
 const ANNOUNCE: &str = "SELECT pg_notify($1, $2)";
 const CHECK: &str = "SELECT 1";
@@ -35,7 +36,7 @@ impl Tx {
         text: impl FnOnce() -> String,
     ) -> Outcome<bool> {
         match self {
-            Self::Sqlite(_) => Ok(false),
+            Self::Sqlite(..) => Ok(false),
             Self::Postgres(tx) => {
                 let args = vec![channel.into(), text().into()];
                 bind_postgres(ANNOUNCE, args).execute(&mut **tx).await?;

@@ -13,13 +13,15 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use tokio::sync::Semaphore;
+
 use super::Db;
 use crate::open::{Access, OpenFault, Options};
 
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// How long a call waits for its connection.
-const ACQUIRE_MAX: Duration = Duration::from_secs(10);
+pub(super) const ACQUIRE_MAX: Duration = Duration::from_secs(10);
 /// How long SQLite waits for a lock that a reader outside this process holds.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 const READERS_IDLE_MAX: Duration = Duration::from_secs(60);
@@ -86,6 +88,7 @@ pub(super) async fn open(path: &Path, options: &Options) -> Result<Db, OpenFault
         let pool = pool.map_err(unreadable)?;
         return Ok(Db::Sqlite {
             writer: pool.clone(),
+            lane: lane(),
             gentle: Arc::default(),
             readers: pool,
             ownership: None,
@@ -95,7 +98,11 @@ pub(super) async fn open(path: &Path, options: &Options) -> Result<Db, OpenFault
     let writer = writer(path, Arc::clone(&gentle)).await.map_err(unreadable)?;
     // `query_only` rather than `read_only`: a reader must be able to rebuild the log's index after a crash.
     let readers = pool(readers).connect_lazy_with(settings(path, READER_CACHE).pragma("query_only", "ON"));
-    Ok(Db::Sqlite { writer, gentle, readers, ownership: Some(ownership) })
+    Ok(Db::Sqlite { writer, lane: lane(), gentle, readers, ownership: Some(ownership) })
+}
+
+fn lane() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(1))
 }
 
 async fn writer(path: &Path, gentle: Arc<AtomicBool>) -> Result<SqlitePool, sqlx::Error> {

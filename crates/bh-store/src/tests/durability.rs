@@ -39,6 +39,33 @@ on_both_stores! {
         }
     }
 
+    /// However many tenants are being made: a call's record waits behind one other transaction at most.
+    async fn records_go_before_whatever_else_waits_to_be_written(kind) {
+        let fixture = Fixture::new(kind).await;
+        let held = fixture.store.0.write().await.unwrap();
+        let order = Arc::new(parking_lot::Mutex::new(Vec::new()));
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 0..6 {
+            let (store, order) = (fixture.store.clone(), Arc::clone(&order));
+            tasks.spawn(async move {
+                store.remember(["a", "b", "c", "d", "e", "f"][n], "x".to_owned()).await.unwrap();
+                order.lock().push("other");
+            });
+        }
+        tokio::task::yield_now().await;
+        let (store, said) = (fixture.store.clone(), Arc::clone(&order));
+        tasks.spawn(async move {
+            store.append(Arc::new(batch(vec![record(nid(1), 1, 10)]))).await.unwrap();
+            said.lock().push("record");
+        });
+        // On PostgreSQL nobody waits for anybody here.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        held.commit().await.unwrap();
+        tasks.join_all().await;
+        let place = order.lock().iter().position(|who| *who == "record").unwrap();
+        assert!(fixture.store.0.is_postgres() || place <= 2, "{:?}", order.lock());
+    }
+
     async fn processes_that_append_to_one_chain_lose_and_double_nothing(kind) {
         let fixture = Fixture::new(kind).await;
         let mut tasks = Vec::new();
