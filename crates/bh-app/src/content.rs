@@ -1,13 +1,12 @@
-//! Prompts and answers at rest.
+//! Prompts and answers from before tenants had data keys: sealed by a key of the installation's for each tenant. What is
+//! kept now is sealed by [`crate::vault::DataKey::seal_content`].
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use bh_domain::tenant::Nid;
 
-use crate::ports::ContentRow;
+use crate::vault::{Place, SealingKey};
 
-/// Seals prompts and answers that the configuration wants kept: AES-256-GCM, a key per tenant, tenant and record as
-/// associated data.
+/// Opens them.
 pub struct ContentSealer(hmac::Key);
 
 impl std::fmt::Debug for ContentSealer {
@@ -17,38 +16,21 @@ impl std::fmt::Debug for ContentSealer {
 }
 
 impl ContentSealer {
-    /// From the master key.
+    /// From the key that the root key has for content.
     #[must_use]
-    pub fn new(master: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, master))
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
     }
 
-    fn key(&self, nid: Nid) -> Option<RandomizedNonceKey> {
+    fn key(&self, nid: Nid) -> Option<SealingKey> {
         let derived = hmac::sign(&self.0, format!("content:{nid}").as_bytes());
-        RandomizedNonceKey::new(&AES_256_GCM, derived.as_ref()).ok()
-    }
-
-    fn aad(nid: Nid, record_id: &str, kind: &str) -> Aad<Vec<u8>> {
-        Aad::from(format!("{nid}\u{1f}{record_id}\u{1f}{kind}").into_bytes())
-    }
-
-    /// Nonce, ciphertext and tag; `None` when the machine has no randomness left.
-    #[must_use]
-    pub fn seal(&self, nid: Nid, record_id: &str, kind: &'static str, plain: &[u8]) -> Option<ContentRow> {
-        let mut sealed = plain.to_vec();
-        let nonce =
-            self.key(nid)?.seal_in_place_append_tag(Self::aad(nid, record_id, kind), &mut sealed).ok()?;
-        sealed.splice(0..0, nonce.as_ref().iter().copied());
-        Some(ContentRow { nid, record_id: record_id.to_owned(), kind, sealed })
+        Some(SealingKey::new(derived.as_ref().try_into().ok()?))
     }
 
     /// The plain content; `None` when it was changed, moved to another record, or sealed by another key.
     #[must_use]
     pub fn open(&self, nid: Nid, record_id: &str, kind: &str, sealed: &[u8]) -> Option<Vec<u8>> {
-        let (nonce, body) = sealed.split_at_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut body = body.to_vec();
-        let plain = self.key(nid)?.open_in_place(nonce, Self::aad(nid, record_id, kind), &mut body).ok()?;
+        let plain = self.key(nid)?.open(&Place::of(&[&nid, &record_id, &kind]), sealed)?;
         Some(plain.to_vec())
     }
 }
@@ -57,16 +39,20 @@ impl ContentSealer {
 mod tests {
     use super::*;
 
+    /// "hello", sealed as an earlier version did: by 32 bytes of 0x07, for tenant 1, record gw_1, kind prompt.
+    const SEALED: &str = "000102030405060708090a0bd294f8e6bea1ed7b48a0e6ffbf8cc24386ba7c036d";
+
     #[test]
-    fn content_opens_only_for_its_own_tenant_record_and_kind() {
+    fn content_from_before_opens_only_for_its_own_tenant_record_and_kind() {
         let sealer = ContentSealer::new(&[7; 32]);
         let (acme, globex) = (Nid(uuid::Uuid::from_u128(1)), Nid(uuid::Uuid::from_u128(2)));
-        let row = sealer.seal(acme, "gw_1", "prompt", b"hello").unwrap();
-        assert!(!row.sealed.windows(5).any(|window| window == b"hello"));
-        assert_eq!(sealer.open(acme, "gw_1", "prompt", &row.sealed).as_deref(), Some(&b"hello"[..]));
-        assert_eq!(sealer.open(globex, "gw_1", "prompt", &row.sealed), None);
-        assert_eq!(sealer.open(acme, "gw_2", "prompt", &row.sealed), None);
-        assert_eq!(sealer.open(acme, "gw_1", "answer", &row.sealed), None);
-        assert_eq!(ContentSealer::new(&[8; 32]).open(acme, "gw_1", "prompt", &row.sealed), None);
+        let sealed: Vec<u8> = (0..SEALED.len() / 2)
+            .map(|n| u8::from_str_radix(&SEALED[2 * n..2 * n + 2], 16).unwrap())
+            .collect();
+        assert_eq!(sealer.open(acme, "gw_1", "prompt", &sealed).as_deref(), Some(&b"hello"[..]));
+        assert_eq!(sealer.open(globex, "gw_1", "prompt", &sealed), None);
+        assert_eq!(sealer.open(acme, "gw_2", "prompt", &sealed), None);
+        assert_eq!(sealer.open(acme, "gw_1", "answer", &sealed), None);
+        assert_eq!(ContentSealer::new(&[8; 32]).open(acme, "gw_1", "prompt", &sealed), None);
     }
 }

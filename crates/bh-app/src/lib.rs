@@ -18,4 +18,5 @@ pub mod snapshot;
 pub mod status;
 pub mod tenants;
 pub mod usage;
+pub mod vault;
 pub mod webhooks;

@@ -309,6 +309,12 @@ pub struct EvidencePolicy {
 }
 
 impl EvidencePolicy {
+    /// Whether anything is kept of what is asked and answered.
+    #[must_use]
+    pub fn keeps_content(&self) -> bool {
+        self.store_prompts || self.store_answers
+    }
+
     /// The guarantee for one call.
     #[must_use]
     pub fn durability_for(&self, path: &str, tenant: &Tenant) -> Durability {

@@ -83,6 +83,10 @@ pub enum Code {
     EvidenceUnavailable,
     /// The store lives, but did not answer in its time.
     StoreTimeout,
+    /// A master key is in use that this process does not have.
+    MasterKeyUnknown,
+    /// What is sealed in the store is not what was sealed.
+    SecretUnreadable,
     /// The gateway is stopping.
     ShuttingDown,
     /// No provider could be reached.
@@ -151,6 +155,8 @@ pub const TABLE: &[Row] = &[
     row(Code::UpstreamCredentialMissing, "upstream_credential_missing", 401, false),
     row(Code::EvidenceUnavailable, "evidence_unavailable", 503, true),
     row(Code::StoreTimeout, "gateway_timeout", 504, true),
+    row(Code::MasterKeyUnknown, "master_key_unknown", 503, true),
+    row(Code::SecretUnreadable, "secret_unreadable", 500, false),
     row(Code::ShuttingDown, "shutting_down", 503, true),
     row(Code::UpstreamUnreachable, "upstream_unreachable", 502, true),
     row(Code::UpstreamTimeout, "upstream_timeout", 504, true),

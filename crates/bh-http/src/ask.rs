@@ -19,6 +19,7 @@ use bh_app::snapshot::{Live, Snapshot};
 use bh_app::status::StatusReads;
 use bh_app::tenants::TenantStory;
 use bh_app::usage::{UsageReads, Verifications};
+use bh_app::vault::Vault;
 use bh_app::webhooks::{PeriodCloser, WebhookReads};
 use bh_domain::refusal::{Code, Refusal};
 use bytes::Bytes;
@@ -54,6 +55,8 @@ pub struct Doors {
     pub verifications: Verifications,
     /// How a tenant is doing.
     pub status: StatusReads,
+    /// What tenants have entrusted to Bulkhead.
+    pub vault: Vault,
     /// What webhooks were told.
     pub webhooks: WebhookReads,
     /// The ends of billing periods.

@@ -8,6 +8,7 @@ mod evidence;
 mod health;
 mod keys;
 mod llm;
+mod masters;
 mod matrix;
 mod object;
 mod respond;

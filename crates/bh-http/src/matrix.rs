@@ -13,7 +13,7 @@ use bh_wire::family::Endpoint;
 use http::Method;
 
 use crate::ask::Ask;
-use crate::{costs, evidence, health, keys, llm, secrets, status, tenants, webhooks};
+use crate::{costs, evidence, health, keys, llm, masters, secrets, status, tenants, webhooks};
 
 /// A control-plane handler.
 #[derive(Clone, Copy)]
@@ -92,6 +92,8 @@ const DASHBOARDS: Family = Later("dashboards");
 const CUSTOM_SERVERS: &str = "/api/v1/mcp/{*rest}";
 /// What belongs to a tenant, some of it to its users' accounts elsewhere.
 const OF_TENANT: &str = "/api/v1/tenants/{tenant}/{*rest}";
+/// A tenant's tokens for an integration.
+const OAUTH_CREDENTIALS: &str = "/api/v1/admin/tenants/{id}/oauth/{integration}/credentials";
 const OAUTH_PARTS: [&str; 2] = ["integrations", "oauth"];
 
 /// The matrix.
@@ -192,6 +194,13 @@ pub const MATRIX: &[Row] = &[
     row("GET POST", "/api/v1/admin/tenants/{id}/api-keys", Admin, now!(tenants::keys)),
     row("DELETE", "/api/v1/admin/tenants/{id}/api-keys/{key_id}", Admin, now!(tenants::revoke_key)),
     row("GET", "/api/v1/admin/tenants/{id}/audit", Admin, now!(tenants::trail)),
+    row("GET", "/api/v1/admin/tenants/{id}/secrets", Admin, now!(tenants::secrets)),
+    row("GET PUT DELETE", "/api/v1/admin/tenants/{id}/secrets/{*name}", Admin, now!(tenants::secret)),
+    row("GET PUT DELETE", OAUTH_CREDENTIALS, Admin, now!(tenants::credentials)),
+    row("POST", "/api/v1/admin/tenants/{id}/rotate-data-key", Admin, now!(tenants::rotate_data_key)),
+    row("GET", "/api/v1/admin/secrets/master-key", Admin, now!(masters::show)),
+    row("POST", "/api/v1/admin/secrets/rotate-master", Admin, now!(masters::rotate)),
+    row("POST", "/api/v1/admin/secrets/verify", Admin, now!(masters::verify)),
     row("GET", "/api/v1/usage", TenantOrAdmin, now!(tenants::own_month)),
     row("GET", "/api/v1/usage/metrics", TenantOrAdmin, now!(tenants::own_metrics)),
     row("GET", "/api/v1/admin/tenants/{id}/usage", Admin, now!(tenants::month_of)),

@@ -120,12 +120,14 @@ fn spend_values(batch: &Batch) -> Vec<Value> {
 }
 
 fn content_values(contents: &[ContentRow]) -> Vec<Value> {
-    let row = |content: &ContentRow| -> [Value; 4] {
+    let row = |content: &ContentRow| -> [Value; 6] {
         [
             content.nid.into(),
             content.record_id.as_str().into(),
             content.kind.into(),
             content.sealed.as_slice().into(),
+            content.key.map_or(Value::Text(None), |key| key.nid.into()),
+            content.key.map_or(Value::Int(None), |key| key.version.into()),
         ]
     };
     contents.iter().flat_map(row).collect()

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Appended, Batch, Checkpoint, Columns, EvidenceFilter, EvidenceStore, Purge, StoreResult, StoredHead,
-    StoredRecord,
+    Appended, Batch, Checkpoint, Columns, EvidenceFilter, EvidenceStore, KeyRef, Purge, StoreResult,
+    StoredContent, StoredHead, StoredRecord,
 };
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
@@ -110,11 +110,11 @@ impl EvidenceStore for SqlStore {
         })
     }
 
-    fn contents(&self, scope: Scope, nid: Nid, record_id: String) -> StoreResult<Vec<(String, Vec<u8>)>> {
+    fn contents(&self, scope: Scope, nid: Nid, record_id: String) -> StoreResult<Vec<StoredContent>> {
         self.run("read sealed contents", move |db| async move {
             let args = vec![nid.into(), record_id.into()];
             let rows = fetch_of(&db, &scope, nid, statements::CONTENTS, args).await?;
-            rows.iter().map(|row| Ok((row.text(0)?, row.bytes(1)?))).collect()
+            rows.iter().map(content).collect()
         })
     }
 
@@ -135,6 +135,14 @@ impl EvidenceStore for SqlStore {
             rows.first().map_or(Ok((0, 0)), |row| Ok((row.count(0)?, row.count(1)?)))
         })
     }
+}
+
+fn content(row: &Row) -> Result<StoredContent, sqlx::Error> {
+    let key = match (row.optional_text(2)?, row.optional_int(3)?) {
+        (Some(_), Some(_)) => Some(KeyRef { nid: row.nid(2)?, version: row.count(3)? }),
+        (None, _) | (Some(_), None) => None,
+    };
+    Ok(StoredContent { kind: row.text(0)?, sealed: row.bytes(1)?, key })
 }
 
 /// Rows of one tenant; none when the scope does not reach it.

@@ -24,6 +24,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod usage;
+mod vault;
 
 use std::sync::Arc;
 

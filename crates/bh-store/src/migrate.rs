@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -70,6 +70,12 @@ const MIGRATIONS: [Migration; 9] = [
         name: "webhooks",
         text: include_str!("../migrations/0009_webhooks.sql"),
         postgres: include_str!("../migrations/0009_webhooks.postgres.sql"),
+    },
+    Migration {
+        version: 10,
+        name: "vault",
+        text: include_str!("../migrations/0010_vault.sql"),
+        postgres: include_str!("../migrations/0010_vault.postgres.sql"),
     },
 ];
 

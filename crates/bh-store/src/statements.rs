@@ -140,7 +140,7 @@ statements! {
     CHECKPOINT =
         "SELECT size, note, at_ms FROM evidence_checkpoints WHERE nid = $1 ORDER BY size DESC LIMIT 1";
     /// Sealed contents of a record.
-    CONTENTS = "SELECT kind, sealed FROM evidence_contents WHERE nid = $1 AND record_id = $2 ORDER BY kind";
+    CONTENTS = "SELECT kind, sealed, key_nid, key_version FROM evidence_contents WHERE nid = $1 AND record_id = $2 ORDER BY kind";
     /// How many records a tenant has since an instant, and how many of them denied.
     COUNTS = "SELECT COUNT(*), COALESCE(CAST(SUM(1 - allowed) AS BIGINT), 0) FROM evidence \
         WHERE nid = $1 AND at_ms >= $2";
@@ -273,7 +273,7 @@ bulk_statements! {
     /// Tree nodes.
     ADD_NODES = bulk!(Insert, "INSERT INTO evidence_nodes (nid, level, idx, hash)", 4, "");
     /// Sealed contents.
-    ADD_CONTENTS = bulk!(Insert, "INSERT INTO evidence_contents (nid, record_id, kind, sealed)", 4, "");
+    ADD_CONTENTS = bulk!(Insert, "INSERT INTO evidence_contents (nid, record_id, kind, sealed, key_nid, key_version)", 6, "");
     /// Checkpoints; one of the same tenant and size is kept once.
     ADD_CHECKPOINTS = bulk!(
         Insert,

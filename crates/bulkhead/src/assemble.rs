@@ -17,13 +17,14 @@ use bh_app::identity::{Gate, KeyHasher};
 use bh_app::keys::{KeyParts, KeyStory, SharedParts, TokenSeeds};
 use bh_app::llm::{LlmStory, Parts};
 use bh_app::metrics::Metrics;
-use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy, TenantStore};
+use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy};
 use bh_app::rates::SharedRates;
 use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
 use bh_app::snapshot::{Accounts, Live, OnFailure, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
 use bh_app::tenants::{self, TenantParts, TenantStory};
 use bh_app::usage::{UsageReads, Verifications};
+use bh_app::vault::{Masters, RootKey, Vault, VaultParts};
 use bh_app::webhooks::{Outbox, WebhookReads};
 use bh_config::Loaded;
 use bh_domain::keys::imported::ImportHasher;
@@ -35,7 +36,7 @@ use uuid::Uuid;
 use crate::compile::{self, CompileFault, Mode, Runtime};
 use crate::data_dir::{self, DataDirFault};
 use crate::jobs::{Jobs, KEY_USES_EVERY, KEY_USES_EVERY_MIN};
-use crate::secrets::{self, SecretsFault, ServerSecrets};
+use crate::secrets::{self, KeptMasters, SecretsFault, ServerSecrets, StrangeSecret};
 use crate::shared;
 use crate::webhooks::Webhooks;
 
@@ -52,10 +53,8 @@ pub(crate) enum AssembleFault {
     Open(#[from] bh_store::OpenFault),
     #[error("the store cannot be used")]
     Store(#[from] StoreFault),
-    #[error(
-        "`secrets.{0}` is not the one this store was made with: bring the old one back, or what it protects cannot be verified or read"
-    )]
-    WrongSecret(&'static str),
+    #[error(transparent)]
+    StrangeSecret(#[from] StrangeSecret),
     #[error("`redis.url` or `cache.redis` names no server that can be used")]
     Redis(#[from] bh_adapters::RedisFault),
     #[error(transparent)]
@@ -78,6 +77,7 @@ pub(crate) struct Reloader {
     store: SqlStore,
     clock: Arc<dyn Clock>,
     mode: Mode,
+    masters: (Arc<Masters>, KeptMasters),
 }
 
 impl Reloader {
@@ -93,6 +93,11 @@ impl Reloader {
             compile::compile(loaded, &self.runtime, &self.store, Some(&before), now, self.mode).await?;
         let snapshot = Arc::new(snapshot);
         self.live.store(Arc::clone(&snapshot));
+        let (masters, kept) = &self.masters;
+        kept.configure(&loaded.config.secrets);
+        if let Err(fault) = masters.refresh() {
+            tracing::error!(error = &fault as &dyn std::error::Error, "the master keys were not read anew");
+        }
         Ok(snapshot)
     }
 }
@@ -112,62 +117,47 @@ pub(crate) fn installation(loaded: &Loaded) -> Result<(PathBuf, ServerSecrets), 
     Ok((data_dir, secrets))
 }
 
-/// Notices secrets that do not belong to the store.
-pub(crate) async fn check_secrets(
-    store: &dyn TenantStore,
-    secrets: &ServerSecrets,
-) -> Result<(), AssembleFault> {
-    for (name, setting, value) in secrets.checks() {
-        if store.remember(name, value.clone()).await? != value {
-            return Err(AssembleFault::WrongSecret(setting));
-        }
-    }
-    Ok(())
-}
-
 /// Opens the store with the secrets that belong to it, and announces this process there.
 async fn open(
     loaded: &Loaded,
     holder: Holder,
     now: Timestamp,
-) -> Result<(SqlStore, ServerSecrets), AssembleFault> {
+) -> Result<(SqlStore, ServerSecrets, RootKey), AssembleFault> {
     let (data_dir, secrets) = installation(loaded)?;
     let (url, connections_max) = store_url(loaded, &data_dir);
     let options = bh_store::Options { connections_max, ..bh_store::Options::default() };
     let store = bh_store::open(&url, options).await?;
-    check_secrets(&store, &secrets).await?;
+    let root = secrets.unlock(&store, now).await?;
     join(&store, holder, now, is_sqlite(&url)).await?;
-    Ok((store, secrets))
+    Ok((store, secrets, root))
 }
 
 /// Puts a gateway together.
 pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, AssembleFault> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let holder = Holder(Uuid::now_v7());
-    let (sql, secrets) = open(loaded, holder, clock.now()).await?;
+    let (sql, secrets, root) = open(loaded, holder, clock.now()).await?;
     let store: Arc<dyn Store> = Arc::new(sql.clone());
     let metrics = Metrics::new();
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
     let rates = shared::rates(loaded, &clock, &metrics)?;
-    let runtime = Arc::new(runtime(&secrets, &budgets, &metrics, rates.clone()));
-    let tenants_since = clock.now();
-    tenants::learn(&sql, &runtime.directory, Timestamp(i64::MIN)).await?;
-    let snapshot = compile::compile(loaded, &runtime, &sql, None, clock.now(), mode).await?;
-    let on_failure = snapshot.evidence.on_failure;
-    let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
-    let content = ContentSealer::new(&secrets.derive("content"));
+    let runtime = Arc::new(runtime(&root, &budgets, &metrics, rates.clone()));
+    let (tenants_since, on_failure, live) = first_snapshot(loaded, &runtime, &sql, &clock, mode).await?;
+    let vault = vault(&sql, &clock, &secrets.masters, &root, loaded);
+    let masters = (Arc::clone(&secrets.masters), secrets.kept_masters.clone());
     let signing_key = secrets.evidence.clone();
     let outbox = Outbox::new(Arc::clone(&live));
-    let keys = key_story(&sql, &clock, &secrets, &metrics, outbox, shared::rows(loaded, &secrets)?);
+    let keys = key_story(&sql, &clock, &root, &metrics, outbox, shared::rows(loaded, &root)?);
     let gate = Gate::new(keys.clone(), runtime.accounts.clone());
     let (recorder, checkpointer) = recording(&sql, &clock, &metrics, secrets, holder, on_failure);
     let upstream = HttpUpstream::new();
     let webhooks = Webhooks::new(&sql, Arc::clone(&upstream) as _, &live, &clock, &metrics, &budgets);
-    let llm = llm_story(&gate, &budgets, &recorder, (upstream, content), &clock, &metrics);
+    let llm = llm_story(&gate, &budgets, &recorder, (upstream, vault.clone()), &clock, &metrics);
     let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock);
     let verifications = Verifications::default();
     let jobs = Jobs {
         tenants: tenants.clone(),
+        vault: vault.clone(),
         tenants_since,
         rates,
         key_news: Arc::new(sql.clone()),
@@ -196,6 +186,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,
         tenants,
+        vault,
         webhooks: WebhookReads::new(webhooks.courier, Arc::new(sql.clone())),
         periods: webhooks.periods,
         audit: AuditReads::new(Arc::new(sql.clone()), keys.clone()),
@@ -208,8 +199,23 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         live: Arc::clone(&live),
         clock: Arc::clone(&clock),
     };
-    let reloader = Reloader { live, runtime, store: sql.clone(), clock, mode };
+    let reloader = Reloader { live, runtime, store: sql.clone(), clock, mode, masters };
     Ok(Gateway { doors: Arc::new(doors), jobs, store: sql, reloader })
+}
+
+/// The configuration that is in force first, with the tenants that are rows as they are since an instant.
+async fn first_snapshot(
+    loaded: &Loaded,
+    runtime: &Runtime,
+    sql: &SqlStore,
+    clock: &Arc<dyn Clock>,
+    mode: Mode,
+) -> Result<(Timestamp, OnFailure, Live), AssembleFault> {
+    let since = clock.now();
+    tenants::learn(sql, &runtime.directory, Timestamp(i64::MIN)).await?;
+    let snapshot = compile::compile(loaded, runtime, sql, None, clock.now(), mode).await?;
+    let on_failure = snapshot.evidence.on_failure;
+    Ok((since, on_failure, Arc::new(ArcSwap::from_pointee(snapshot))))
 }
 
 /// LLM calls.
@@ -217,7 +223,7 @@ fn llm_story(
     gate: &Gate,
     budgets: &BudgetKeeper,
     recorder: &Recorder,
-    (upstream, content): (Arc<HttpUpstream>, ContentSealer),
+    (upstream, vault): (Arc<HttpUpstream>, Vault),
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
 ) -> LlmStory {
@@ -227,7 +233,7 @@ fn llm_story(
         recorder: recorder.clone(),
         upstream,
         tokenizer: Arc::new(PublicTokenizers),
-        content: Arc::new(content),
+        vault,
         clock: Arc::clone(clock),
         entropy: Arc::new(SystemEntropy),
         metrics: Arc::clone(metrics),
@@ -288,16 +294,35 @@ fn key_uses_every(loaded: &Loaded) -> Duration {
     configured.map_or(KEY_USES_EVERY, |interval| interval.0.max(KEY_USES_EVERY_MIN))
 }
 
+/// The sealed store.
+fn vault(
+    sql: &SqlStore,
+    clock: &Arc<dyn Clock>,
+    masters: &Arc<Masters>,
+    root: &RootKey,
+    loaded: &Loaded,
+) -> Vault {
+    let isolation = loaded.config.multi_tenant.as_ref().map(|tenancy| &tenancy.isolation);
+    Vault::new(VaultParts {
+        store: Arc::new(sql.clone()),
+        masters: Arc::clone(masters),
+        audit: Arc::new(sql.clone()),
+        clock: Arc::clone(clock),
+        separate_keys: isolation.is_none_or(|isolation| isolation.separate_vault_keys),
+        old_content: ContentSealer::new(&root.derive("content")),
+    })
+}
+
 /// What survives reloads.
 fn runtime(
-    secrets: &ServerSecrets,
+    root: &RootKey,
     budgets: &BudgetKeeper,
     metrics: &Arc<Metrics>,
     shared: Option<Arc<SharedRates>>,
 ) -> Runtime {
     Runtime::new(
-        KeyHasher::new(&secrets.derive("key digest")),
-        TenantSecrets::new(&secrets.derive("tenant keys")),
+        KeyHasher::new(&root.derive("key digest")),
+        TenantSecrets::new(&root.derive("tenant keys")),
         Accounts { budgets: budgets.clone(), rates: Arc::default(), shared },
         Arc::clone(metrics),
     )
@@ -307,7 +332,7 @@ fn runtime(
 pub(crate) fn key_story(
     sql: &SqlStore,
     clock: &Arc<dyn Clock>,
-    secrets: &ServerSecrets,
+    root: &RootKey,
     metrics: &Arc<Metrics>,
     outbox: Outbox,
     shared: Option<SharedParts>,
@@ -318,8 +343,8 @@ pub(crate) fn key_story(
         owners: Arc::new(sql.clone()),
         clock: Arc::clone(clock),
         entropy: Arc::new(SystemEntropy),
-        hasher: ImportHasher::new(&secrets.derive("imported keys")),
-        seeds: TokenSeeds::new(&secrets.derive("token signing keys")),
+        hasher: ImportHasher::new(&root.derive("imported keys")),
+        seeds: TokenSeeds::new(&root.derive("token signing keys")),
         trail: AuditTrail::new(Arc::new(sql.clone()), Arc::clone(clock), Arc::clone(metrics)),
         outbox,
         metrics: Arc::clone(metrics),

@@ -11,6 +11,7 @@ use bh_app::rates::SharedRates;
 use bh_app::recorder::{Checkpointer, ROUND_TREES_MAX, Recorder};
 use bh_app::tenants::TenantStory;
 use bh_app::usage::Verifications;
+use bh_app::vault::Vault;
 use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
 use bh_domain::usage::UtcDay;
 use tokio::sync::watch;
@@ -69,6 +70,7 @@ pub(crate) struct Jobs {
     pub(crate) usage_retention_days: u32,
     pub(crate) keys: KeyStory,
     pub(crate) tenants: TenantStory,
+    pub(crate) vault: Vault,
     /// What changed of tenants before this instant is known.
     pub(crate) tenants_since: Timestamp,
     /// Limits that replicas share, where that is configured.
@@ -217,6 +219,7 @@ impl Jobs {
             self.webhooks.forget_old().await;
             self.retain().await;
             self.keep_usage_small().await;
+            self.keep_vault().await;
         });
         loop {
             tokio::select! {
@@ -262,6 +265,22 @@ impl Jobs {
                     error = &fault as &dyn std::error::Error,
                     "old failed verifications were not forgotten"
                 )
+            }
+        }
+    }
+
+    /// Seals anew what rotations of data keys have left, and forgets what deleted tenants asked and were answered.
+    async fn keep_vault(&self) {
+        match self.vault.settle_retiring().await {
+            Ok(0) => {}
+            Ok(resealed) => tracing::info!(resealed, "secrets sealed anew that a rotation had left"),
+            Err(refusal) => tracing::warn!(reason = refusal.message, "retiring data keys were not settled"),
+        }
+        match self.vault.forget_contents_of_deleted().await {
+            Ok(0) => {}
+            Ok(contents) => tracing::info!(contents, "prompts and answers of deleted tenants forgotten"),
+            Err(refusal) => {
+                tracing::warn!(reason = refusal.message, "deleted tenants' prompts were not forgotten")
             }
         }
     }

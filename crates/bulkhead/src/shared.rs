@@ -8,10 +8,9 @@ use bh_app::keys::SharedParts;
 use bh_app::metrics::Metrics;
 use bh_app::ports::Clock;
 use bh_app::rates::{OnOutage, SharedNames, SharedRates};
+use bh_app::vault::RootKey;
 use bh_config::Loaded;
 use bh_config::schema::{Cache, CacheRedis, CacheType, RateLimitBackend, RateLimitOutage};
-
-use crate::secrets::ServerSecrets;
 
 const HOST: (&str, u16) = ("localhost", 6379);
 const TIMEOUT: Duration = Duration::from_millis(500);
@@ -20,7 +19,7 @@ const PREFIX: &str = "tenant";
 const COUNT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What rows of keys are shared with: `None` where nobody asks for it. No connection is made before it is needed.
-pub(crate) fn rows(loaded: &Loaded, secrets: &ServerSecrets) -> Result<Option<SharedParts>, RedisFault> {
+pub(crate) fn rows(loaded: &Loaded, root: &RootKey) -> Result<Option<SharedParts>, RedisFault> {
     let cache = loaded.config.cache.as_ref();
     let of_redis = |cache: &Cache| cache.redis.is_some() || cache.r#type == Some(CacheType::Redis);
     let overlays = loaded.overlays.files().iter().filter_map(|overlay| overlay.settings.as_ref().ok());
@@ -31,7 +30,7 @@ pub(crate) fn rows(loaded: &Loaded, secrets: &ServerSecrets) -> Result<Option<Sh
     let prefix = prefix(loaded);
     let redis = Redis::new(&server(cache.and_then(|cache| cache.redis.as_ref())))?;
     let memory = Arc::new(RedisMemory::new(redis, prefix));
-    Ok(Some(SharedParts { memory, prefix: prefix.to_owned(), seal: secrets.derive("shared rows of keys") }))
+    Ok(Some(SharedParts { memory, prefix: prefix.to_owned(), seal: root.derive("shared rows of keys") }))
 }
 
 /// What requests of tenants are counted with: `None` where each replica counts alone. No connection is made before it is

@@ -198,15 +198,16 @@ impl Closer {
         let tally = Tally { requests: true, calls: true, denied: false, failed };
         let spend = spend(ticket, tally, &tokens, cost);
         let usage = Some(usage(ticket, &draft, tally));
-        let contents = self.contents(ticket, &draft, outcome.answer.as_ref());
+        let contents = Self::contents(ticket, &draft, outcome.answer.as_ref());
         self.attempts(ticket);
         self.0.recorder.submit(Entry { draft, spend, usage, contents }, ticket.durability)
     }
 
-    fn contents(&self, ticket: &Ticket, draft: &Draft, answer: Option<&Bytes>) -> Vec<ContentRow> {
+    fn contents(ticket: &Ticket, draft: &Draft, answer: Option<&Bytes>) -> Vec<ContentRow> {
+        let Some(key) = &ticket.content_key else { return Vec::new() };
         let kept = [("prompt", ticket.prompt.as_ref()), ("answer", answer)];
         let seal = |(kind, content): (&'static str, Option<&Bytes>)| {
-            self.0.content.seal(ticket.caller.tenant.nid, &draft.id, kind, content?)
+            key.seal_content(ticket.caller.tenant.nid, &draft.id, kind, content?)
         };
         kept.into_iter().filter_map(seal).collect()
     }

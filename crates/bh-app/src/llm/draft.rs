@@ -175,7 +175,9 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::Internal
         | Code::EvidenceUnavailable
         | Code::LimitsUnavailable
-        | Code::StoreTimeout => ("error", codes::EXECUTION_FAILED),
+        | Code::StoreTimeout
+        | Code::MasterKeyUnknown
+        | Code::SecretUnreadable => ("error", codes::EXECUTION_FAILED),
         Code::Unauthorized
         | Code::CrossTenantAccessDenied
         | Code::TenantInactive

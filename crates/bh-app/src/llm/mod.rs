@@ -30,14 +30,14 @@ pub use answer::AnswerBody;
 pub use catalog::{ModelEntry, models};
 
 use crate::budgets::BudgetKeeper;
-use crate::content::ContentSealer;
 use crate::hosts::{Host, confirm_host};
 use crate::identity::{Gate, Knock};
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Entropy, ProviderBody, Tokenizer, Upstream};
 use crate::rates::Counted;
 use crate::recorder::Recorder;
-use crate::snapshot::{Caller, Snapshot};
+use crate::snapshot::{Caller, OnFailure, Snapshot};
+use crate::vault::Vault;
 use close::{Closer, Ending};
 use send::Sent;
 use ticket::{OpenCall, Ticket};
@@ -125,8 +125,8 @@ pub struct Parts {
     pub upstream: Arc<dyn Upstream>,
     /// Exact token counts.
     pub tokenizer: Arc<dyn Tokenizer>,
-    /// Seals prompts and answers, where they are kept.
-    pub content: Arc<ContentSealer>,
+    /// Has the keys that seal prompts and answers, where they are kept.
+    pub vault: Vault,
     /// Clocks.
     pub clock: Arc<dyn Clock>,
     /// Chance, for backoff.
@@ -213,6 +213,10 @@ impl LlmStory {
         let rate = parts.gate.count(counted, &ticket.caller).await?;
         parts.recorder.accepting()?;
         let asked = read::read(ticket, inbound).await?;
+        if ticket.snapshot.evidence.keeps_content() {
+            // Boxed: or each call would keep room for what few need.
+            Box::pin(content_key(parts, ticket)).await?;
+        }
         let plan = route::candidates(ticket, &asked)?;
         // Reserve before sending: candidates may have different prices, so the dearest is held.
         let admitted = admit::admit(parts, ticket, asked, plan).await?;
@@ -257,6 +261,18 @@ impl LlmStory {
 pub fn shutting_down() -> Refusal {
     Refusal::new(Code::ShuttingDown, "The gateway is being stopped and begins nothing new; try again")
         .retry_after(1)
+}
+
+/// Has the key at hand that seals what is kept of a call: its end waits for nobody.
+async fn content_key(parts: &Parts, ticket: &mut Ticket) -> Result<(), Refusal> {
+    match parts.vault.content_key(ticket.caller.tenant.nid).await {
+        Ok(key) => ticket.content_key = Some(key),
+        Err(refusal) if ticket.snapshot.evidence.on_failure == OnFailure::Degrade => {
+            tracing::warn!(reason = refusal.message, "a prompt is not kept: there is no key to seal it with");
+        }
+        Err(refusal) => return Err(refusal),
+    }
+    Ok(())
 }
 
 async fn verify(

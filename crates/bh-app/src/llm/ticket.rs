@@ -19,6 +19,7 @@ use crate::budgets::{Hold, NoBudget};
 use crate::ports::{BoxFuture, Clock};
 use crate::recorder::Receipt;
 use crate::snapshot::{Caller, Capped, Durability, Provider, Snapshot};
+use crate::vault::DataKey;
 
 /// The longest id taken from a client's header.
 const CLIENT_ID_BYTES_MAX: usize = 128;
@@ -86,6 +87,8 @@ pub(crate) struct Ticket {
     pub(crate) key_source: Option<&'static str>,
     pub(crate) key_fingerprint: Option<String>,
     pub(crate) prompt: Option<bytes::Bytes>,
+    /// What seals the prompt and the answer, where they are kept.
+    pub(crate) content_key: Option<Arc<DataKey>>,
     pub(crate) budget: Option<BudgetState>,
 }
 
@@ -127,6 +130,7 @@ impl Ticket {
             key_source: None,
             key_fingerprint: None,
             prompt: None,
+            content_key: None,
             budget: None,
         }
     }

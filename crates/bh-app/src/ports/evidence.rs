@@ -9,6 +9,7 @@ use bh_domain::time::Timestamp;
 use super::StoreResult;
 use super::money::{Holder, SpendDelta};
 use super::usage::UsageDelta;
+use super::vault::KeyRef;
 
 /// A sealed record and the columns that lists filter by.
 #[derive(Clone, Debug)]
@@ -87,6 +88,19 @@ pub struct ContentRow {
     pub kind: &'static str,
     /// Nonce, ciphertext and tag.
     pub sealed: Vec<u8>,
+    /// The data key that seals it.
+    pub key: Option<KeyRef>,
+}
+
+/// A kept prompt or answer, as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredContent {
+    /// `prompt` or `answer`.
+    pub kind: String,
+    /// Nonce, ciphertext and tag.
+    pub sealed: Vec<u8>,
+    /// The data key that seals it; `None` for the installation's own, as it was before tenants had data keys.
+    pub key: Option<KeyRef>,
 }
 
 /// Everything that becomes durable together: one transaction, one fsync.
@@ -249,8 +263,8 @@ pub trait EvidenceStore: Send + Sync + 'static {
     fn checkpoint(&self, scope: Scope, nid: Nid) -> StoreResult<Option<Checkpoint>>;
     /// Keeps checkpoints. One of the same tenant and size is kept once.
     fn put_checkpoints(&self, checkpoints: Vec<Checkpoint>) -> StoreResult<()>;
-    /// Sealed contents of one record: (kind, sealed bytes).
-    fn contents(&self, scope: Scope, nid: Nid, record_id: String) -> StoreResult<Vec<(String, Vec<u8>)>>;
+    /// Sealed contents of one record, by kind.
+    fn contents(&self, scope: Scope, nid: Nid, record_id: String) -> StoreResult<Vec<StoredContent>>;
     /// Removes the content of at most `limit` records older than `before` from one tenant, leaving hash and
     /// position (a tombstone), oldest first.
     fn purge(&self, scope: Scope, nid: Nid, before: Timestamp, limit: u32) -> StoreResult<Option<Purge>>;

@@ -10,11 +10,12 @@ mod outside;
 mod profiles;
 mod shared;
 mod usage;
+mod vault;
 
 pub use audit::{AuditEvent, AuditStore, EVENT_ID_SKEW_MS, TrailOrder};
 pub use evidence::{
     Appended, Batch, Checkpoint, Columns, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow,
-    Position, Purge, RecordRow, StoredHead, StoredRecord,
+    Position, Purge, RecordRow, StoredContent, StoredHead, StoredRecord,
 };
 pub use identities::IdentityStore;
 pub use keys::{
@@ -36,6 +37,7 @@ pub use outside::{
 pub use profiles::{KeyTurn, Made, ProfileStore};
 pub use shared::{SharedCounts, SharedFault, SharedLimit, SharedMemory, SharedResult};
 pub use usage::{ModelDay, TenantUsage, UsageDays, UsageDelta, UsageKey, UsageStore, UsageSums};
+pub use vault::{KeyAdded, KeyRef, KeyState, SecretRow, SecretStored, StoredRoot, VaultStore, WrappedKey};
 
 use std::fmt;
 

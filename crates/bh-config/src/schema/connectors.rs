@@ -88,8 +88,7 @@ impl Default for ResourceQuotas {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Isolation {
-    /// Each its own encryption key.
-    #[schemars(extend("x-comes-with" = TENANTS))]
+    /// Each its own data key, which seals its secrets and prompts. Read at start.
     pub separate_vault_keys: bool,
     /// Each its own key prefix in Redis, for its counts of requests. Read at start.
     pub separate_redis_namespace: bool,

@@ -165,6 +165,10 @@ pub struct Secrets {
     pub master_key: Option<Secret>,
     /// File that holds `master_key`.
     pub master_key_file: Option<String>,
+    /// Other master keys that may still wrap something, at most 8: the one before while a rotation is under way. Each at
+    /// least 32 characters.
+    #[schemars(length(max = 8), inner(length(min = 32)))]
+    pub master_keys_retired: Vec<Secret>,
     /// Ed25519 seed that signs checkpoints and exports: 32 bytes in base64 or hex.
     #[schemars(length(min = 32))]
     pub signing_key: Option<Secret>,

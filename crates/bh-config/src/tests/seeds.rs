@@ -41,8 +41,7 @@ fn seed_000_callers_have_their_tenants_and_caps() {
 #[test]
 fn seed_001_tenancy_is_read_whole() {
     let later = |key| (key, "tenants & billing");
-    let later =
-        vec![later("multiTenant.isolation.separateLogs"), later("multiTenant.isolation.separateVaultKeys")];
+    let later = vec![later("multiTenant.isolation.separateLogs")];
     for (yaml, expected) in [(SEED_001_MULTI_TENANT, later), (SEED_001_MIGRATION, vec![])] {
         let loaded = loaded(yaml);
         let tenancy = loaded.config.multi_tenant.unwrap();
@@ -83,7 +82,7 @@ fn seed_003_networks_listeners_and_overlays_are_read_and_reported() {
 fn all_fragments_load_together() {
     let all = [SEED_000, SEED_001_MULTI_TENANT, SEED_003_NETWORKS, SEED_003_FORWARDED_HOST, SEED_003_OVERLAY]
         .concat();
-    assert_eq!(loaded(&all).inactive.len(), 2);
+    assert_eq!(loaded(&all).inactive.len(), 1);
 }
 
 /// The newer generation of Talon's gateway block, every key of it.

@@ -165,7 +165,7 @@ fn lifetime(seconds: u64) -> Result<Lifetime, Refusal> {
 }
 
 /// Who changes something, for the trail: an operator that may.
-pub(super) fn actor(ask: &Ask) -> Result<Actor, Refusal> {
+pub(crate) fn actor(ask: &Ask) -> Result<Actor, Refusal> {
     let who = reader(ask)?;
     if who.role == role_name(Role::Admin) {
         return Ok(who);
@@ -175,7 +175,7 @@ pub(super) fn actor(ask: &Ask) -> Result<Actor, Refusal> {
 }
 
 /// Who asks.
-pub(super) fn reader(ask: &Ask) -> Result<Actor, Refusal> {
+pub(crate) fn reader(ask: &Ask) -> Result<Actor, Refusal> {
     match &ask.principal {
         Some(Principal::Operator(operator)) => {
             Ok(Actor { name: operator.name.clone(), role: role_name(operator.role) })

@@ -3,9 +3,13 @@
 mod admin;
 mod audit;
 mod keys;
+mod oauth;
+mod secrets;
 mod usage;
 
-pub(crate) use admin::{all, one, resume, rotate_key, suspend, trail};
+pub(crate) use admin::{actor, all, one, reader, resume, rotate_key, suspend, trail};
 pub(crate) use audit::own as own_audit;
 pub(crate) use keys::{all as keys, revoke as revoke_key};
+pub(crate) use oauth::credentials;
+pub(crate) use secrets::{list as secrets, one as secret, rotate_key as rotate_data_key};
 pub(crate) use usage::{metrics_of, month_of, own_metrics, own_month};

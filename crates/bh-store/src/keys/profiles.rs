@@ -12,7 +12,7 @@ use super::feed::Feed;
 use super::statements::profiles as sql;
 use super::{Outcome, audit, counts, row};
 use crate::db::{BEFORE_ALL, Db, Row, Tx, Value, malformed};
-use crate::{SqlStore, statements};
+use crate::{SqlStore, statements, vault};
 
 impl ProfileStore for SqlStore {
     fn profiles_everywhere(
@@ -162,6 +162,9 @@ async fn replace(
     ];
     if tx.execute(sql::REPLACE, args).await? != 1 {
         return Ok(false);
+    }
+    if profile.status == Status::Deleted {
+        vault::shred(tx, nid).await?;
     }
     audit::add(tx, nid, [event]).await.map(|()| true)
 }

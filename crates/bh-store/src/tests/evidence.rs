@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Appended, Batch, Checkpoint, ContentRow, EvidenceFilter, EvidenceStore as _, NodeRow, Position, Purge,
+    Appended, Batch, Checkpoint, ContentRow, EvidenceFilter, EvidenceStore as _, KeyRef, NodeRow, Position,
+    Purge, StoredContent,
 };
 use bh_domain::tenant::Scope;
 use bh_domain::time::Timestamp;
@@ -56,7 +57,7 @@ on_both_stores! {
         let mut sealed = batch(vec![record(a, 1, 10)]);
         sealed.nodes.push(NodeRow { nid: a, level: 8, index: 0, hash: leaf(9) });
         let id = sealed.records[0].id.clone();
-        sealed.contents.push(ContentRow { nid: a, record_id: id.clone(), kind: "prompt", sealed: vec![1, 2] });
+        sealed.contents.push(ContentRow { nid: a, record_id: id.clone(), kind: "prompt", sealed: vec![1, 2], key: None });
         fixture.store.append(Arc::new(sealed)).await.unwrap();
         let note = Checkpoint { nid: a, size: 1, note: "n".to_owned(), at: Timestamp(5) };
         fixture.store.put_checkpoints(vec![note.clone()]).await.unwrap();
@@ -79,7 +80,7 @@ on_both_stores! {
         assert_eq!(fixture.store.checkpoint(system(), a).await.unwrap(), Some(note));
         assert_eq!(fixture.store.nodes(system(), a, 8, 0, 0).await.unwrap(), [leaf(9)]);
         let contents = fixture.store.contents(system(), a, id).await.unwrap();
-        assert_eq!(contents, [("prompt".to_owned(), vec![1, 2])]);
+        assert_eq!(contents, [StoredContent { kind: "prompt".to_owned(), sealed: vec![1, 2], key: None }]);
         let purged = fixture.store.purge(Scope::tenant(b), a, Timestamp(99), 9).await.unwrap();
         assert_eq!(purged, None);
     }
@@ -155,7 +156,7 @@ on_both_stores! {
         let mut sealed = batch((1..=5).map(|seq| record(a, seq, 100 + i64::from(seq > 2))).collect());
         let ids: Vec<_> = sealed.records.iter().map(|r| r.id.clone()).collect();
         sealed.contents = [&ids[0], &ids[4]]
-            .map(|id| ContentRow { nid: a, record_id: id.clone(), kind: "answer", sealed: vec![9] })
+            .map(|id| ContentRow { nid: a, record_id: id.clone(), kind: "answer", sealed: vec![9], key: Some(KeyRef { nid: a, version: 3 }) })
             .to_vec();
         fixture.store.append(Arc::new(sealed)).await.unwrap();
         let purge = async |before| fixture.store.purge(system(), a, Timestamp(before), 3).await.unwrap();

@@ -11,3 +11,4 @@ mod outbox;
 mod plans;
 mod tenants;
 mod usage;
+mod vault;

@@ -8,6 +8,7 @@ use crate::keys::statements::{beside, identities, imported, issued, profiles};
 use crate::outbox::statements as outbox;
 use crate::statements;
 use crate::usage::statements as usage;
+use crate::vault::statements as vault;
 
 /// Every statement and its name.
 fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -20,6 +21,7 @@ fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
         imported::ALL,
         usage::ALL,
         outbox::ALL,
+        vault::ALL,
     ]
     .into_iter()
     .flatten()

@@ -89,6 +89,10 @@ impl Api {
         self.call(Method::PATCH, path, Some(body)).await
     }
 
+    pub(in crate::cli) async fn put(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+
     pub(in crate::cli) async fn delete(&self, path: &str) -> Result<Value, Failure> {
         self.call(Method::DELETE, path, None).await
     }

@@ -9,6 +9,7 @@ mod jwk;
 mod keys;
 mod migrate;
 mod print;
+mod secrets;
 mod tenants;
 mod usage;
 mod webhooks;
@@ -59,6 +60,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Make, change, suspend, delete and list tenants.
     Tenants(tenants::TenantsArgs),
+    /// Store and list tenants' secrets, and rotate the keys that seal them.
+    Secrets(secrets::SecretsArgs),
     /// Show what webhooks were told, and tell it again.
     Webhooks(webhooks::WebhooksArgs),
     /// Make signing keys for derived tokens.
@@ -144,6 +147,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Invoice(args) => on_runtime(invoice::run(ConfigSource::new(cli.config), args)),
         Command::Keys(args) => on_runtime(Box::pin(keys::run(ConfigSource::new(cli.config), args))),
         Command::Webhooks(args) => on_runtime(Box::pin(webhooks::run(ConfigSource::new(cli.config), args))),
+        Command::Secrets(args) => on_runtime(Box::pin(secrets::run(ConfigSource::new(cli.config), args))),
         Command::Jwk(command) => jwk::run(command),
         Command::Migrate(args) => on_runtime(migrate::run(ConfigSource::new(cli.config), args)),
     };

@@ -114,6 +114,8 @@ fn path_of(row: &Row, acme_id: &str) -> String {
         .replace("{id}", acme_id)
         .replace("{key_id}", acme_id)
         .replace("{tenant}", "acme")
+        .replace("{*name}", "part")
+        .replace("{integration}", "github")
         .replace("{identity_id}", acme_id)
         .replace("{*rest}", if row.path.contains("/proxy/") { "v1/files" } else { "part" })
 }

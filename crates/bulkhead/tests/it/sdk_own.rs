@@ -58,6 +58,11 @@ updated: 5000 20 false true
 got: one One a@one.example enterprise active api 5000
 list: four one three two
 first two: 2
+credentials: two github 2026-12-31T00:00:00.000Z 2026-12-30T23:55:00.000Z repo,user
+kept: two github 2026-12-31T00:00:00.000Z 2026-12-30T23:55:00.000Z repo,user
+switched off: PermissionDeniedError 403 FEATURE_DISABLED
+forgotten: true
+none left: NotFoundError 404 NOT_FOUND
 suspended: suspended
 its call: PermissionDeniedError 403 TENANT_INACTIVE
 resumed: active
@@ -279,7 +284,7 @@ on_both_stores! {
 
     async fn the_seeds_administration_runs_as_printed(store) {
         let gateway = empty_gateway(store).await;
-        let all = ["create", "update_get_list", "rotate", "allowed_ips", "default_tenant"];
+        let all = ["create", "update_get_list", "store_credentials", "rotate", "allowed_ips", "default_tenant"];
         let output = snippets(&gateway, &all);
         let mut told = printed(&output);
         // Node prints an object on several lines, from one with its brace to the next brace alone.
@@ -288,11 +293,11 @@ on_both_stores! {
         let usage: Vec<&str> = told.splice(used + 1..=end, []).collect();
         assert!(usage.iter().any(|line| line.trim() == "apiCalls: 0,"), "{usage:?}");
         let key = |line: &str, before: &str| line.strip_prefix(before).unwrap().to_owned();
-        let (first, second) = (key(told[2], "API Key: "), key(told[8], "New API key: "));
+        let (first, second) = (key(told[2], "API Key: "), key(told[9], "New API key: "));
         let wanted = [
             "# create", "Tenant created: acme-corp", told[2],
             "# update_get_list", "Plan: enterprise", told[5], "Total tenants: 2",
-            "# rotate", told[8], "# allowed_ips", "# default_tenant",
+            "# store_credentials", "# rotate", told[9], "# allowed_ips", "# default_tenant",
         ];
         assert_eq!(told, wanted);
         let audit = |key: &str| Call::get(gateway.at("/api/v1/audit")).bearer(key);

@@ -213,7 +213,7 @@ impl EvidenceStore for FakeStore {
         self.answer(|rows| rows.checkpoints.extend(checkpoints))
     }
 
-    fn contents(&self, _: Scope, _: Nid, _: String) -> StoreResult<Vec<(String, Vec<u8>)>> {
+    fn contents(&self, _: Scope, _: Nid, _: String) -> StoreResult<Vec<StoredContent>> {
         self.answer(|_| Vec::new())
     }
 

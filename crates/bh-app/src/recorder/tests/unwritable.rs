@@ -36,6 +36,7 @@ fn entry(draft: Draft) -> Entry {
         record_id: draft.id.to_string(),
         kind: "prompt",
         sealed: b"sealed".to_vec(),
+        key: None,
     }];
     Entry { draft, spend: vec![spend], usage: None, contents }
 }

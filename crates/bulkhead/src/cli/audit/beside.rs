@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bh_app::ports::{
     Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, Connections, EvidenceFilter,
     EvidenceStore, Figures, Grant, Holder, LeaseRequest, ModelDay, Purge, Settled, SpendQuery, StoreResult,
-    StoredHead, StoredRecord, TenantRow, TenantStore, TenantUsage, UsageDays, UsageDelta, UsageStore,
+    StoredContent, StoredHead, StoredRecord, TenantRow, TenantStore, TenantUsage, UsageDays, UsageDelta,
+    UsageStore,
 };
 use bh_config::Loaded;
 use bh_domain::tenant::{Nid, Scope};
@@ -88,7 +89,7 @@ impl EvidenceStore for ReadBeside {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn contents(&self, scope: Scope, nid: Nid, record_id: String) -> StoreResult<Vec<(String, Vec<u8>)>> {
+    fn contents(&self, scope: Scope, nid: Nid, record_id: String) -> StoreResult<Vec<StoredContent>> {
         self.0.contents(scope, nid, record_id)
     }
 

@@ -114,17 +114,17 @@ impl House {
         let store = bh_store::open(&url, options).await?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let built = async {
-            assemble::check_secrets(&store, &secrets).await?;
+            let root = secrets.unlock(&store, clock.now()).await?;
             let keeper = BudgetKeeper::new(Arc::new(store.clone()), Arc::clone(&clock), Holder::default());
-            let hasher = KeyHasher::new(&secrets.derive("key digest"));
-            let tenants = TenantSecrets::new(&secrets.derive("tenant keys"));
+            let hasher = KeyHasher::new(&root.derive("key digest"));
+            let tenants = TenantSecrets::new(&root.derive("tenant keys"));
             let metrics = Metrics::new();
             let accounts = Accounts { budgets: keeper, rates: Arc::default(), shared: None };
             let runtime = Runtime::new(hasher, tenants, accounts, Arc::clone(&metrics));
             let compiled =
                 compile::compile(&loaded, &runtime, &store, None, clock.now(), Mode::Configured).await;
             Ok::<_, Failure>((
-                assemble::key_story(&store, &clock, &secrets, &metrics, Outbox::silent(), None),
+                assemble::key_story(&store, &clock, &root, &metrics, Outbox::silent(), None),
                 compiled?,
             ))
         };

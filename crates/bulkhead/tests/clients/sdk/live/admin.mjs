@@ -37,6 +37,14 @@ const ours = (listed) => listed.map(({ id }) => id).filter((id) => id !== "defau
 await tell("list", async () => ours(await tenants.list({ pageSize: 2 })));
 await tell("first two", async () => (await tenants.list({ pageSize: 1, max: 2 })).length);
 
+const december = { accessToken: "t-1", refreshToken: "t-2", expiresAt: new Date("2026-12-31"), scopes: ["repo", "user"] };
+const told = ({ tenantId, integration, expiresAt, nextRefreshAt, scopes }) => [tenantId, integration, expiresAt, nextRefreshAt, scopes];
+await tell("credentials", async () => told(await admin.oauth.storeCredentials("two", "github", december)));
+await tell("kept", async () => told(await admin.oauth.getCredentials("two", "github")));
+await tell("switched off", () => admin.oauth.storeCredentials("one", "github", december));
+await tell("forgotten", async () => (await admin.oauth.deleteCredentials("two", "github")) === undefined);
+await tell("none left", () => admin.oauth.getCredentials("two", "github"));
+
 await tell("suspended", async () => (await tenants.suspend("one")).status);
 await tell("its call", () => trailOf(apiKey));
 await tell("resumed", async () => (await tenants.resume("one")).status);

@@ -1,6 +1,7 @@
 """The operator's clients of our own Python SDK against the real gateway: a line per step. `admin.py awaited` or `admin.py plain`."""
 
 import asyncio
+import datetime
 import inspect
 import os
 import sys
@@ -53,6 +54,10 @@ def got():
     return told.id, told.name, told.email, told.plan, told.status, told.managed_by, told.limits.requests_per_minute
 
 
+def credentials(told):
+    return told.tenant_id, told.integration, told.expires_at, told.next_refresh_at, ",".join(told.scopes)
+
+
 def ours(listed):
     return [tenant.id for tenant in settled(listed) if tenant.id != "default"]
 
@@ -71,6 +76,17 @@ for name in ("three", "two", "four"):
     settled(tenants.create({"id": name, "name": name}))
 tell("list", lambda: ours(tenants.list(page_size=2)))
 tell("first two", lambda: len(settled(tenants.list(page_size=1, max=2))))
+december = datetime.datetime(2026, 12, 31, tzinfo=datetime.timezone.utc)
+stored = lambda tenant: settled(  # noqa: E731
+    admin.oauth.store_credentials(
+        tenant, "github", access_token="t-1", refresh_token="t-2", expires_at=december, scopes=["repo", "user"]
+    )
+)
+tell("credentials", lambda: credentials(stored("two")))
+tell("kept", lambda: credentials(settled(admin.oauth.get_credentials("two", "github"))))
+tell("switched off", lambda: stored("one"))
+tell("forgotten", lambda: settled(admin.oauth.delete_credentials("two", "github")) is None)
+tell("none left", lambda: settled(admin.oauth.get_credentials("two", "github")))
 tell("suspended", lambda: settled(tenants.suspend("one")).status)
 tell("its call", lambda: trail_of(made.api_key))
 tell("resumed", lambda: settled(tenants.resume("one")).status)
