@@ -22,7 +22,7 @@ use bh_app::rates::SharedRates;
 use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
 use bh_app::snapshot::{Accounts, Live, OnFailure, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
-use bh_app::tenants::{self, TenantParts, TenantStory};
+use bh_app::tenants::{self, Repetitions, TenantParts, TenantStory};
 use bh_app::usage::{UsageReads, Verifications};
 use bh_app::vault::{Masters, RootKey, Vault, VaultParts};
 use bh_app::webhooks::{Outbox, WebhookReads};
@@ -153,7 +153,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let upstream = HttpUpstream::new();
     let webhooks = Webhooks::new(&sql, Arc::clone(&upstream) as _, &live, &clock, &metrics, &budgets);
     let llm = llm_story(&gate, &budgets, &recorder, (upstream, vault.clone()), &clock, &metrics);
-    let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock);
+    let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock, &root);
     let verifications = Verifications::default();
     let jobs = Jobs {
         tenants: tenants.clone(),
@@ -261,6 +261,7 @@ fn tenant_story(
     runtime: &Runtime,
     live: &Live,
     clock: &Arc<dyn Clock>,
+    root: &RootKey,
 ) -> TenantStory {
     TenantStory::new(TenantParts {
         store: Arc::new(sql.clone()),
@@ -269,6 +270,7 @@ fn tenant_story(
         live: Arc::clone(live),
         clock: Arc::clone(clock),
         outbox: Outbox::new(Arc::clone(live)),
+        repetitions: Repetitions::new(&root.derive("requests made again")),
     })
 }
 

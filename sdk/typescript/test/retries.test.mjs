@@ -53,6 +53,13 @@ test("a POST that comes to the same when repeated is, under one idempotency key"
   assert.match(keys[0], /^[0-9a-z-]{16,}$/);
 });
 
+test("a tenant is asked for again, under one idempotency key, and its answer told", async (t) => {
+  const server = await misbehaving(t, "cut", refused(502, "LATER"), enveloped({ id: "a", apiKey: "new" }));
+  assert.equal((await admin(server).tenants.create({ id: "a" })).apiKey, "new");
+  assert.equal(new Set(server.requests.map((request) => request.headers["idempotency-key"])).size, 1);
+  assert.equal(server.requests.length, 3);
+});
+
 test("a POST that does something is repeated only when nothing can have been done", async (t) => {
   for (const fault of ["cut", refused(502, "LATER"), refused(504, "LATER")]) {
     const server = await misbehaving(t, fault, enveloped({ apiKey: "new" }));

@@ -8,11 +8,12 @@ use bh_domain::keys::verdict::{KeyStatus, Visibility};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
 use secrecy::SecretString;
+use uuid::Uuid;
 
 use super::house::House;
 use super::trail::Action;
 use super::{Asker, Attributes, KeyStory, internal, invalid};
-use crate::ports::{AuditEvent, Inserted};
+use crate::ports::{AuditEvent, Entropy, Inserted};
 use crate::snapshot::KeySettings;
 
 /// The version of issued keys' text.
@@ -59,7 +60,8 @@ impl KeyStory {
         let house = self.0.houses.of(&asker.tenant)?;
         let now = self.0.parts.clock.now();
         let expires = expiry(&house.settings, issue.ttl, now)?;
-        let Minted { key, secret } = self.mint(&house, attributes, now, Some(expires))?;
+        let Minted { key, secret } =
+            self.mint(&house, attributes, now, Some(expires), &*self.0.parts.entropy)?;
         let event = self.event(asker, Action::Issued, &key.key_id, None, Some(&key));
         let max = asker.tenant.api_keys_max();
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
@@ -77,17 +79,42 @@ impl KeyStory {
         }
     }
 
-    /// The first key of a tenant that is being made, to be stored with it.
+    /// The first key of a tenant that is being made, to be stored with it; made from the machine's randomness, unless from
+    /// `entropy`.
     ///
     /// # Errors
     /// `invalid_request`; `internal_error` for key settings that cannot be used.
-    pub(crate) fn first_key(&self, asker: &Asker, attributes: Attributes) -> Result<FirstKey, Refusal> {
+    pub(crate) fn first_key(
+        &self,
+        asker: &Asker,
+        attributes: Attributes,
+        entropy: Option<&dyn Entropy>,
+    ) -> Result<FirstKey, Refusal> {
+        let entropy = entropy.unwrap_or(&*self.0.parts.entropy);
         let house = self.0.houses.of(&asker.tenant)?;
         let now = self.0.parts.clock.now();
         let expires = expiry(&house.settings, None, now)?;
-        let Minted { key, secret } = self.mint(&house, attributes.checked()?, now, Some(expires))?;
+        let Minted { key, secret } = self.mint(&house, attributes.checked()?, now, Some(expires), entropy)?;
         let event = self.event(asker, Action::Issued, &key.key_id, None, Some(&key));
         Ok(FirstKey { key, secret, event })
+    }
+
+    /// The text of a stored key, if it was made from this.
+    ///
+    /// # Errors
+    /// `internal_error` for key settings that cannot be used.
+    pub(crate) fn text_of(
+        &self,
+        asker: &Asker,
+        key: &Key,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<SecretString>, Refusal> {
+        let house = self.0.houses.of(&asker.tenant)?;
+        let (id, random) = drawn(entropy);
+        let is_it = key.key_id.as_str() == id.hyphenated().to_string()
+            && key.secret_digest == Some(format::secret_digest(&random));
+        let prefix = house.prefix(key.visibility).filter(|_| is_it);
+        Ok(prefix.map(|prefix| format::mint(&house.secrets, prefix, key.created, id, &random)))
     }
 
     /// The text and the row of a new key.
@@ -97,14 +124,13 @@ impl KeyStory {
         attributes: Attributes,
         now: Timestamp,
         expires: Option<Timestamp>,
+        entropy: &dyn Entropy,
     ) -> Result<Minted, Refusal> {
         let Some(prefix) = house.prefix(attributes.visibility) else {
             let problem = "public keys are not issued here: no `credentials.api_keys.prefix.public_current`";
             return Err(invalid("visibility", problem));
         };
-        let id = self.new_uuid();
-        let mut random = [0; RANDOM_BYTES];
-        self.0.parts.entropy.fill(&mut random);
+        let (id, random) = drawn(entropy);
         let secret = format::mint(&house.secrets, prefix, now, id, &random);
         let key_id = KeyId::parse(&id.hyphenated().to_string());
         let key_id = key_id.map_err(|error| internal("name a new key", &error))?;
@@ -114,6 +140,14 @@ impl KeyStory {
         key.secret_digest = Some(format::secret_digest(&random));
         Ok(Minted { key, secret })
     }
+}
+
+/// A key's id and its random bytes.
+fn drawn(entropy: &dyn Entropy) -> (Uuid, [u8; RANDOM_BYTES]) {
+    let (mut id, mut random) = ([0; 16], [0; RANDOM_BYTES]);
+    entropy.fill(&mut id);
+    entropy.fill(&mut random);
+    (uuid::Builder::from_random_bytes(id).into_uuid(), random)
 }
 
 /// A row with nothing but what was asked for.

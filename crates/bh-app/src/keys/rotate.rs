@@ -87,7 +87,7 @@ impl KeyStory {
         };
         let now = self.0.parts.clock.now();
         let Some(before) = found.filter(|key| key.status_at(now) == KeyStatus::Active) else {
-            let FirstKey { key, secret, event } = self.first_key(asker, fresh)?;
+            let FirstKey { key, secret, event } = self.first_key(asker, fresh, None)?;
             return Ok((KeyTurn::Fresh { new: Box::new(key), event }, secret));
         };
         let house = self.0.houses.of(&asker.tenant)?;
@@ -141,7 +141,8 @@ impl KeyStory {
             return Err(refusal);
         }
         let attributes = inherited(before, rotate).checked()?;
-        let Minted { key: mut new, secret } = self.mint(house, attributes, now, before.expires)?;
+        let Minted { key: mut new, secret } =
+            self.mint(house, attributes, now, before.expires, &*self.0.parts.entropy)?;
         new.enabled = before.enabled;
         let old = superseded(before, &new.key_id, now, rotate.grace);
         let event = self.event(asker, Action::Rotated, &before.key_id, Some(before), Some(&new));

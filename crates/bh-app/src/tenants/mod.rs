@@ -3,6 +3,7 @@
 //! A tenant is a row and a key, made together. Every door knows it from the next request on, and every other process within
 //! a second: it hears of the change. Tenants that the configuration names are told here, and changed there.
 
+mod create;
 mod directory;
 mod follow;
 mod presets;
@@ -14,20 +15,20 @@ use std::sync::Arc;
 use bh_domain::keys::key::KeyId;
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::profile::{Profile, Settings, SettingsError, Status, slug};
-use bh_domain::tenant::{Nid, Scope, TenantId};
+use bh_domain::tenant::profile::{Profile, SettingsError, Status};
+use bh_domain::tenant::{Scope, TenantId};
 use bh_domain::time::Timestamp;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
+pub use create::{NewTenant, Repetitions, RequestName};
 pub use directory::{Directory, MadeTenants};
 pub use follow::learn;
 pub use presets::{InForce, Plan, Presets};
 pub use view::TenantView;
 
 use crate::keys::{Asker, Attributes, KeyStory};
-use crate::ports::{Clock, KeyTurn, Made, ProfileStore};
+use crate::ports::{Clock, KeyTurn, ProfileStore};
 use crate::snapshot::{Live, Origin, Snapshot, Tenant};
 use crate::webhooks::Outbox;
 
@@ -46,15 +47,6 @@ pub struct Actor {
     pub name: String,
     /// Its role.
     pub role: &'static str,
-}
-
-/// A tenant that was made, and its key's text, which is told once.
-#[derive(Debug)]
-pub struct NewTenant {
-    /// The tenant.
-    pub tenant: TenantView,
-    /// The text of its key.
-    pub api_key: SecretString,
 }
 
 /// A tenant's new key.
@@ -82,6 +74,8 @@ pub struct TenantParts {
     pub clock: Arc<dyn Clock>,
     /// Who is told of changes elsewhere.
     pub outbox: Outbox,
+    /// Knows a request that is made again.
+    pub repetitions: Repetitions,
 }
 
 impl std::fmt::Debug for TenantParts {
@@ -105,60 +99,6 @@ impl TenantStory {
     #[must_use]
     pub fn new(parts: TenantParts) -> Self {
         Self(Arc::new(parts))
-    }
-
-    /// Makes a tenant with its first key.
-    ///
-    /// # Errors
-    /// `invalid_request`; `tenant_exists`; `evidence_unavailable`.
-    pub async fn create(
-        &self,
-        actor: &Actor,
-        id: &str,
-        given: &Map<String, Value>,
-    ) -> Result<NewTenant, Refusal> {
-        let snapshot = self.0.live.load_full();
-        let id = slug(id).map_err(|error| wrong(&error))?;
-        let settings = Settings::default().changed(given).map_err(|error| wrong(&error))?;
-        snapshot.made.presets().admit(&settings)?;
-        let named = snapshot.tenants.get(&id);
-        if named.is_some_and(|tenant| tenant.origin == Origin::File) {
-            return Err(exists(&id, "a configuration file names it, and is where it is changed"));
-        }
-        let now = self.0.clock.now();
-        // One that is always there keeps its network id: whoever was its customer stays (seed 001, migration step 2).
-        let nid = named.map_or_else(|| Nid(Uuid::now_v7()), |tenant| tenant.nid);
-        let mut profile = Profile {
-            id: id.clone(),
-            nid,
-            status: Status::Active,
-            settings,
-            api_key: None,
-            created: now,
-            updated: now,
-            revision: 1,
-        };
-        let tenant = Arc::new(snapshot.made.presets().tenant(&profile));
-        let asker = Asker { tenant, actor: actor.name.clone(), role: actor.role };
-        let first = self.0.keys.first_key(&asker, first_key())?;
-        profile.api_key = Some(first.key.key_id.clone());
-        let event = self.event(actor, "tenant.created", None, Some(&profile));
-        let made = self.0.store.make_tenant(profile.clone(), first.key, [event, first.event]).await;
-        match made.map_err(|fault| fault.refusal())? {
-            Made::Created => {
-                self.0.directory.put([profile.clone()]);
-                Ok(NewTenant { tenant: TenantView::of_row(&snapshot, &profile), api_key: first.secret })
-            }
-            Made::Exists => Err(exists(&id, "choose another id, or change that one")),
-            Made::Known(_) if self.0.directory.profile_ever(&id).is_some() => {
-                Err(exists(&id, "choose another id, or change that one; a slug is never used twice"))
-            }
-            Made::Known(_) => {
-                let message = "a configuration has named it before, and its records and keys are still kept. \
-                     Choose another id, or have a caller of the configuration name it until it is made";
-                Err(exists(&id, message))
-            }
-        }
     }
 
     /// One tenant.
@@ -396,9 +336,4 @@ fn changed_too_often() -> Refusal {
 
 fn unknown(id: &str) -> Refusal {
     Refusal::new(Code::TenantNotFound, "No such tenant").with("tenant", id)
-}
-
-fn exists(id: &TenantId, what: &str) -> Refusal {
-    Refusal::new(Code::TenantExists, format!("There is a tenant `{id}` already: {what}"))
-        .with("tenant", id.as_str())
 }

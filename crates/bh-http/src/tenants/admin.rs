@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use bh_app::identity::Principal;
-use bh_app::tenants::{Actor, NewTenant, RotatedTenantKey, TenantView};
+use bh_app::tenants::{Actor, NewTenant, RequestName, RotatedTenantKey, TenantView};
 use bh_app::usage::{Account, MonthUsage};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::refusal::{Code, Refusal};
@@ -22,6 +22,8 @@ const LIMIT_DEFAULT: u32 = 1_000;
 const LIMIT_MAX: u32 = 1_000;
 /// The longest time that two keys of a tenant work side by side: a year.
 const GRACE_SECONDS_MAX: u64 = 365 * 86_400;
+/// By which a client names a request that it may make again.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Until when the old key works.
 const OLD_KEY: &str = "previousKeyExpiresAt";
 
@@ -76,8 +78,15 @@ async fn create(mut ask: Ask) -> Result<Response, Refusal> {
         Some(_) => return Err(wrong(ID, "must be a text")),
         None => return Err(wrong(ID, "is missing: choose the tenant's slug, such as `acme-corp`")),
     };
-    let NewTenant { tenant, api_key } = ask.doors.tenants.create(&actor, &id, &given).await?;
+    let name = request_name(&ask)?;
+    let NewTenant { tenant, api_key } = ask.doors.tenants.create(&actor, &id, &given, name.as_ref()).await?;
     secret(&ask, StatusCode::CREATED, &Created { tenant: &tenant, api_key: api_key.expose_secret() })
+}
+
+/// What the client calls its request.
+fn request_name(ask: &Ask) -> Result<Option<RequestName>, Refusal> {
+    let name = ask.parts.headers.get(IDEMPOTENCY_KEY);
+    name.map(|name| RequestName::parse(name.to_str().unwrap_or_default())).transpose()
 }
 
 fn list(ask: &Ask) -> Result<Response, Refusal> {

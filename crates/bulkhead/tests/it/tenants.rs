@@ -114,6 +114,34 @@ on_both_stores! {
         assert_refused(&house.ask("POST", TENANTS, Some(&acme())).await, 409, "TENANT_ALREADY_EXISTS");
     }
 
+    /// The answer to a request may be lost; made again under the same name it is answered again, and does nothing.
+    async fn a_tenant_that_is_asked_for_again_is_made_once_and_its_key_told_again(store) {
+        let mut house = House::start(store, "").await;
+        let ask = async |gateway: &Gateway, name: &str, body: &Value| {
+            Call::post(gateway.at(TENANTS), body).bearer(ADMIN_KEY).header("idempotency-key", name).send().await
+        };
+        let first = ask(&house.gateway, "order 7", &acme()).await;
+        assert_eq!(first.status, 201, "{}", first.text());
+        let key = first.json()["data"]["apiKey"].as_str().unwrap().to_owned();
+        let again = ask(&house.gateway, "order 7", &acme()).await;
+        assert_eq!((again.status, &again.json()["data"]), (201, &first.json()["data"]), "{}", again.text());
+        house.gateway.kill9();
+        house.gateway.restart().await;
+        let again = ask(&house.gateway, "order 7", &acme()).await;
+        assert_eq!((again.status, again.json()["data"]["apiKey"].as_str()), (201, Some(&*key)), "{}", again.text());
+        assert_eq!(house.chat(&key).await.status, 200);
+        let trail = house.done("GET", &format!("{TENANTS}/acme-corp/audit?action=tenant.created"), None, 200).await;
+        assert_eq!(trail.as_array().unwrap().len(), 1);
+        // Another name, another body, and a key that was rotated away: no repetition.
+        let mut other = acme();
+        other["name"] = json!("Another");
+        assert_refused(&ask(&house.gateway, "order 8", &acme()).await, 409, "TENANT_ALREADY_EXISTS");
+        assert_refused(&ask(&house.gateway, "order 7", &other).await, 409, "TENANT_ALREADY_EXISTS");
+        assert_refused(&ask(&house.gateway, &"x".repeat(256), &json!({"id": "b"})).await, 400, "VALIDATION_ERROR");
+        house.post("acme-corp", "rotate-api-key", &json!({})).await;
+        assert_refused(&ask(&house.gateway, "order 7", &acme()).await, 409, "TENANT_ALREADY_EXISTS");
+    }
+
     /// Proves: CONN-08
     async fn partial_changes_of_a_tenant_all_survive(store) {
         let house = House::start(store, "plans: {enterprise: {limits: {requestsPerHour: 7}, features: {oauth: false}}}\n").await;

@@ -35,9 +35,9 @@ export class AdminTenants {
     this.apiKeys = new ApiKeys(transport);
   }
 
-  /** Makes a tenant. The answer holds its key, this once. */
+  /** Makes a tenant, once: repeated under its idempotency key it is told again. The answer holds its key, this once. */
   async create(tenant: TenantCreate, options?: RequestOptions): Promise<CreatedTenant> {
-    const call = { method: "POST", path: TENANTS, body: tenant, options } as const;
+    const call = { method: "POST", path: TENANTS, body: tenant, repeatable: true, options } as const;
     return hidden((await this.#transport.request<CreatedTenant>(call)).data, "apiKey");
   }
 

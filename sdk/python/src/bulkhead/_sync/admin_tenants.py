@@ -27,8 +27,8 @@ class AdminTenants:
 
     def create(self, tenant: Mapping[str, Any] | None = None, **named: Any) -> CreatedTenant:
         """Makes a tenant of ``id``, ``name``, ``email``, ``plan``, ``limits``, ``features``, ``security``: by name, or in a
-        mapping. The answer holds its key, this once."""
-        return self._transport.one(CreatedTenant, Call("POST", TENANTS, body=merged(tenant, named)))
+        mapping; once, also when the call is repeated. The answer holds its key, this once."""
+        return self._transport.one(CreatedTenant, Call("POST", TENANTS, body=merged(tenant, named), repeatable=True))
 
     def get(self, tenant_id: str) -> Tenant:
         """A tenant and what it used this month."""
