@@ -14,6 +14,9 @@ use crate::vault_setup::{House, SECRETS, TENANTS, builder, secret, until};
 const SEEDS: u64 = 10;
 const TENANTS_OF_SEEDS: usize = 12;
 const SECRETS_EACH: usize = 3;
+/// Tenants that are deleted while the gateway is killed, and how many of them at once.
+const DELETED_MAX: usize = 40;
+const DELETED_AT_ONCE: usize = 5;
 
 fn tenant(n: usize) -> String {
     format!("t{n}")
@@ -74,6 +77,42 @@ on_both_stores! {
         assert_eq!(tamper(&house.0, "SELECT count(*) FROM data_keys WHERE state = 1"), "0");
         let (_, found, unreadable) = house.verified().await;
         assert_eq!((found, unreadable), (secrets, vec![]));
+    }
+
+    /// Proves: CONN-71
+    async fn a_kill_in_the_middle_of_deletions_leaves_no_tenant_half_shredded(store) {
+        let mut house = House(builder(store, "").start().await);
+        let ids: Vec<String> = (0..DELETED_MAX).map(tenant).collect();
+        for id in &ids {
+            house.make(id).await;
+            house.put(id, "a", "v").await;
+            house.put(id, "b", "v").await;
+        }
+        for (seed, round) in ids.chunks(DELETED_AT_ONCE).enumerate() {
+            let mut running = JoinSet::new();
+            for id in round {
+                let call = house.call("DELETE", &format!("{TENANTS}/{id}?confirm=true"), None);
+                running.spawn(async move { drop(call.try_send().await) });
+            }
+            for _ in 0..seed % DELETED_AT_ONCE {
+                running.join_next().await;
+            }
+            tokio::time::sleep(Duration::from_micros(seed as u64 * 1_733 % 5_000)).await;
+            house.0.kill9();
+            running.join_all().await;
+            house.0.restart().await;
+        }
+        let mut whole = 0;
+        for id in &ids {
+            let left = |table: &str| {
+                tamper(&house.0, &format!("SELECT count(*) FROM {table} WHERE nid = (SELECT nid FROM tenants WHERE id = '{id}')"))
+            };
+            let there = house.ask("GET", &format!("{TENANTS}/{id}"), None).await.status == 200;
+            let wanted = if there { ["1", "2"] } else { ["0", "0"] };
+            assert_eq!([left("data_keys"), left("tenant_secrets")], wanted, "{id} is there: {there}");
+            whole += u64::from(there);
+        }
+        assert_eq!(house.verified().await, (1 + whole, 2 * whole, vec![]));
     }
 
     /// Proves: CONN-71

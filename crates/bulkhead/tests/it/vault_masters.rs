@@ -248,6 +248,31 @@ async fn two_gateways_on_one_database_change_their_master_key_one_after_the_othe
 }
 
 #[tokio::test]
+async fn gateways_that_share_a_data_directory_learn_of_a_new_master_key_by_themselves() {
+    let one = House(builder(Store::Postgres, "").start().await);
+    let yaml = format!("store: {{url: \"{}\"}}\n", one.0.database().unwrap().url());
+    let shared = one.0.data_dir();
+    let two = builder(Store::Sqlite, &yaml).env("BULKHEAD_DATA_DIR", shared.to_str().unwrap());
+    let two = House(two.start().await);
+    one.make("acme").await;
+    one.put("acme", "a", "v").await;
+    for (rotating, other) in [(&one, &two), (&two, &one)] {
+        rotating.rotate_master().await;
+        let answers = async || other.ask("GET", &secret("acme", "a"), None).await.status == 200;
+        until("the other opens what it did", answers).await;
+        // What the other makes now is wrapped by the new key: the old one is forgotten, and nothing is lost.
+        let tenant = format!("of-{}", other.0.pid());
+        other.make(&tenant).await;
+        other.put(&tenant, "b", "v").await;
+        assert_eq!(rotating.finish().await.status, 200);
+        let (_, _, unreadable) = rotating.verified().await;
+        assert_eq!(unreadable, Vec::<serde_json::Value>::new());
+    }
+    assert_eq!(one.verified().await, (4, 3, vec![]));
+    assert_eq!(two.verified().await, (4, 3, vec![]));
+}
+
+#[tokio::test]
 async fn a_gateway_that_was_not_told_of_the_new_master_key_says_so_and_loses_nothing() {
     let one = House(builder(Store::Postgres, &masters(&[OLD])).start().await);
     let url = one.0.database().unwrap().url();
