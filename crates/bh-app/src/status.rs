@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bh_domain::money::NanoUsd;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::costs::{settled, this_month, today, windows};
@@ -28,8 +29,9 @@ impl fmt::Debug for StatusReads {
 }
 
 /// Whether evidence can be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "EvidenceHealth")]
 pub enum Health {
     /// It can.
     Ok,
@@ -38,7 +40,7 @@ pub enum Health {
 }
 
 /// A tenant's day so far. Over every tenant, the day is UTC's.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Status {
     /// Whether evidence can be written.
     pub status: Health,

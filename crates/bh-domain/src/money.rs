@@ -1,8 +1,11 @@
 //! Money as integers: nano-USD inside, decimal strings at the edge. Floats never touch it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Neg, Sub, SubAssign};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 const NANO_PER_UNIT: i64 = 1_000_000_000;
 const FRACTION_DIGITS: usize = 9;
@@ -76,6 +79,21 @@ impl NanoUsd {
     #[must_use]
     pub fn times(self, factor: i64) -> Self {
         Self(self.0.saturating_mul(factor))
+    }
+}
+
+impl JsonSchema for NanoUsd {
+    fn schema_name() -> Cow<'static, str> {
+        "Money".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "An amount of money, exactly, as a decimal text.",
+            "type": "string",
+            "pattern": "^-?[0-9]{1,10}(\\.[0-9]{1,9})?$",
+            "examples": ["12.5"],
+        })
     }
 }
 

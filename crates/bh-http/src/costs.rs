@@ -1,13 +1,18 @@
 //! `/v1/costs`: what was spent, what is left, reports and the rows behind them (Talon dossier section 2.4).
 
+mod described;
+
 use axum::response::Response;
 use bh_app::costs::{COST_ROWS_MAX, CostExport, Day};
 use bh_domain::refusal::{Code, Refusal};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::ask::Ask;
 use crate::evidence::{Params, Reader, attachment, file_name, in_order, instant, limit, unreadable};
 use crate::respond;
+
+pub(crate) use described::chapter;
 
 const EXPORT_DEFAULT: u32 = 10_000;
 
@@ -46,8 +51,9 @@ fn day(params: &Params, name: &str) -> Result<Option<Day>, Refusal> {
 }
 
 /// What an export is asked for with.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CostExport")]
 struct ExportBody {
     tenant_id: Option<String>,
     agent_id: Option<String>,

@@ -5,14 +5,18 @@ use axum::response::Response;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::ask::Ask;
+use crate::openapi::Schemas;
 use crate::respond;
 
 /// The version of the envelope, as its clients know it.
 const VERSION: &str = "1.0.0";
+/// What a limit is told with.
+pub(crate) const LIMITED: &str = "Rate limit exceeded";
 
 /// What these clients have always called these reasons. The others go by their own text, in capitals.
 const NAMES: &[(Code, &str)] = &[
@@ -39,6 +43,44 @@ pub(crate) fn data<T: Serialize>(
     respond::json_with(status, &json!({"success": true, "data": data, "metadata": metadata}))
 }
 
+/// The schema of an answer with a `T`.
+pub(crate) fn shape<T: JsonSchema>(schemas: &mut Schemas) -> Value {
+    let (data, metadata) = (schemas.told::<T>(), metadata_shape(schemas));
+    enveloped(&data, &metadata)
+}
+
+/// The schema of a page of `T`s: what more it says is where the next one begins.
+pub(crate) fn page_shape<T: JsonSchema>(schemas: &mut Schemas) -> Value {
+    let (data, metadata) = (schemas.told::<Vec<T>>(), metadata_shape(schemas));
+    let next =
+        json!({"type": ["string", "null"], "description": "Where the next page begins; `null` on the last."});
+    let page = json!({"type": "object", "properties": {"nextCursor": next}, "required": ["nextCursor"]});
+    enveloped(&data, &json!({"allOf": [metadata, page]}))
+}
+
+fn enveloped(data: &Value, metadata: &Value) -> Value {
+    json!({
+        "type": "object",
+        "properties": {"success": {"const": true}, "data": data, "metadata": metadata},
+        "required": ["success", "data", "metadata"],
+    })
+}
+
+/// What every answer says of itself.
+pub(crate) fn metadata_shape(schemas: &mut Schemas) -> Value {
+    schemas.written("Metadata", |_| {
+        json!({
+            "type": "object",
+            "properties": {
+                "timestamp": {"type": "string", "format": "date-time"},
+                "requestId": {"type": "string"},
+                "version": {"const": VERSION},
+            },
+            "required": ["timestamp", "requestId", "version"],
+        })
+    })
+}
+
 /// The body of a refusal. A limit's words are the seed's: there, `error` is a text.
 pub(crate) fn refusal_body(refusal: &Refusal, request_id: &str, now: Timestamp) -> Vec<u8> {
     let code = name(refusal.code);
@@ -47,7 +89,7 @@ pub(crate) fn refusal_body(refusal: &Refusal, request_id: &str, now: Timestamp) 
     };
     let mut body = Map::from_iter([("success".to_owned(), Value::Bool(false))]);
     if refusal.code == Code::RateLimited {
-        body.insert("error".into(), "Rate limit exceeded".into());
+        body.insert("error".into(), LIMITED.into());
         body.insert("code".into(), code.into());
         body.insert("message".into(), refusal.message.clone().into());
         body.insert("retryAfter".into(), refusal.retry_after_s.unwrap_or(1).into());
@@ -82,7 +124,7 @@ fn metadata(request_id: &str, now: Timestamp) -> Map<String, Value> {
     told.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
-fn name(code: Code) -> String {
+pub(crate) fn name(code: Code) -> String {
     let known = NAMES.iter().find(|(named, _)| *named == code);
     known.map_or_else(|| code.as_str().to_ascii_uppercase(), |(_, name)| (*name).to_owned())
 }

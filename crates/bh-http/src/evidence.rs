@@ -1,21 +1,26 @@
 //! `/v1/evidence`: lists, one record, its neighbours, its trace, its proof, exports and checkpoints (Talon dossier
 //! sections 2.4 and 5). A tenant key sees its own tenant; an operator names one, or `*`.
 
+pub(crate) mod described;
 mod params;
+
+pub(crate) use described::chapter;
 
 use axum::body::Body;
 use axum::response::Response;
 use bh_app::evidence::{
-    EXPORT_RECORDS_MAX, ExportFormat, ExportQuery, Found, PAGE_RECORDS_MAX, Reach, TIMELINE_RECORDS_MAX,
-    Verdict, cursor, parse_cursor,
+    Checks, EXPORT_RECORDS_MAX, ExportFormat, ExportQuery, Found, IndexEntry, PAGE_RECORDS_MAX, Reach,
+    TIMELINE_RECORDS_MAX, Verdict, cursor, parse_cursor,
 };
 use bh_app::ports::EvidenceFilter;
 use bh_domain::evidence::hex;
 use bh_domain::refusal::{Code, Refusal};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::ask::Ask;
 use crate::respond;
@@ -32,6 +37,19 @@ const LIST_PARAMETERS: &[&str] =
 const LIST_HINT: &str =
     "These are index fields: GET /v1/evidence/{id} is the whole record, /v1/evidence/{id}/verify its proof";
 
+/// A page of the index.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EvidencePage")]
+struct Listed {
+    /// `index`.
+    layer: &'static str,
+    /// Newest first.
+    entries: Vec<IndexEntry>,
+    hint: &'static str,
+    /// Where the next page begins; `null` on the last.
+    next_cursor: Option<String>,
+}
+
 /// One page of the index.
 pub(crate) async fn list(ask: Ask) -> Result<Response, Refusal> {
     let params = Params::of(&ask, LIST_PARAMETERS)?;
@@ -40,9 +58,7 @@ pub(crate) async fn list(ask: Ask) -> Result<Response, Refusal> {
     let reach = reader.reach_in(&params).await?;
     let page = reader.doors.evidence.page(&reach, filter).await.map_err(read_fault)?;
     let next_cursor = page.next.as_ref().map(cursor);
-    let body =
-        json!({ "layer": "index", "entries": page.entries, "hint": LIST_HINT, "next_cursor": next_cursor });
-    respond::json(&body)
+    respond::json(&Listed { layer: "index", entries: page.entries, hint: LIST_HINT, next_cursor })
 }
 
 fn filter(params: &Params) -> Result<EvidenceFilter, Refusal> {
@@ -62,6 +78,14 @@ fn filter(params: &Params) -> Result<EvidenceFilter, Refusal> {
     })
 }
 
+/// Records around one.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EvidenceTimeline")]
+struct Neighbours {
+    /// In the order of time.
+    entries: Vec<IndexEntry>,
+}
+
 /// A record among its neighbours in time.
 pub(crate) async fn timeline(ask: Ask) -> Result<Response, Refusal> {
     let params = Params::of(&ask, &["around", "before", "after"])?;
@@ -73,7 +97,7 @@ pub(crate) async fn timeline(ask: Ask) -> Result<Response, Refusal> {
     let after = params.count("after", TIMELINE_DEFAULT, TIMELINE_RECORDS_MAX)?;
     let reach = reader.reach_in(&params).await?;
     let entries = reader.doors.evidence.timeline(&reach, &around, before, after).await.map_err(read_fault)?;
-    respond::json(&json!({ "entries": entries.ok_or_else(no_record)? }))
+    respond::json(&Neighbours { entries: entries.ok_or_else(no_record)? })
 }
 
 /// A whole record, byte for byte as it is stored.
@@ -91,6 +115,19 @@ pub(crate) async fn show(ask: Ask) -> Result<Response, Refusal> {
     }
 }
 
+/// A record and what belongs to the same call.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EvidenceTrace")]
+struct Traced {
+    /// The record, or what is left of it.
+    #[schemars(with = "Option<Map<String, Value>>")]
+    evidence: Option<Box<RawValue>>,
+    /// Every record of the call, oldest first.
+    steps: Vec<IndexEntry>,
+    /// Whether all were looked at that might belong to it.
+    complete: bool,
+}
+
 /// A record with everything that belongs to the same call.
 pub(crate) async fn trace(ask: Ask) -> Result<Response, Refusal> {
     let named = Named::of(&ask)?;
@@ -98,7 +135,7 @@ pub(crate) async fn trace(ask: Ask) -> Result<Response, Refusal> {
     let trace = named.reader.doors.evidence.trace(&reach, &named.id).await.map_err(read_fault)?;
     let trace = trace.ok_or_else(no_record)?;
     let evidence = trace.evidence.raw();
-    respond::json(&json!({ "evidence": evidence, "steps": trace.steps, "complete": trace.complete }))
+    respond::json(&Traced { evidence, steps: trace.steps, complete: trace.complete })
 }
 
 /// Whether a record is what was written, with the proof.
@@ -107,26 +144,50 @@ pub(crate) async fn verify(ask: Ask) -> Result<Response, Refusal> {
     let reach = named.reach().await?;
     let evidence = &named.reader.doors.evidence;
     let verdict = evidence.verify(&reach, &named.id).await.map_err(read_fault)?.ok_or_else(no_record)?;
-    respond::json(&verdict_body(&verdict, &evidence.public_key()))
+    respond::json(&Verified::of(&verdict, &evidence.public_key()))
 }
 
-fn verdict_body(verdict: &Verdict, public_key: &str) -> Value {
-    let mut body = json!({
-        "id": verdict.id,
-        "valid": verdict.valid(),
-        "checks": verdict.checks,
-        "seq": verdict.seq,
-        "purged": verdict.purged,
-        "tree_size": verdict.tree.as_ref().map(|tree| tree.size),
-        "leaf_hash": hex::encode(&verdict.leaf_hash),
-        "inclusion_proof": verdict.proof.iter().map(|hash| hex::encode(hash)).collect::<Vec<_>>(),
-        "checkpoint": verdict.tree.as_ref().map(|tree| tree.note.as_str()),
-        "public_key": public_key,
-    });
-    if !verdict.reasons.is_empty() {
-        body["reason"] = verdict.reasons.join("; ").into();
+/// A verdict on one record, with the proof. Hashes are hexadecimal.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EvidenceVerdict")]
+struct Verified<'v> {
+    id: &'v str,
+    /// Whether every check passed.
+    valid: bool,
+    checks: Checks,
+    /// Position in the tenant's chain.
+    seq: u64,
+    /// Retention has removed the content; hash and position are still proven.
+    purged: bool,
+    tree_size: Option<u64>,
+    /// RFC 6962 leaf hash.
+    leaf_hash: String,
+    /// RFC 6962 inclusion proof of it.
+    inclusion_proof: Vec<String>,
+    /// The checkpoint that the proof leads to, a signed note.
+    checkpoint: Option<&'v str>,
+    public_key: &'v str,
+    /// What is wrong; absent when nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl<'v> Verified<'v> {
+    fn of(verdict: &'v Verdict, public_key: &'v str) -> Self {
+        Self {
+            id: &verdict.id,
+            valid: verdict.valid(),
+            checks: verdict.checks,
+            seq: verdict.seq,
+            purged: verdict.purged,
+            tree_size: verdict.tree.as_ref().map(|tree| tree.size),
+            leaf_hash: hex::encode(&verdict.leaf_hash),
+            inclusion_proof: verdict.proof.iter().map(|hash| hex::encode(hash)).collect(),
+            checkpoint: verdict.tree.as_ref().map(|tree| tree.note.as_str()),
+            public_key,
+            reason: (!verdict.reasons.is_empty()).then(|| verdict.reasons.join("; ")),
+        }
     }
-    body
 }
 
 /// A request about one record: who asks, whose data is meant, and the record's id.
@@ -146,6 +207,20 @@ impl Named {
     }
 }
 
+/// A signed checkpoint.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EvidenceCheckpoint")]
+struct Checkpoint<'t> {
+    tenant_id: &'t str,
+    /// Records in the tree.
+    size: u64,
+    /// RFC 6962 root hash, in hexadecimal.
+    root: String,
+    /// The checkpoint itself, a signed note.
+    note: &'t str,
+    public_key: String,
+}
+
 /// The newest signed checkpoint over everything the tenant has on record.
 pub(crate) async fn checkpoint(ask: Ask) -> Result<Response, Refusal> {
     let params = Params::of(&ask, &[])?;
@@ -153,13 +228,13 @@ pub(crate) async fn checkpoint(ask: Ask) -> Result<Response, Refusal> {
     let reach = reader.reach_in(&params).await?;
     let evidence = &reader.doors.evidence;
     let tree = evidence.checkpoint(&reach).await.map_err(read_fault)?.ok_or_else(|| one_tenant(&reach))?;
-    respond::json(&json!({
-        "tenant_id": reach.tenant_id(),
-        "size": tree.size,
-        "root": hex::encode(&tree.root),
-        "note": tree.note,
-        "public_key": evidence.public_key(),
-    }))
+    respond::json(&Checkpoint {
+        tenant_id: reach.tenant_id(),
+        size: tree.size,
+        root: hex::encode(&tree.root),
+        note: &tree.note,
+        public_key: evidence.public_key(),
+    })
 }
 
 fn one_tenant(reach: &Reach) -> Refusal {
@@ -174,8 +249,9 @@ fn one_tenant(reach: &Reach) -> Refusal {
 }
 
 /// What an export is asked for with.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "EvidenceExport")]
 struct ExportBody {
     tenant_id: Option<String>,
     agent_id: Option<String>,
@@ -221,8 +297,9 @@ fn export_query(body: &ExportBody) -> Result<ExportQuery, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use bh_app::evidence::{Checks, SignedTree};
+    use bh_app::evidence::SignedTree;
     use bh_domain::tenant::Nid;
+    use serde_json::json;
 
     use super::*;
 
@@ -280,10 +357,10 @@ mod tests {
             "seq": 1, "purged": false, "tree_size": 2, "leaf_hash": "02".repeat(32),
             "inclusion_proof": ["03".repeat(32)], "checkpoint": "note\n", "public_key": "key",
         });
-        assert_eq!(verdict_body(&verdict, "key"), expected);
+        assert_eq!(json!(Verified::of(&verdict, "key")), expected);
         (verdict.checks.chain, verdict.reasons) = (false, vec!["one".to_owned(), "two".to_owned()]);
         (expected["valid"], expected["checks"]["chain"], expected["reason"]) =
             (json!(false), json!(false), json!("one; two"));
-        assert_eq!(verdict_body(&verdict, "key"), expected);
+        assert_eq!(json!(Verified::of(&verdict, "key")), expected);
     }
 }

@@ -1,5 +1,7 @@
 //! Liveness, readiness and metrics.
 
+mod described;
+
 use axum::body::Body;
 use axum::response::Response;
 use bh_app::metrics::plain_text;
@@ -11,6 +13,8 @@ use serde_json::json;
 
 use crate::ask::Ask;
 use crate::respond;
+
+pub(crate) use described::chapter;
 
 /// Degraded tenants that `?verbose` names.
 const DEGRADED_TOLD_MAX: usize = 100;

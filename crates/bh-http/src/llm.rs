@@ -1,5 +1,7 @@
 //! The LLM data plane's door: requests in, metered answers out, errors in the provider family's own words.
 
+mod described;
+
 use axum::body::Body;
 use axum::response::Response;
 use bh_app::identity::Knock;
@@ -16,6 +18,8 @@ use crate::ask::Doors;
 use crate::matrix::{self, Row};
 use crate::respond::{self, Dialect, REQUEST_ID};
 use crate::router::Arrival;
+
+pub(crate) use described::chapter;
 
 const OVERHEAD: HeaderName = HeaderName::from_static("x-bulkhead-overhead-us");
 const OWN_REQUEST_ID: HeaderName = HeaderName::from_static("x-bulkhead-request-id");
@@ -174,7 +178,7 @@ async fn listed(
     let body = match wanted {
         None => catalogue(family, &listed),
         Some(id) => match listed.iter().find(|model| model.id == id) {
-            Some(model) => described(family, model),
+            Some(model) => told_of(family, model),
             None => {
                 let code = bh_domain::refusal::Code::ModelNotFound;
                 return Err(refused(Refusal::new(
@@ -191,7 +195,7 @@ async fn listed(
     Ok(response)
 }
 
-fn described(family: Family, model: &ModelEntry) -> serde_json::Value {
+fn told_of(family: Family, model: &ModelEntry) -> serde_json::Value {
     match family {
         Family::OpenAi => {
             json!({"id": model.id, "object": "model", "created": 0, "owned_by": model.provider})
@@ -203,7 +207,7 @@ fn described(family: Family, model: &ModelEntry) -> serde_json::Value {
 }
 
 fn catalogue(family: Family, models: &[ModelEntry]) -> serde_json::Value {
-    let data: Vec<_> = models.iter().map(|model| described(family, model)).collect();
+    let data: Vec<_> = models.iter().map(|model| told_of(family, model)).collect();
     match family {
         Family::OpenAi => json!({"object": "list", "data": data}),
         Family::Anthropic => json!({

@@ -13,7 +13,7 @@ use bh_wire::family::Endpoint;
 use http::Method;
 
 use crate::ask::Ask;
-use crate::{costs, evidence, health, keys, llm, masters, secrets, status, tenants, webhooks};
+use crate::{costs, evidence, health, keys, llm, masters, openapi, secrets, status, tenants, webhooks};
 
 /// A control-plane handler.
 #[derive(Clone, Copy)]
@@ -96,6 +96,10 @@ const OF_TENANT: &str = "/api/v1/tenants/{tenant}/{*rest}";
 const OAUTH_CREDENTIALS: &str = "/api/v1/admin/tenants/{id}/oauth/{integration}/credentials";
 const OAUTH_PARTS: [&str; 2] = ["integrations", "oauth"];
 
+/// Keys, whose ids may be followed by a verb.
+const WITH_VERBS: [&str; 2] =
+    ["/v2alpha1/admin/issuedApiKeys/{key_id}", "/v2alpha1/admin/importedApiKeys/{key_id}"];
+
 /// The matrix.
 pub const MATRIX: &[Row] = &[
     probe("/healthz", now!(health::live)),
@@ -106,6 +110,10 @@ pub const MATRIX: &[Row] = &[
     probe("/ready", now!(health::ready)),
     probe("/health/alive", now!(health::alive)),
     probe("/health/ready", now!(health::prepared)),
+    // What the doors say of themselves.
+    row("GET", "/openapi.json", Open, now!(openapi::show)),
+    row("GET", "/docs", Open, now!(openapi::page)),
+    row("GET", "/docs/{part}", Open, now!(openapi::part)),
     // Gateway data plane.
     row("*", "/v1/proxy/{provider}/{*rest}", Tenant, Llm(llm::Entry::Proxy)),
     row("POST", "/v1/chat/completions", Tenant, Llm(llm::Entry::Native(Endpoint::ChatCompletions))),
@@ -239,6 +247,18 @@ impl Row {
             OF_TENANT if OAUTH_PARTS.contains(&first) => Some(Feature::OAuth),
             _ => None,
         }
+    }
+
+    /// The methods of one of its paths. A verb is posted, and what has none is not.
+    pub(crate) fn allowed(&self, path: &str) -> impl Iterator<Item = &'static str> {
+        let last = path.rsplit('/').next().unwrap_or_default();
+        let posted = WITH_VERBS.contains(&self.path).then(|| last.contains(':'));
+        self.accepted().filter(move |method| posted.is_none_or(|posted| posted == (*method == "POST")))
+    }
+
+    /// Whether it belongs, wholly or in part, to a function that tenants may have to do without.
+    pub(crate) fn fenced(&self) -> bool {
+        [CUSTOM_SERVERS, OF_TENANT].contains(&self.path)
     }
 
     pub(crate) fn takes(&self, method: &Method) -> bool {

@@ -154,8 +154,7 @@ fn aip193_body(refusal: &Refusal) -> Vec<u8> {
         facts.insert("code".to_owned(), grpc_status(row.status).into());
         facts.insert("reason".to_owned(), refusal.message.clone().into());
     }
-    let known = AIP193_REASONS.iter().find(|(code, _)| *code == refusal.code);
-    let reason = known.map_or_else(|| row.text.to_ascii_uppercase(), |(_, reason)| (*reason).to_owned());
+    let reason = aip193_reason(refusal.code);
     let info = serde_json::json!({
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": reason,
@@ -169,6 +168,12 @@ fn aip193_body(refusal: &Refusal) -> Vec<u8> {
         "details": [info],
     });
     serde_json::json!({ "error": error }).to_string().into_bytes()
+}
+
+/// What AIP-193 calls a reason.
+pub(crate) fn aip193_reason(code: Code) -> String {
+    let known = AIP193_REASONS.iter().find(|(named, _)| *named == code);
+    known.map_or_else(|| code.as_str().to_ascii_uppercase(), |(_, reason)| (*reason).to_owned())
 }
 
 /// The one gRPC name that shares its HTTP status, 409, with another.

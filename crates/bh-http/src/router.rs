@@ -86,7 +86,7 @@ impl Router {
         let Ok(found) = found else { return no_route(doors, &host, request.uri().path()) };
         let row = *found.value;
         if !row.takes(request.method()) {
-            return wrong_method(doors, &row, &host);
+            return wrong_method(doors, &row, &host, request.uri().path());
         }
         if doors.llm.stopping() && !row.any_host && !matches!(row.answer, Llm(_)) {
             return plain_refusal(doors, &shutting_down(), Dialect::of(row.path));
@@ -142,6 +142,7 @@ async fn control(
     let (parts, body) = request.into_parts();
     let Arrival { snapshot, host, peer } = arrival;
     let metrics = Arc::clone(&doors.metrics);
+    let uri = parts.uri.clone();
     let path = without_nul(&parts.uri).and(path);
     let knock = Knock::of(&snapshot, &host, peer, &parts);
     let known = doors.gate.authenticate(&snapshot, knock, row.access, Door::of(row.access, row.path)).await;
@@ -166,6 +167,9 @@ async fn control(
         metrics.refusal(refusal.code.as_str());
         respond::refusal(&refusal, Dialect::of(row.path), &request_id, now)
     });
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        say_allowed(&mut response, &row, uri.path());
+    }
     let headers = response.headers_mut();
     if let Some(rate) = &rate {
         respond::rate_headers(headers, rate, now);
@@ -202,17 +206,21 @@ fn no_route(doors: &Doors, host: &Host, path: &str) -> Response {
     }
 }
 
-fn wrong_method(doors: &Doors, row: &Row, host: &Host) -> Response {
+fn wrong_method(doors: &Doors, row: &Row, host: &Host, path: &str) -> Response {
     if let Err(refusal) = host.tenant() {
         return plain_refusal(doors, &refusal, Dialect::of(row.path));
     }
     let refusal = Refusal::new(Code::MethodNotAllowed, "This route does not take this method");
     let mut response = plain_refusal(doors, &refusal, Dialect::of(row.path));
-    let allowed = row.accepted().collect::<Vec<_>>().join(", ");
+    say_allowed(&mut response, row, path);
+    response
+}
+
+fn say_allowed(response: &mut Response, row: &Row, path: &str) {
+    let allowed = row.allowed(path).collect::<Vec<_>>().join(", ");
     if let Ok(allowed) = HeaderValue::try_from(allowed) {
         response.headers_mut().insert(ALLOW, allowed);
     }
-    response
 }
 
 fn plain_refusal(doors: &Doors, refusal: &Refusal, dialect: Dialect) -> Response {

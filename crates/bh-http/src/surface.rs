@@ -23,6 +23,7 @@ impl Surface {
     pub(crate) fn has(self, row: &Row) -> bool {
         let everywhere = row.any_host || KEY_SETS.contains(&row.path);
         match self {
+            // The description is of all doors.
             Self::All => true,
             Self::KeyAdmin => everywhere || row.path.starts_with(ADMIN_ROUTES),
             Self::KeyPublic => everywhere || row.path == SELF_REVOKE,

@@ -1,14 +1,17 @@
 //! Webhooks for operators: `/api/v1/admin/webhooks` and the closing of a tenant's month (issue 4 §3).
 
+mod described;
+
 use std::sync::Arc;
 
 use axum::response::Response;
 use bh_app::identity::Principal;
 use bh_app::snapshot::Tenant;
-use bh_app::webhooks::{EventQuery, Operator, Page};
+use bh_app::webhooks::{EventDetail, EventQuery, Operator, Page};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Role;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -16,23 +19,39 @@ use crate::ask::{Ask, Query};
 use crate::envelope;
 use crate::keys::role_text;
 
+pub(crate) use described::chapter;
+
 /// Events of a page that asks for no number, and the most.
 const LIMIT_DEFAULT: u32 = 50;
 const LIMIT_MAX: u32 = 1_000;
 
 /// What a redelivery may say.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schemars(rename = "WebhookRedelivery")]
 struct RedeliverIn {
     /// To this endpoint alone.
     endpoint: Option<String>,
 }
 
 /// Which month is to be closed.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "BillingPeriodClose")]
 struct CloseIn {
+    /// `YYYY-MM`, in UTC: one that is over.
+    #[schemars(regex(pattern = "^[0-9]{4}-(0[1-9]|1[0-2])$"))]
     month: String,
+}
+
+/// The event of a closed month.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ClosedBillingPeriod")]
+struct Closed {
+    #[serde(flatten)]
+    event: EventDetail,
+    /// Whether it was closed just now, and not before.
+    created: bool,
 }
 
 /// `GET /api/v1/admin/webhooks/events`: the newest first.
@@ -97,8 +116,7 @@ pub(crate) async fn close_period(mut ask: Ask) -> Result<Response, Refusal> {
         ask.doors.webhooks.note(&by, tenant.nid, "billing.closed", tenant.id.as_str(), &detail).await?;
     }
     let event = ask.doors.webhooks.event(&closed.event_id).await?;
-    let mut told = serde_json::to_value(&event).unwrap_or_default();
-    told["created"] = closed.is_new.into();
+    let told = Closed { event, created: closed.is_new };
     let status = if closed.is_new { StatusCode::CREATED } else { StatusCode::OK };
     envelope::data(&ask, status, &told, Map::new())
 }

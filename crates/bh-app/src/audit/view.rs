@@ -1,6 +1,7 @@
 //! Events as they are told, in lists and exports alike.
 
 use bh_domain::evidence::hex;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -23,7 +24,8 @@ pub(super) const COLUMNS: [&str; 9] = [
 const FAILED: &str = "_failed";
 
 /// An event as it is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeyAuditEvent")]
 pub struct EventView {
     /// Names the event.
     pub event_id: String,
@@ -44,6 +46,7 @@ pub struct EventView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after_digest: Option<String>,
     /// What else is known, a JSON object.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub detail: Box<RawValue>,
 }
 

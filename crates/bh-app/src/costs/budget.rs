@@ -6,6 +6,7 @@ use bh_domain::budget::{Owner, Windows};
 use bh_domain::money::NanoUsd;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::{CostReads, this_month, today, windows};
@@ -14,7 +15,7 @@ use crate::ports::{BudgetWindow, Figures, StoreFault};
 use crate::snapshot::{Caller, Caps, Snapshot};
 
 /// Where a cap comes from (`budget_source` of the Talon dossier, section 2.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetSource {
     /// The caps of one caller.
@@ -46,7 +47,8 @@ impl BudgetSource {
 }
 
 /// An amount for the day and one for the month.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "PerPeriodOf{T}")]
 pub struct PerPeriod<T> {
     /// Of the day.
     pub daily: T,
@@ -55,7 +57,8 @@ pub struct PerPeriod<T> {
 }
 
 /// The state of a daily and a monthly budget. `used + leased + unsettled` never passes a limit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "BudgetState")]
 pub struct Budget {
     /// Tenant, or `*`.
     pub tenant_id: String,
@@ -80,6 +83,7 @@ pub struct Budget {
     pub currency: String,
     /// When the windows end, RFC 3339.
     #[serde(serialize_with = "instants")]
+    #[schemars(with = "PerPeriod<String>")]
     pub window_ends_at: PerPeriod<Timestamp>,
     /// Where the caps come from.
     pub budget_source: BudgetSource,

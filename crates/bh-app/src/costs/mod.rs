@@ -13,6 +13,7 @@ use bh_domain::budget::{TimeZone, Windows};
 use bh_domain::money::NanoUsd;
 use bh_domain::tenant::Scope;
 use bh_domain::time::{DAY_MS, Timestamp};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::evidence::Reach;
@@ -40,7 +41,7 @@ impl fmt::Debug for CostReads {
 }
 
 /// Today's and this month's spending.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Costs {
     /// Tenant, or `*`.
     pub tenant_id: String,
@@ -55,7 +56,7 @@ pub struct Costs {
 }
 
 /// Spending over days.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CostReport {
     /// Tenant, or `*`.
     pub tenant_id: String,
@@ -76,7 +77,7 @@ pub struct CostReport {
 }
 
 /// One caller's spending over days.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AgentCosts {
     /// Tenant.
     pub tenant_id: String,

@@ -16,7 +16,8 @@ use super::view::parsed;
 use super::{EvidenceReads, Reach, ReadFault, SignedTree, retention};
 
 /// What was checked, and how it came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[schemars(rename = "EvidenceChecks")]
 pub struct Checks {
     /// The record's own `hmac-sha256:` signature. `None` for a tombstone, which has none.
     pub signature: Option<bool>,

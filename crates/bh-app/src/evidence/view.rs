@@ -3,13 +3,15 @@
 use bh_domain::evidence::Record;
 use bh_domain::evidence::record::{Compliance, Text};
 use bh_domain::money::NanoUsd;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ports::StoredRecord;
 
 /// One record in a list.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "EvidenceEntry")]
 pub enum IndexEntry {
     /// A record.
     Record(Box<Summary>),
@@ -18,7 +20,8 @@ pub enum IndexEntry {
 }
 
 /// The index fields of a record.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "EvidenceSummary")]
 pub struct Summary {
     /// Record id.
     pub id: Text,
@@ -67,7 +70,8 @@ pub struct Summary {
 }
 
 /// What is left of a record that retention has emptied, or that was damaged in the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "EvidenceTombstone")]
 pub struct Tombstone {
     /// Record id.
     pub id: String,

@@ -1,6 +1,7 @@
 //! Tenants as they are told (Connectors dossier §3.1).
 
 use bh_domain::tenant::profile::{Budgets, Features, Limits, Profile, Settings};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -8,8 +9,9 @@ use super::presets::InForce;
 use crate::snapshot::{Origin, Snapshot, Tenant};
 
 /// A tenant as it is told: what holds for it in the end, wherever it comes from. Never a key.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Tenant")]
 pub struct TenantView {
     /// Slug.
     pub id: String,
@@ -50,7 +52,8 @@ pub struct TenantView {
 }
 
 /// Addresses and ranges.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "TenantSecurity")]
 pub struct Addresses {
     /// None = from anywhere.
     #[serde(rename = "allowedIPs")]

@@ -4,6 +4,7 @@ use bh_domain::money::NanoUsd;
 use bh_domain::price::TokenCounts;
 use bh_domain::tenant::Scope;
 use bh_domain::usage::{Latency, UsageKind, UtcDay};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Account, MODELS_MAX, UsageReads};
@@ -15,8 +16,9 @@ const OTHER_MODELS: &str = "(other)";
 const HOUR_S: u64 = 3_600;
 
 /// What a tenant used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "TenantMetrics")]
 pub struct UsageMetrics {
     /// Tenant.
     pub tenant_id: String,
@@ -45,7 +47,7 @@ pub struct UsageMetrics {
 }
 
 /// Requests, each on record once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RequestCounts {
     /// All of them.
     pub total: u64,
@@ -58,14 +60,14 @@ pub struct RequestCounts {
 }
 
 /// Tools.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ToolCounts {
     /// Tools that were invoked.
     pub invocations: u64,
 }
 
 /// Custom servers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ServerCounts {
     /// How many ran.
     pub custom: u64,
@@ -74,7 +76,7 @@ pub struct ServerCounts {
 }
 
 /// Keys that were verified.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KeyCounts {
     /// How often.
     pub verifications: u64,
@@ -85,8 +87,9 @@ pub struct KeyCounts {
 }
 
 /// Tokens by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "TokenCounts")]
 pub struct TokenTotals {
     /// All of them.
     pub total: u64,
@@ -103,7 +106,7 @@ pub struct TokenTotals {
 }
 
 /// Money.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CostTotal {
     /// What providers charge, in `currency`.
     pub total: NanoUsd,
@@ -112,7 +115,7 @@ pub struct CostTotal {
 }
 
 /// Milliseconds within which so many per cent of the requests were served to their end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Percentiles {
     /// Half of them.
     pub p50: u64,
@@ -123,7 +126,7 @@ pub struct Percentiles {
 }
 
 /// One model's part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ModelUsage {
     /// Provider; empty for requests that reached none.
     pub provider: String,
@@ -138,7 +141,7 @@ pub struct ModelUsage {
 }
 
 /// One day's part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DayUsage {
     /// The day, in UTC.
     pub date: String,

@@ -3,6 +3,7 @@
 use bh_domain::billing::{Charge, Tariff, Terms};
 use bh_domain::money::NanoUsd;
 use bh_domain::usage::UtcMonth;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::metrics::{RequestCounts, TokenTotals, Totals};
@@ -10,8 +11,9 @@ use super::{Account, UsageReads};
 use crate::ports::{StoreFault, TenantUsage, UsageDays};
 
 /// A month's use and its costs, at the prices in force. `total_cost` is the sum of the items.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "UsageReport")]
 pub struct MonthUsage {
     /// Tenant.
     pub tenant_id: String,
@@ -50,7 +52,7 @@ pub struct MonthUsage {
 }
 
 /// A line of an invoice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LineItem {
     /// For people.

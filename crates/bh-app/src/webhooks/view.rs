@@ -1,6 +1,7 @@
 //! Events, deliveries and endpoints as an operator sees them: camel case, as seed 001 writes its JSON.
 
 use bh_domain::tenant::Nid;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -9,8 +10,9 @@ use crate::ports::{EndpointCounts, StoredDelivery, StoredEvent};
 use crate::snapshot::{Snapshot, WebhookEndpoint};
 
 /// An event in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WebhookEvent")]
 pub struct EventView {
     /// Its id; `webhook-id` of its deliveries.
     pub id: String,
@@ -24,20 +26,23 @@ pub struct EventView {
 }
 
 /// An event with all that is known of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "WebhookEventDetail")]
 pub struct EventDetail {
     /// As in a list.
     #[serde(flatten)]
     pub event: EventView,
     /// The body of its deliveries.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub payload: Box<RawValue>,
     /// What has become of them.
     pub deliveries: Vec<DeliveryView>,
 }
 
 /// A delivery.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WebhookDelivery")]
 pub struct DeliveryView {
     /// To which endpoint.
     pub endpoint: String,
@@ -56,8 +61,9 @@ pub struct DeliveryView {
 }
 
 /// A delivery that was given up.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "DeadLetter")]
 pub struct DeadLetterView {
     /// The event.
     pub event_id: String,
@@ -74,8 +80,9 @@ pub struct DeadLetterView {
 }
 
 /// An endpoint and how it is doing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WebhookEndpoint")]
 pub struct EndpointView {
     /// Its id.
     pub id: String,
@@ -106,8 +113,9 @@ pub struct EndpointView {
 }
 
 /// What a try of an endpoint came to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "WebhookTest")]
 pub struct TestView {
     /// The id that was sent.
     pub event_id: String,

@@ -4,6 +4,7 @@
 //! `AND` binds tighter than `OR`. Wildcards belong to what is granted: `*` as the last segment stands for one or more
 //! segments, elsewhere for exactly one. A query names permissions in full.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::syntax::{Cursor, SyntaxError};
@@ -20,7 +21,7 @@ pub const PERMISSION_BYTES_MAX: usize = 255;
 const WILDCARD: &str = "*";
 
 /// A permission as it is granted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "Box<str>")]
 pub struct Permission(Box<str>);
 

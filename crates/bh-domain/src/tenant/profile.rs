@@ -1,6 +1,9 @@
 //! What is known of a tenant that was made at run time: its settings, and how a change is laid over them (seed 001,
 //! "Tenant Management").
 
+mod amount;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -74,9 +77,10 @@ pub struct Profile {
     pub revision: u64,
 }
 
-/// What a tenant is given. What is `None` is as its plan says, else as the configuration does.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a tenant is given. What is not given is as its plan says, else as the configuration does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(rename = "TenantSettings")]
 pub struct Settings {
     /// Name for people.
     #[serde(deserialize_with = "text")]
@@ -88,21 +92,27 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub plan: Option<String>,
     /// Numbers it may not go beyond.
+    #[schemars(with = "Option<Limits>")]
     pub limits: Limits,
     /// Functions it may use.
+    #[schemars(with = "Option<Features>")]
     pub features: Features,
     /// From where it may call.
+    #[schemars(with = "Option<Security>")]
     pub security: Security,
     /// What it may spend.
+    #[schemars(with = "Option<Budgets>")]
     pub budgets: Budgets,
     /// Whatever its operator wants to remember of it.
     #[serde(skip_serializing_if = "Map::is_empty")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub metadata: Map<String, Value>,
 }
 
 /// Requests and quotas, under the seed's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(rename = "TenantLimits")]
 pub struct Limits {
     /// Requests per minute of all its callers together.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,8 +187,9 @@ impl Feature {
 }
 
 /// Functions that can be switched off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(rename = "TenantFeatures")]
 pub struct Features {
     /// Servers of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,11 +215,13 @@ impl Features {
 }
 
 /// From where a tenant may call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(rename = "TenantSecurity")]
 pub struct Security {
     /// Addresses and ranges; none = from anywhere.
     #[serde(rename = "allowedIPs")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub allowed_ips: Vec<String>,
 }
 
@@ -221,17 +234,21 @@ impl Security {
 }
 
 /// What a tenant may spend: decimal texts, or `None` for as much as there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+#[schemars(rename = "TenantBudgets")]
 pub struct Budgets {
     /// In a day.
     #[serde(skip_serializing_if = "Option::is_none", with = "amount")]
+    #[schemars(with = "amount::Wire")]
     pub daily: Option<NanoUsd>,
     /// In a month.
     #[serde(skip_serializing_if = "Option::is_none", with = "amount")]
+    #[schemars(with = "amount::Wire")]
     pub monthly: Option<NanoUsd>,
     /// In a session.
     #[serde(skip_serializing_if = "Option::is_none", with = "amount")]
+    #[schemars(with = "amount::Wire")]
     pub session: Option<NanoUsd>,
 }
 
@@ -270,6 +287,10 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] for a member that is none, or whose value cannot be.
     pub fn changed(&self, change: &Map<String, Value>) -> Result<Self, SettingsError> {
+        // Left to itself, serde reads a struct from an array too, member by member.
+        if let Some((name, _)) = change.iter().find(|(name, value)| is_group(name) && !is_object(value)) {
+            return Err(SettingsError::new(name, "an object"));
+        }
         let unreadable = |error: serde_json::Error| SettingsError::new("settings", error.to_string());
         let mut whole = serde_json::to_value(self).map_err(unreadable)?;
         merge(&mut whole, &Value::Object(change.clone()));
@@ -328,6 +349,14 @@ impl Settings {
     }
 }
 
+fn is_group(name: &str) -> bool {
+    ["limits", "features", "security", "budgets", "metadata"].contains(&name)
+}
+
+fn is_object(value: &Value) -> bool {
+    value.is_object() || value.is_null()
+}
+
 /// Whether a new tenant may be called so.
 ///
 /// # Errors
@@ -380,45 +409,6 @@ fn first_bad(change: &Map<String, Value>) -> String {
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.filter(|text| !text.trim().is_empty()))
-}
-
-/// Money on the wire: told as a decimal text, taken as one or as a whole number.
-mod amount {
-    use serde::de::{Error, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    use crate::money::NanoUsd;
-
-    // The signature is serde's.
-    #[expect(clippy::ref_option, reason = "serde hands the field over like this")]
-    pub(super) fn serialize<S: Serializer>(value: &Option<NanoUsd>, to: S) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(amount) => to.collect_str(amount),
-            None => to.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NanoUsd>, D::Error> {
-        from.deserialize_any(Amount).map(Some)
-    }
-
-    struct Amount;
-
-    impl Visitor<'_> for Amount {
-        type Value = NanoUsd;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an amount of money: \"12.50\", or a whole number")
-        }
-
-        fn visit_str<E: Error>(self, text: &str) -> Result<NanoUsd, E> {
-            NanoUsd::parse_decimal(text).map_err(E::custom)
-        }
-
-        fn visit_u64<E: Error>(self, whole: u64) -> Result<NanoUsd, E> {
-            self.visit_str(&whole.to_string())
-        }
-    }
 }
 
 #[cfg(test)]

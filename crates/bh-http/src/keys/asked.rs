@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use bh_app::keys::{Freshness, LimitUse, Needs, Question};
 use bh_domain::keys::permission::PermissionQuery;
 use bh_domain::refusal::Refusal;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::credits::CreditsUseIn;
@@ -13,8 +14,9 @@ use super::wire::invalid;
 use crate::object::Object;
 
 /// One question, as it is written.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CredentialQuestion")]
 pub(super) struct VerifyIn {
     pub(super) credential: Option<String>,
     #[serde(alias = "expectedAudiences")]

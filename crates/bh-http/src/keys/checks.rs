@@ -9,8 +9,9 @@ use bh_domain::keys::permission::Permission;
 use bh_domain::keys::verdict::{KeyStatus, VerificationError, Visibility};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, PRAGMA};
+use http::header::{CACHE_CONTROL, ETAG, PRAGMA};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -22,21 +23,23 @@ use super::named::NamedOut;
 use super::wire::{self, RateOut, invalid};
 use crate::ask::Ask;
 use crate::object::Object;
-use crate::respond;
+use crate::{openapi, respond};
 
 pub(crate) const CACHE_USE: HeaderName = HeaderName::from_static("ory-talos-cache");
 const JWKS_MAX_AGE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 const CREDENTIAL_BYTES_MAX: usize = bh_domain::keys::route::CREDENTIAL_BYTES_MAX;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-struct BatchIn {
+#[schemars(rename = "CredentialQuestions")]
+pub(super) struct BatchIn {
     requests: Option<Vec<Option<Object<VerifyIn>>>>,
 }
 
 /// What is told of a credential.
-#[derive(Debug, Default, Serialize)]
-struct VerdictOut<'a> {
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "CredentialVerdict")]
+pub(super) struct VerdictOut<'a> {
     is_valid: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<&'static str>,
@@ -49,8 +52,16 @@ struct VerdictOut<'a> {
     subject: Option<SubjectOut<'a>>,
 }
 
+/// Verdicts, in the order of the questions.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CredentialVerdicts")]
+pub(super) struct VerdictsOut<'a> {
+    results: Vec<VerdictOut<'a>>,
+}
+
 /// Whose credential it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CredentialSubject")]
 struct SubjectOut<'a> {
     status: &'static str,
     key_id: &'a str,
@@ -59,6 +70,7 @@ struct SubjectOut<'a> {
     scopes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     expire_time: Option<String>,
+    #[schemars(with = "Map<String, Value>")]
     metadata: Value,
     visibility: &'static str,
     issuer: &'a str,
@@ -128,7 +140,7 @@ pub(crate) async fn batch_verify(mut ask: Ask) -> Result<Response, Refusal> {
     note(&ask, &asker, &verdicts, now);
     let results: Vec<_> =
         verdicts.iter().map(|verdict| told(&asker, verdict, now)).collect::<Result<_, _>>()?;
-    respond::json(&json!({ "results": results }))
+    respond::json(&VerdictsOut { results })
 }
 
 /// What was verified is used by the tenant whose keys were meant.
@@ -264,9 +276,10 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-struct DeriveIn {
+#[schemars(rename = "TokenDerivation")]
+pub(super) struct DeriveIn {
     credential: Option<String>,
     algorithm: Option<String>,
     ttl: Option<String>,
@@ -274,6 +287,25 @@ struct DeriveIn {
     #[serde(alias = "customClaims")]
     custom_claims: Option<Map<String, Value>>,
     audiences: Option<Vec<String>>,
+}
+
+/// A token as it is told, this once.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "DerivedToken")]
+struct TokenOut<'a> {
+    token: &'a str,
+    expire_time: String,
+    scopes: &'a [String],
+    claims: Map<String, Value>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    audiences: &'a [String],
+}
+
+/// What a derivation answers.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TokenDerived")]
+pub(super) struct DerivedOut<'a> {
+    token: TokenOut<'a>,
 }
 
 /// `apiKeys:derive`: a short-lived token.
@@ -297,16 +329,14 @@ pub(crate) async fn derive(mut ask: Ask) -> Result<Response, Refusal> {
         address,
     };
     let derived = ask.doors.keys.derive(&asker, derivation).await?;
-    let mut token = json!({
-        "token": derived.token.expose_secret(),
-        "expire_time": derived.expires.rfc3339(),
-        "scopes": derived.scopes,
-        "claims": derived.claims,
-    });
-    if !derived.audiences.is_empty() {
-        token["audiences"] = json!(derived.audiences);
-    }
-    respond::json(&json!({ "token": token }))
+    let token = TokenOut {
+        token: derived.token.expose_secret(),
+        expire_time: derived.expires.rfc3339(),
+        scopes: &derived.scopes,
+        claims: derived.claims,
+        audiences: &derived.audiences,
+    };
+    respond::json(&DerivedOut { token })
 }
 
 fn form(text: Option<&str>) -> Result<TokenForm, Refusal> {
@@ -322,9 +352,7 @@ pub(crate) async fn jwks(ask: Ask) -> Result<Response, Refusal> {
     let document = ask.doors.keys.jwks(&ask.asker()?)?;
     let text = document.to_string();
     let tag = format!("\"{}\"", hex::encode(&sha256(text.as_bytes())));
-    let known = ask.parts.headers.get_all(IF_NONE_MATCH).iter().filter_map(|line| line.to_str().ok());
-    let same = |known: &str| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag;
-    let known = known.flat_map(|line| line.split(',')).any(|known| same(known.trim()));
+    let known = openapi::knows(&ask.parts.headers, &tag);
     let mut response =
         if known { respond::empty(StatusCode::NOT_MODIFIED) } else { respond::json(&document)? };
     response.headers_mut().insert(CACHE_CONTROL, JWKS_MAX_AGE);
@@ -334,9 +362,10 @@ pub(crate) async fn jwks(ask: Ask) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-struct SelfRevokeIn {
+#[schemars(rename = "SelfRevocation")]
+pub(super) struct SelfRevokeIn {
     credential: Option<String>,
     reason: Option<String>,
 }

@@ -6,21 +6,25 @@ use bh_domain::keys::extras::Extras;
 use bh_domain::keys::key::Key;
 use bh_domain::refusal::Refusal;
 use bh_domain::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::wire::{Int64, invalid};
+use super::int64::Int64;
+use super::wire::invalid;
 use crate::object::Object;
 
 /// Credits as a new key gets them.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "NewCredits")]
 pub(super) struct CreditsIn {
     remaining: Option<Int64>,
     refill: Option<Object<RefillIn>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "NewCreditsRefill")]
 struct RefillIn {
     interval: Option<String>,
     amount: Option<Int64>,
@@ -28,22 +32,25 @@ struct RefillIn {
 }
 
 /// A change of credits.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CreditsChange")]
 pub(super) struct UpdateCreditsIn {
     operation: Option<String>,
     value: Option<Int64>,
 }
 
 /// Credits that a verification takes.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "CreditsUse")]
 pub(super) struct CreditsUseIn {
     cost: Option<Int64>,
 }
 
 /// Credits as they are told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Credits")]
 pub(super) struct CreditsOut {
     pub(super) remaining: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,7 +60,8 @@ pub(super) struct CreditsOut {
     pub(super) credits_of: Option<Box<str>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "CreditsRefill")]
 pub(super) struct RefillOut {
     interval: &'static str,
     amount: String,

@@ -6,6 +6,7 @@ use bh_domain::keys::identity::Identity;
 use bh_domain::keys::named::NamedLimit;
 use bh_domain::refusal::{Code, Refusal};
 use http::{Method, StatusCode};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -20,22 +21,27 @@ use crate::respond;
 const PATHS: [&str; 2] = ["metadata", "rate_limits"];
 
 /// An identity as it is given, in any request.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-struct IdentityIn {
+#[schemars(rename = "IdentityFields")]
+pub(super) struct IdentityIn {
     #[serde(alias = "externalId")]
     external_id: Option<String>,
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     metadata: Option<Box<RawValue>>,
     #[serde(alias = "rateLimits")]
     rate_limits: Option<Vec<Object<NamedIn>>>,
 }
 
 /// An identity as it is told.
-#[derive(Debug, Serialize)]
-struct IdentityOut<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Identity")]
+pub(super) struct IdentityOut<'a> {
     identity_id: String,
     external_id: &'a str,
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     metadata: &'a RawValue,
+    #[schemars(with = "Vec<named::NamedOut<'static>>")]
     #[serde(skip_serializing_if = "<[NamedLimit]>::is_empty", serialize_with = "named::told")]
     rate_limits: &'a [NamedLimit],
     create_time: String,
@@ -43,10 +49,12 @@ struct IdentityOut<'a> {
 }
 
 /// An identity as a verdict tells it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "IdentityOfKey")]
 pub(super) struct BelongsTo<'a> {
     identity_id: String,
     external_id: &'a str,
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     metadata: &'a RawValue,
 }
 

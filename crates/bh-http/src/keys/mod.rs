@@ -4,8 +4,10 @@ mod asked;
 mod audit;
 mod checks;
 mod credits;
+mod described;
 mod headers;
 mod identities;
+mod int64;
 mod named;
 mod pages;
 mod wire;
@@ -21,9 +23,9 @@ use bh_domain::keys::mask::UpdateMask;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, Role, TenantId};
 use http::{Method, StatusCode};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::ask::Ask;
@@ -34,6 +36,7 @@ use wire::{CREDITS, KeyIn, KeyOut, credits_stay, invalid, lifetime};
 
 pub(crate) use audit::{export as audit_export, list as audit_list};
 pub(crate) use checks::{CACHE_USE, batch_verify, derive, is_bypass, jwks, self_revoke, verify};
+pub(crate) use described::{chapter, credentials_chapter};
 pub(crate) use headers::ApiHeaders;
 pub(crate) use identities::{identities, identity};
 
@@ -95,6 +98,48 @@ pub(crate) fn role_text(role: Role) -> &'static str {
     }
 }
 
+/// A new key, with its text.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "IssuedApiKey")]
+struct IssuedOut<'k> {
+    issued_api_key: KeyOut<'k>,
+    /// Its text, told this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'k str>,
+}
+
+/// A key in place of another.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RotatedApiKey")]
+struct RotatedOut<'k> {
+    issued_api_key: KeyOut<'k>,
+    /// Its text, told this once.
+    secret: &'k str,
+    old_issued_api_key: KeyOut<'k>,
+}
+
+/// What became of one key of a batch.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeyImport")]
+struct ImportOut<'k> {
+    index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imported_api_key: Option<KeyOut<'k>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<&'k str>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "KeyImportsDone")]
+struct ImportsOut<'k> {
+    results: Vec<ImportOut<'k>>,
+    success_count: usize,
+    failure_count: usize,
+}
+
 /// `issuedApiKeys`: the list, or a new key.
 pub(crate) async fn issued(mut ask: Ask) -> Result<Response, Refusal> {
     if ask.parts.method != Method::POST {
@@ -103,10 +148,8 @@ pub(crate) async fn issued(mut ask: Ask) -> Result<Response, Refusal> {
     let asker = ask.changer()?;
     let body: KeyIn = ask.json().await?;
     let issued = ask.keys().issue(&asker, body.issue()?).await?;
-    let mut told = json!({ "issued_api_key": told(&ask, &issued.key)? });
-    if let Some(secret) = &issued.secret {
-        told["secret"] = secret.expose_secret().into();
-    }
+    let secret = issued.secret.as_ref().map(|secret| secret.expose_secret());
+    let told = IssuedOut { issued_api_key: told(&ask, &issued.key)?, secret };
     respond::json_with(StatusCode::CREATED, &told)
 }
 
@@ -201,11 +244,11 @@ async fn rotate(mut ask: Ask, key_id: &str) -> Result<Response, Refusal> {
         change: body.change()?,
     };
     let rotated = ask.keys().rotate(&asker, key_id, rotate).await?;
-    let answer = json!({
-        "issued_api_key": told(&ask, &rotated.new)?,
-        "secret": rotated.secret.expose_secret(),
-        "old_issued_api_key": told(&ask, &rotated.old)?,
-    });
+    let answer = RotatedOut {
+        issued_api_key: told(&ask, &rotated.new)?,
+        secret: rotated.secret.expose_secret(),
+        old_issued_api_key: told(&ask, &rotated.old)?,
+    };
     respond::json_with(StatusCode::CREATED, &answer)
 }
 
@@ -223,8 +266,9 @@ async fn list(ask: Ask, kind: KeyKind) -> Result<Response, Refusal> {
     pages::page(member, &keys, page.next)
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "KeyRevocation")]
 struct RevokeIn {
     reason: Option<String>,
     #[serde(alias = "revocationDescription", alias = "revocation_reason_text")]
@@ -256,9 +300,11 @@ fn import(mut body: KeyIn) -> Result<Import, Refusal> {
     Ok(Import { material, ttl, attributes: body.attributes()? })
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "KeyImports")]
 struct BatchIn {
+    #[schemars(with = "Option<Vec<KeyIn>>")]
     requests: Option<Vec<Box<RawValue>>>,
 }
 
@@ -283,18 +329,17 @@ pub(crate) async fn import_batch(mut ask: Ask) -> Result<Response, Refusal> {
         return Err(all_failed(kinds));
     }
     let now = ask.doors.clock.now();
-    let results = answers.iter().enumerate().map(|(index, answer)| match answer {
-        Ok(key) => Ok(json!({ "index": index, "imported_api_key": KeyOut::of(key, now)? })),
-        Err(fault) => Ok(json!({
-            "index": index,
-            "error_code": fault.kind.as_str(),
-            "error_message": fault.message,
-        })),
+    let results = answers.iter().enumerate().map(|(index, answer)| {
+        let (key, fault) = (answer.as_ref().ok(), answer.as_ref().err());
+        Ok(ImportOut {
+            index,
+            imported_api_key: key.map(|key| KeyOut::of(key, now)).transpose()?,
+            error_code: fault.map(|fault| fault.kind.as_str()),
+            error_message: fault.map(|fault| fault.message.as_str()),
+        })
     });
-    let results: Vec<_> = results.collect::<Result<_, Refusal>>()?;
-    let answer =
-        json!({ "results": results, "success_count": succeeded, "failure_count": count - succeeded });
-    respond::json(&answer)
+    let results = results.collect::<Result<_, Refusal>>()?;
+    respond::json(&ImportsOut { results, success_count: succeeded, failure_count: count - succeeded })
 }
 
 /// The reason that most items share; a later one replaces an earlier only with more items (dossier §2.6).
@@ -319,7 +364,6 @@ fn all_failed(kinds: impl Iterator<Item = ImportFaultKind>) -> Refusal {
 }
 
 /// A key as this request sees it.
-fn told(ask: &Ask, key: &Key) -> Result<serde_json::Value, Refusal> {
-    let told = serde_json::to_value(KeyOut::of(key, ask.doors.clock.now())?);
-    told.map_err(|error| respond::internal("render a key", &error))
+fn told<'k>(ask: &Ask, key: &'k Key) -> Result<KeyOut<'k>, Refusal> {
+    KeyOut::of(key, ask.doors.clock.now())
 }

@@ -5,6 +5,7 @@ use bh_domain::keys::named::{Amount, LimitUnit, NamedLimit, RATE_LIMITS_MAX, is_
 use bh_domain::money::NanoUsd;
 use bh_domain::refusal::Refusal;
 use bh_domain::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -12,10 +13,12 @@ use super::wire::{invalid, lifetime};
 use crate::object::Object;
 
 /// A limit as it is given.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "NewNamedLimit")]
 pub(super) struct NamedIn {
     name: Option<String>,
+    #[schemars(with = "Option<Number>")]
     quota: Option<Box<RawValue>>,
     window: Option<String>,
     unit: Option<String>,
@@ -24,16 +27,28 @@ pub(super) struct NamedIn {
 }
 
 /// A limit that a verification names.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "NamedLimitUse")]
 pub(super) struct LimitUseIn {
     name: Option<String>,
+    #[schemars(with = "Option<Number>")]
     cost: Option<Box<RawValue>>,
 }
 
 /// A number as text or as a number, read by its digits: an amount never passes through a float.
 fn digits(raw: &RawValue) -> &str {
     raw.get().trim_matches('"')
+}
+
+/// A number as it may be written.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+#[expect(dead_code, reason = "the schema is all there is to it")]
+enum Number {
+    Text(String),
+    Number(serde_json::Number),
 }
 
 /// Limits as they are given. What can be said of them together is checked where they are kept.
@@ -94,7 +109,8 @@ pub(super) fn uses(given: Vec<Object<LimitUseIn>>, place: &str) -> Result<Vec<Li
 }
 
 /// A limit as it is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "NamedLimit")]
 pub(super) struct NamedOut<'a> {
     name: &'a str,
     quota: String,
@@ -107,7 +123,8 @@ pub(super) struct NamedOut<'a> {
 }
 
 /// What a limit said.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "NamedLimitCount")]
 struct CountOut {
     remaining: String,
     /// When all of it is back; absent where no waiting helps, because more was asked for than there ever is.

@@ -3,8 +3,6 @@
 //! Members are told in snake_case and taken in lowerCamelCase too; unknown ones are passed over; `null` and an enum's
 //! `…_UNSPECIFIED` are as good as absent; 64-bit numbers are texts, and taken as numbers too.
 
-use std::fmt;
-
 use bh_app::keys::{Attributes, Change, Issue, policy_text};
 use bh_domain::keys::extras::Extras;
 use bh_domain::keys::imported::PlainDigest;
@@ -16,11 +14,13 @@ use bh_domain::keys::permission::Permission;
 use bh_domain::keys::verdict::{RevocationReason, Visibility};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
-use serde::de::{Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::credits::{CreditsIn, CreditsOut};
+use super::int64::Int64;
 use super::named::{self, NamedIn};
 use crate::object::Object;
 
@@ -30,20 +30,23 @@ pub(super) const CREDITS: &str = "credits";
 const SHA256: &str = "SHA256";
 
 /// What a key is given, in any request.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "ApiKeyFields")]
 pub(super) struct KeyIn {
     pub(super) name: Option<String>,
     #[serde(alias = "actorId")]
     pub(super) actor_id: Option<String>,
     pub(super) scopes: Option<Vec<String>>,
     pub(super) ttl: Option<String>,
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub(super) metadata: Option<Box<RawValue>>,
     #[serde(alias = "rateLimitPolicy")]
     pub(super) rate_limit_policy: Option<Object<RateIn>>,
     #[serde(alias = "ipRestriction")]
     pub(super) ip_restriction: Option<Object<IpIn>>,
     #[serde(alias = "policyOverrides")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub(super) policy_overrides: Option<Box<RawValue>>,
     pub(super) permissions: Option<Vec<String>>,
     #[serde(alias = "rateLimits")]
@@ -57,24 +60,29 @@ pub(super) struct KeyIn {
     pub(super) hashed: Option<Object<HashedIn>>,
     #[serde(alias = "graceTtl")]
     pub(super) grace_ttl: Option<String>,
-    /// Some documents wrap the resource of an update.
+    /// The members of an update, wrapped: some documents have it so.
     #[serde(alias = "issuedApiKey")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub(super) issued_api_key: Option<Object<Box<Self>>>,
+    /// Likewise.
     #[serde(alias = "importedApiKey")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     pub(super) imported_api_key: Option<Object<Box<Self>>>,
 }
 
 /// A key of which only a hash is known: an addition to Talos.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "HashedKey")]
 pub(super) struct HashedIn {
     algorithm: Option<String>,
     digest: Option<String>,
 }
 
 /// A rate limit.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "NewRateLimitPolicy")]
 pub(super) struct RateIn {
     quota: Option<Int64>,
     window: Option<String>,
@@ -82,44 +90,12 @@ pub(super) struct RateIn {
 }
 
 /// Address ranges.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(rename = "NewIpRestriction")]
 pub(super) struct IpIn {
     #[serde(alias = "allowedCidrs")]
     allowed_cidrs: Option<Vec<String>>,
-}
-
-/// A 64-bit number, as text or as a number.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Int64(pub(super) i64);
-
-impl<'de> Deserialize<'de> for Int64 {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Int64Visitor)
-    }
-}
-
-struct Int64Visitor;
-
-impl Visitor<'_> for Int64Visitor {
-    type Value = Int64;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number of 64 bits, as a number or as text")
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Int64, E> {
-        Ok(Int64(number))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Int64, E> {
-        let signed = i64::try_from(number).map(Int64);
-        signed.map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Int64, E> {
-        text.parse().map(Int64).map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
-    }
 }
 
 impl KeyIn {
@@ -284,7 +260,8 @@ pub(super) fn invalid(field: &str, problem: impl std::fmt::Display) -> Refusal {
 }
 
 /// A key as it is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ApiKey")]
 pub(super) struct KeyOut<'a> {
     key_id: &'a str,
     name: &'a str,
@@ -292,6 +269,7 @@ pub(super) struct KeyOut<'a> {
     actor_id: Option<&'a str>,
     scopes: &'a [String],
     status: &'static str,
+    #[schemars(with = "Map<String, Value>")]
     metadata: &'a RawValue,
     create_time: String,
     update_time: String,
@@ -305,12 +283,14 @@ pub(super) struct KeyOut<'a> {
     ip_restriction: Option<IpOut<'a>>,
     /// An addition to Talos: the key's own policy on the gateway's doors.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Value>>")]
     policy_overrides: Option<&'a RawValue>,
     /// Likewise: what it has been granted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     permissions: Vec<Permission>,
     /// Likewise: its named limits.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "named::told")]
+    #[schemars(with = "Vec<named::NamedOut<'static>>")]
     rate_limits: Vec<NamedLimit>,
     /// Likewise: its credits.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -323,14 +303,16 @@ pub(super) struct KeyOut<'a> {
 }
 
 /// A rate limit as it is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RateLimitPolicy")]
 pub(super) struct RateOut {
     quota: String,
     window: String,
     unit: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "IpRestriction")]
 struct IpOut<'a> {
     allowed_cidrs: &'a [String],
 }

@@ -8,7 +8,9 @@ use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Role;
 use bh_domain::tenant::profile::Status;
+use bh_domain::time::Timestamp;
 use http::{Method, StatusCode};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,14 +20,12 @@ use crate::ask::Ask;
 use crate::{envelope, respond};
 
 /// Tenants of a page that asks for no number: as many as one page may have, for clients that know no pages.
-const LIMIT_DEFAULT: u32 = 1_000;
-const LIMIT_MAX: u32 = 1_000;
+pub(super) const LIMIT_DEFAULT: u32 = 1_000;
+pub(super) const LIMIT_MAX: u32 = 1_000;
 /// The longest time that two keys of a tenant work side by side: a year.
 const GRACE_SECONDS_MAX: u64 = 365 * 86_400;
 /// By which a client names a request that it may make again.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Until when the old key works.
-const OLD_KEY: &str = "previousKeyExpiresAt";
 
 /// `GET` lists, `POST` makes.
 pub(crate) async fn all(ask: Ask) -> Result<Response, Refusal> {
@@ -42,8 +42,9 @@ pub(crate) async fn one(ask: Ask) -> Result<Response, Refusal> {
 }
 
 /// A tenant, with what it has used this month.
-#[derive(Serialize)]
-struct Shown<'t> {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TenantWithUsage")]
+pub(super) struct Shown<'t> {
     #[serde(flatten)]
     tenant: &'t TenantView,
     usage: MonthUsage,
@@ -62,11 +63,13 @@ async fn show(ask: Ask) -> Result<Response, Refusal> {
 pub(super) const ID: &str = "id";
 
 /// A new tenant, with what is told once.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Created<'t> {
+#[schemars(rename = "CreatedTenant")]
+pub(super) struct Created<'t> {
     #[serde(flatten)]
     tenant: &'t TenantView,
+    /// Its key, told this once.
     api_key: &'t str,
 }
 
@@ -135,10 +138,26 @@ async fn set_status(ask: Ask, status: Status) -> Result<Response, Refusal> {
     told(&ask, StatusCode::OK, &tenant)
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct RotateIn {
+#[schemars(rename = "TenantKeyRotation")]
+pub(super) struct RotateIn {
+    /// How long the old key still works.
+    #[schemars(range(max = 31_536_000))]
     grace_period_seconds: u64,
+}
+
+/// The key in place of the old one.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "RotatedTenantKey")]
+pub(super) struct Rotated<'k> {
+    /// The key, told this once.
+    api_key: &'k str,
+    api_key_id: &'k str,
+    /// Until when the old key works; absent when it died at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_key_expires_at: Option<String>,
 }
 
 /// `POST …/rotate-api-key`: a new text for the tenant's key. The old one dies at once, or when its time of grace ends.
@@ -154,13 +173,12 @@ pub(crate) async fn rotate_key(mut ask: Ask) -> Result<Response, Refusal> {
     };
     let turned = ask.doors.tenants.rotate_key(&actor, ask.path(ID), grace).await?;
     let RotatedTenantKey { api_key, id, previous_until } = turned;
-    let mut body = Map::new();
-    body.insert("apiKey".to_owned(), api_key.expose_secret().into());
-    body.insert("apiKeyId".to_owned(), id.as_str().into());
-    if let Some(until) = previous_until {
-        body.insert(OLD_KEY.to_owned(), until.rfc3339().into());
-    }
-    secret(&ask, StatusCode::OK, &body)
+    let rotated = Rotated {
+        api_key: api_key.expose_secret(),
+        api_key_id: id.as_str(),
+        previous_key_expires_at: previous_until.map(Timestamp::rfc3339),
+    };
+    secret(&ask, StatusCode::OK, &rotated)
 }
 
 /// `GET …/audit`: the tenant's trail.

@@ -9,6 +9,7 @@ use bh_app::snapshot::Tenant;
 use bh_domain::audit::TrailFilter;
 use bh_domain::refusal::{Code, Refusal};
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -16,13 +17,14 @@ use crate::ask::{Ask, Query};
 use crate::envelope;
 
 /// Events of a page that asks for no number, and the most.
-const LIMIT_DEFAULT: u32 = 100;
-const LIMIT_MAX: u32 = 1_000;
+pub(super) const LIMIT_DEFAULT: u32 = 100;
+pub(super) const LIMIT_MAX: u32 = 1_000;
 
 /// An event as the seed words it. What it has and this trail has not, such as `toolId`, is in `params`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct Told<'e> {
+#[schemars(rename = "AuditEvent")]
+pub(super) struct Told<'e> {
     id: &'e str,
     timestamp: &'e str,
     tenant_id: &'e str,
@@ -35,6 +37,7 @@ struct Told<'e> {
     before_digest: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     after_digest: Option<&'e str>,
+    #[schemars(with = "Map<String, Value>")]
     params: &'e serde_json::value::RawValue,
 }
 

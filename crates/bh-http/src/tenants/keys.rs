@@ -9,6 +9,7 @@ use bh_domain::keys::verdict::{KeyStatus, RevocationReason};
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
 use http::{Method, StatusCode};
+use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,17 +17,19 @@ use serde_json::{Map, Value};
 use super::admin::{ID, actor, reader, secret, wrong};
 use crate::ask::Ask;
 use crate::envelope;
+use crate::object::Object;
 
-const LIMIT_DEFAULT: u32 = 100;
-const LIMIT_MAX: u32 = 1_000;
+pub(super) const LIMIT_DEFAULT: u32 = 100;
+pub(super) const LIMIT_MAX: u32 = 1_000;
 /// What a key may do when nobody says: as the one that its tenant was made with.
 const SCOPES: [&str; 3] = ["llm", "tools", "read"];
 const MINUTE_S: u64 = 60;
 
 /// A key, never with its text.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-struct KeyOut<'k> {
+#[schemars(rename = "TenantApiKey")]
+pub(super) struct KeyOut<'k> {
     id: &'k str,
     name: &'k str,
     scopes: &'k [String],
@@ -60,17 +63,21 @@ impl<'k> KeyOut<'k> {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-struct KeyIn {
+#[schemars(rename = "TenantApiKeyCreate")]
+pub(super) struct KeyIn {
+    /// What it is for: required.
     name: String,
+    /// `llm`, `tools`, `read` and `keys`; the first three unless told otherwise.
     scopes: Option<Vec<String>>,
     expires_at: Option<String>,
-    rate_limit: RateIn,
+    rate_limit: Object<RateIn>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "TenantApiKeyRateLimit")]
 struct RateIn {
     requests_per_minute: Option<u64>,
 }
@@ -94,7 +101,7 @@ async fn list(ask: Ask) -> Result<Response, Refusal> {
 
 async fn issue(mut ask: Ask) -> Result<Response, Refusal> {
     let actor = actor(&ask)?;
-    let KeyIn { name, scopes, expires_at, rate_limit } = ask.json().await?;
+    let KeyIn { name, scopes, expires_at, rate_limit: Object(rate_limit) } = ask.json().await?;
     if name.trim().is_empty() {
         return Err(wrong("name", "is missing: say what the key is for"));
     }
@@ -129,6 +136,15 @@ fn until(text: &str, now: Timestamp) -> Result<Lifetime, Refusal> {
     Lifetime::from_ms(ms).map_err(|error| wrong("expiresAt", &error.to_string()))
 }
 
+/// What is left of a key.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RevokedTenantApiKey")]
+pub(super) struct Revoked<'k> {
+    id: &'k str,
+    /// `revoked`.
+    status: &'static str,
+}
+
 /// `DELETE …/{keyId}`: the key is refused from now on.
 pub(crate) async fn revoke(ask: Ask) -> Result<Response, Refusal> {
     let asker = ask.doors.tenants.asker_of(&actor(&ask)?, ask.path(ID))?;
@@ -138,7 +154,5 @@ pub(crate) async fn revoke(ask: Ask) -> Result<Response, Refusal> {
         Err(refusal) if refusal.code == Code::Conflict => {}
         done => done?,
     }
-    let told =
-        Map::from_iter([("id".to_owned(), Value::String(key_id)), ("status".to_owned(), "revoked".into())]);
-    envelope::data(&ask, StatusCode::OK, &told, Map::new())
+    envelope::data(&ask, StatusCode::OK, &Revoked { id: &key_id, status: "revoked" }, Map::new())
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod audit;
+mod described;
 mod keys;
 mod oauth;
 mod secrets;
@@ -9,6 +10,7 @@ mod usage;
 
 pub(crate) use admin::{actor, all, one, reader, resume, rotate_key, suspend, trail};
 pub(crate) use audit::own as own_audit;
+pub(crate) use described::{chapter, usage_chapter};
 pub(crate) use keys::{all as keys, revoke as revoke_key};
 pub(crate) use oauth::credentials;
 pub(crate) use secrets::{list as secrets, one as secret, rotate_key as rotate_data_key};

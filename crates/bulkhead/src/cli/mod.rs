@@ -69,6 +69,8 @@ enum Command {
     Jwk(jwk::JwkCommand),
     /// Bring the store's schema up to date, or say whether it is.
     Migrate(migrate::MigrateArgs),
+    /// Print the description of the HTTP API, OpenAPI 3.1.
+    Openapi,
     /// Print the version.
     Version,
 }
@@ -129,6 +131,7 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Version => print::line(&format!("bulkhead {}", env!("CARGO_PKG_VERSION"))),
+        Command::Openapi => print::raw(&bh_http::openapi_document()),
         Command::Serve(ServeArgs { place: Some(ServePlace::Edge(args)), .. }) => {
             start_log(&edge::log());
             on_runtime(async move { Ok(Box::pin(edge::serve(args)).await?) })

@@ -54,6 +54,7 @@ mod lost_attempts;
 mod matrix;
 mod money;
 mod native;
+mod openapi;
 mod operations;
 mod outages;
 mod overlays;

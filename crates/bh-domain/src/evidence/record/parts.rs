@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::text::nano;
@@ -62,7 +63,8 @@ pub struct Classification {
 }
 
 /// The rules the call falls under.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EvidenceCompliance")]
 pub struct Compliance {
     /// Region or jurisdiction of the provider that got the data.
     pub data_location: Text,

@@ -27,6 +27,8 @@ fn what_cannot_be_a_setting_is_told_with_its_place() {
         (json!({"limit": {}}), "limit"),
         (json!({"limits": {"requestsPerMinute": "many"}}), "limits"),
         (json!({"limits": {"requestsPerMinute": 0}}), "limits.requestsPerMinute"),
+        (json!({"limits": [5000]}), "limits"),
+        (json!({"features": [null, true]}), "features"),
         (json!({"email": "nobody"}), "email"),
         (json!({"security": {"allowedIPs": ["10.0.0.0/33"]}}), "security.allowedIPs"),
         (json!({"budgets": {"daily": "-1"}}), "budgets.daily"),
