@@ -141,13 +141,14 @@ def test_answers_are_typed_and_keep_what_is_unknown(serve, kind):
         "id": "acme",
         "limits": {"requestsPerMinute": 5, "maxStorageMB": 9},
         "security": {"allowedIPs": ["::1"]},
-        "usage": {"apiCalls": 3},
+        "usage": {"apiCalls": 3, "tokens": {"total": 8}},
         "shoeSize": 46,
     }
     server = serve(enveloped(told))
     tenant = kind.run(lambda: kind.admin(server.url).tenants.get("acme"))
     assert (tenant.limits.requests_per_minute, tenant.limits.max_storage_mb) == (5, 9)
     assert (tenant.security.allowed_ips, tenant.usage.api_calls, tenant.plan) == (["::1"], 3, None)
+    assert tenant.usage.tokens.total == 8
     assert tenant.raw["shoeSize"] == 46
     items = [{"description": "API calls", "amount": "0.10"}]
     server = serve(enveloped({"apiCalls": 2, "totalCost": "0.10", "lineItems": items}))

@@ -31,6 +31,7 @@ fn typescript(home: &Path) -> Result<(), String> {
     copy(&sources, &built, &["ts", "mjs", "json", "md"])?;
     npm_ci(&built, &[])?;
     shell::run_quietly(&mut npm(&built, &["run", "build"]))?;
+    npm_ci(&built.join("codegen"), &[])?;
     npm_ci(home, &[&samples.join("package.json"), &samples.join("package-lock.json")])?;
     install(&built, &home.join("project"))?;
     compile(&built, &samples.join("seed001"), &home.join("project/seed001"))?;

@@ -145,3 +145,12 @@ on_both_stores! {
 async fn schemathesis_finds_no_500_and_no_undocumented_answer_with_a_tenant_key() {
     Full::start(Store::Sqlite).await.keeps_to_its_word(ACME_KEY);
 }
+
+#[test]
+fn typescripts_types_of_answers_are_made_from_the_description() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let file = |name: &str| root.join(name).to_str().unwrap().to_owned();
+    let (document, types) = (file("docs/openapi.json"), file("sdk/typescript/src/core/openapi.ts"));
+    let output = sdk::own_node("typescript/codegen", &["generate.mjs", &document, &types, "--check"], &[]);
+    assert!(output.ok(), "{output}");
+}

@@ -1,4 +1,4 @@
-"""The wire's types, by hand, in the order of the API's description, so that they can be generated from it one day.
+"""The wire's types, by hand, in the order of the API's description.
 
 Every field may be missing in an answer of an older or newer gateway: it is then None, 0 or empty. ``raw`` is the whole
 answer, with what this release does not know. Costs are decimal strings: money is never a floating-point number.
@@ -73,18 +73,6 @@ class TenantBudgets(Wire):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TenantUsage(Wire):
-    """What a tenant used this month."""
-
-    month: str | None = None
-    api_calls: int = 0
-    tool_invocations: int = 0
-    custom_servers: int = 0
-    storage_mb: int = 0
-    tokens: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Tenant(Wire):
     id: str = ""
     #: Its network id, the same for ever.
@@ -104,7 +92,8 @@ class Tenant(Wire):
     managed_by: str = ""
     #: The id of its key, never the key.
     api_key_id: str | None = None
-    usage: TenantUsage | None = None
+    #: What it used this month; None in lists.
+    usage: UsageReport | None = None
     created_at: str | None = None
     updated_at: str | None = None
 
@@ -248,6 +237,10 @@ class UsageReport(Wire):
     llm_cost: str = "0"
     total_cost: str = "0"
     line_items: list[LineItem] = field(default_factory=list)
+
+
+#: What a tenant used this month.
+TenantUsage = UsageReport
 
 
 # ---- OAuth -----------------------------------------------------------------------------------------------------------

@@ -1,8 +1,13 @@
 /**
- * The wire's types, by hand, in the order of the API's description, so that they can be generated from it one day.
+ * The wire's types under the names of this package. What is answered is as the API's description has it (`openapi.ts`, made from it);
+ * what is asked for, and what a gateway answers 501 today, is by hand.
  *
  * Costs are decimal strings: money is never a floating-point number.
  */
+
+import type { components } from "./openapi.js";
+
+type Schemas = components["schemas"];
 
 // ---- Requests ---------------------------------------------------------------------------------------------------
 
@@ -30,18 +35,9 @@ export interface ListOptions extends RequestOptions {
 
 // ---- Health -----------------------------------------------------------------------------------------------------
 
-export interface Health {
-  /** `ok` while the process answers. */
-  readonly status: string;
-  readonly service?: string;
-  readonly uptime_seconds?: number;
-}
+export type Health = Schemas["Health"];
 
-export interface Readiness {
-  /** `ready` or `not_ready`. */
-  readonly status: string;
-  readonly checks?: Readonly<Record<string, string>>;
-}
+export type Readiness = Schemas["Readiness"];
 
 // ---- Tenants ----------------------------------------------------------------------------------------------------
 
@@ -102,43 +98,13 @@ export interface TenantUpdate {
 }
 
 /** What a tenant used this month. */
-export interface TenantUsage {
-  readonly month?: string;
-  readonly apiCalls?: number;
-  readonly toolInvocations?: number;
-  readonly customServers?: number;
-  readonly storageMB?: number;
-  readonly tokens?: number;
-}
+export type TenantUsage = Schemas["UsageReport"];
 
-export interface Tenant {
-  readonly id: string;
-  /** Its network id, the same for ever. */
-  readonly nid: string;
-  readonly name: string;
-  readonly email?: string;
-  readonly plan?: string;
-  /** `active` or `suspended`. */
-  readonly status: string;
-  /** Numbers in force; one that is missing has no limit. */
-  readonly limits: Readonly<TenantLimits>;
-  readonly features: Readonly<TenantFeatures>;
-  readonly security: Readonly<TenantSecurity>;
-  readonly budgets: Readonly<TenantBudgets>;
-  readonly metadata?: Readonly<Record<string, unknown>>;
-  /** Where it is changed: `api`, `file` or `installation`. */
-  readonly managedBy: string;
-  /** The id of its key, never the key. */
-  readonly apiKeyId?: string;
-  readonly usage?: TenantUsage;
-  readonly createdAt?: string;
-  readonly updatedAt?: string;
-}
+/** A tenant: what holds in the end, wherever it comes from. Asked for alone, it tells what was used this month. */
+export type Tenant = Schemas["Tenant"] & { readonly usage?: TenantUsage };
 
 /** A tenant with its key, which is told this once. Printing it masks the key. */
-export interface CreatedTenant extends Tenant {
-  readonly apiKey: string;
-}
+export type CreatedTenant = Schemas["CreatedTenant"];
 
 export interface RotateOptions extends RequestOptions {
   /** Seconds that the old key still works: 0. */
@@ -161,21 +127,11 @@ export interface ApiKeyCreate {
   rateLimit?: { requestsPerMinute?: number };
 }
 
-export interface ApiKey {
-  readonly id: string;
-  readonly name: string;
-  readonly scopes: readonly string[];
-  /** `active`, `revoked` or `expired`. */
-  readonly status: string;
-  readonly createdAt: string;
-  readonly expiresAt?: string;
-  readonly lastUsedAt?: string;
-}
+/** A key without its text. */
+export type ApiKey = Omit<Schemas["TenantApiKey"], "apiKey">;
 
 /** A key's description with the key, which is told this once. Printing it masks the key. */
-export interface CreatedApiKey extends ApiKey {
-  readonly apiKey: string;
-}
+export type CreatedApiKey = ApiKey & { readonly apiKey: string };
 
 // ---- Metrics and usage ------------------------------------------------------------------------------------------
 
@@ -186,40 +142,11 @@ export interface MetricsRange extends RequestOptions {
   readonly endDate?: string;
 }
 
-export interface RequestCounts {
-  readonly total: number;
-  readonly success: number;
-  /** Let through, and failed. */
-  readonly failed: number;
-  /** Refused: over a limit or a budget, or against a rule. */
-  readonly denied: number;
-}
+export type RequestCounts = Schemas["RequestCounts"];
 
-export interface TokenCounts {
-  readonly total: number;
-  readonly input: number;
-  readonly output: number;
-  readonly cacheRead: number;
-  readonly cacheWrite: number;
-  /** The part of `output` that was reasoning. */
-  readonly reasoning: number;
-}
+export type TokenCounts = Schemas["TokenCounts"];
 
-export interface TenantMetrics {
-  readonly tenantId: string;
-  readonly startDate: string;
-  readonly endDate: string;
-  readonly requests: RequestCounts;
-  readonly tools: { readonly invocations: number };
-  readonly servers: { readonly custom: number; readonly hours: number };
-  readonly keys: { readonly verifications: number; readonly valid: number; readonly invalid: number };
-  readonly tokens: TokenCounts;
-  readonly cost: { readonly total: string; readonly currency: string };
-  /** Milliseconds; `null` when no request was served. */
-  readonly latency: { readonly p50: number; readonly p95: number; readonly p99: number } | null;
-  readonly byModel: readonly Readonly<Record<string, unknown>>[];
-  readonly byDay: readonly Readonly<Record<string, unknown>>[];
-}
+export type TenantMetrics = Schemas["TenantMetrics"];
 
 export interface UsageMonth extends RequestOptions {
   /** `YYYY-MM`, UTC; the current month unless told otherwise. */
@@ -227,39 +154,9 @@ export interface UsageMonth extends RequestOptions {
 }
 
 /** A line of an invoice. */
-export interface LineItem {
-  readonly description: string;
-  readonly quantity: number;
-  readonly unit: string;
-  /** How much of it the plan includes. */
-  readonly included: number;
-  readonly billable: number;
-  /** The price of `priceUnits`; `null` where providers' own prices are passed on. */
-  readonly unitPrice: string | null;
-  readonly priceUnits: number;
-  readonly amount: string;
-}
+export type LineItem = Schemas["LineItem"];
 
-export interface UsageReport {
-  readonly tenantId: string;
-  readonly month: string;
-  readonly currency: string;
-  /** Requests that were let through: these are charged for. */
-  readonly apiCalls: number;
-  readonly deniedCalls: number;
-  readonly apiCallsCost: string;
-  readonly toolInvocations: number;
-  readonly toolInvocationsCost: string;
-  readonly customServers: number;
-  readonly customServerHours: number;
-  readonly customServersCost: string;
-  readonly keyVerifications: number;
-  readonly keyVerificationsCost: string;
-  readonly tokens: TokenCounts;
-  readonly llmCost: string;
-  readonly totalCost: string;
-  readonly lineItems: readonly LineItem[];
-}
+export type UsageReport = Schemas["UsageReport"];
 
 // ---- OAuth ------------------------------------------------------------------------------------------------------
 
@@ -307,18 +204,7 @@ export interface AuditFilter extends ListOptions {
   readonly result?: string | undefined;
 }
 
-export interface AuditEvent {
-  readonly id: string;
-  readonly timestamp: string;
-  readonly tenantId: string;
-  readonly action: string;
-  readonly result: string;
-  readonly object?: string;
-  readonly actor?: string;
-  readonly role?: string;
-  readonly params?: Readonly<Record<string, unknown>>;
-  readonly [further: string]: unknown;
-}
+export type AuditEvent = Schemas["AuditEvent"];
 
 // ---- Webhooks ---------------------------------------------------------------------------------------------------
 
@@ -334,58 +220,20 @@ export interface DeadLetterFilter extends ListOptions {
   readonly tenant?: string | undefined;
 }
 
-export interface WebhookEvent {
-  /** Also `webhook-id` of its deliveries. */
-  readonly id: string;
-  readonly type: string;
-  readonly tenantId: string | null;
-  readonly timestamp: string;
-}
+export type WebhookEvent = Schemas["WebhookEvent"];
 
-export interface WebhookDelivery {
-  readonly endpoint: string;
-  readonly state: string;
-  readonly attempts: number;
-  readonly nextAttemptAt: string | null;
-  readonly lastAttemptAt: string | null;
-  readonly lastStatus: number | null;
-  readonly lastError: string | null;
-}
+export type WebhookDelivery = Schemas["WebhookDelivery"];
 
 /** An event with its body and what has become of its deliveries. */
-export interface WebhookEventDetail extends WebhookEvent {
-  readonly payload: Readonly<Record<string, unknown>>;
-  readonly deliveries: readonly WebhookDelivery[];
-}
+export type WebhookEventDetail = Schemas["WebhookEventDetail"];
 
 /** A delivery that was given up. */
-export interface DeadLetter extends WebhookDelivery {
-  readonly eventId: string;
-  readonly type: string;
-  readonly tenantId: string | null;
-  readonly timestamp: string;
-}
+export type DeadLetter = Schemas["DeadLetter"];
 
-export interface WebhookEndpoint {
-  readonly id: string;
-  readonly url: string;
-  readonly events: readonly string[];
-  readonly tenants: readonly string[];
-  /** `ok`, `failing` or `gone`. */
-  readonly status: string;
-  readonly pending: number;
-  readonly deadLetters: number;
-  readonly [further: string]: unknown;
-}
+export type WebhookEndpoint = Schemas["WebhookEndpoint"];
 
 /** What became of a test event. */
-export interface WebhookTest {
-  readonly eventId: string;
-  readonly delivered: boolean;
-  readonly status: number | null;
-  readonly error: string | null;
-  readonly durationMs: number;
-}
+export type WebhookTest = Schemas["WebhookTest"];
 
 export interface RedeliverOptions extends RequestOptions {
   /** To this endpoint alone. */
