@@ -12,12 +12,12 @@ use bh_domain::keys::format::IssuedKey;
 use bh_domain::keys::token::{ClaimedNid, unverified_nid};
 pub use bh_domain::network::Network;
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::{Role, Scope};
+use bh_domain::tenant::{Nid, Role, Scope};
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 use crate::hosts::confirm_host;
-use crate::snapshot::{Caller, Origin, Snapshot, Tenant};
+use crate::snapshot::{Caller, CallerSource, Origin, Snapshot, Tenant};
 pub use gate::{Door, Gate, Knock, Whose};
 
 /// The longest credential that is looked at; a longer one is unknown without being hashed.
@@ -102,6 +102,13 @@ impl Keyring {
     /// Serves data-plane requests without a key as `caller` (`require_caller_id: false`).
     pub fn admit_anonymous(&mut self, caller: Arc<Caller>) {
         self.anonymous = Some(caller);
+    }
+
+    /// The tenant whose calls need no key, while its migration window is open.
+    #[must_use]
+    pub fn keyless_tenant(&self) -> Option<Nid> {
+        let caller = self.anonymous.as_ref().filter(|caller| caller.source == CallerSource::Keyless)?;
+        Some(caller.tenant.nid)
     }
 
     /// How many keys there are.
@@ -213,6 +220,16 @@ fn by_address(snapshot: &Snapshot, client_ip: IpAddr) -> Option<&Arc<Caller>> {
 }
 
 fn admit_caller(
+    snapshot: &Snapshot,
+    host: Option<&Arc<Tenant>>,
+    caller: &Arc<Caller>,
+    knock: &Knock<'_>,
+) -> Result<Arc<Caller>, Refusal> {
+    // The key is good: what it is refused for is its tenant's to know.
+    admit_known(snapshot, host, caller, knock).map_err(|refusal| refusal.of(caller.tenant.nid))
+}
+
+fn admit_known(
     snapshot: &Snapshot,
     host: Option<&Arc<Tenant>>,
     caller: &Arc<Caller>,

@@ -8,6 +8,7 @@ pub mod edge;
 pub mod evidence;
 pub mod hosts;
 pub mod identity;
+pub mod keyless;
 pub mod keys;
 pub mod llm;
 pub mod metrics;

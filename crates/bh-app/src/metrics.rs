@@ -109,6 +109,10 @@ pub struct Metrics {
     pub evidence_replaced: Counter,
     /// Audit events that found no room to wait to be written.
     pub audit_dropped: Counter,
+    /// Lines of tenants' own log streams that found no room to wait to be written.
+    pub tenant_log_lines_dropped: Counter,
+    /// Calls that were let in without a key, in a migration window.
+    pub keyless_calls: Counter,
     /// 1 while the limits that replicas share are counted together, or there are none.
     pub rate_limit_store_up: Gauge,
     /// Requests that could not be counted together with other replicas.
@@ -154,6 +158,8 @@ impl Metrics {
             evidence_dropped: Counter::default(),
             evidence_replaced: Counter::default(),
             audit_dropped: Counter::default(),
+            tenant_log_lines_dropped: Counter::default(),
+            keyless_calls: Counter::default(),
             rate_limit_store_up: Gauge::default(),
             rate_limit_store_faults: Counter::default(),
             evidence_healthy: Gauge::default(),
@@ -203,6 +209,16 @@ impl Metrics {
             "audit_events_dropped",
             "Audit events that found no room to wait to be written",
             self.audit_dropped.clone(),
+        );
+        r.register(
+            "tenant_log_lines_dropped",
+            "Lines of tenants' own log streams that found no room to wait to be written",
+            self.tenant_log_lines_dropped.clone(),
+        );
+        r.register(
+            "keyless_calls",
+            "Calls that were let in without a key, in a migration window",
+            self.keyless_calls.clone(),
         );
         r.register(
             "rate_limit_store_up",

@@ -265,6 +265,8 @@ pub enum CallerSource {
     SourceIp,
     /// Nobody in particular: `require_caller_id: false`.
     Anonymous,
+    /// Who was there before keys were: `multiTenant.requireApiKey: false`.
+    Keyless,
     /// The quickstart's own (seed 002).
     Quickstart,
     /// With a key that the key server issued.

@@ -1,4 +1,7 @@
-//! Which events of the audit trail are wanted: a filter in the grammar of the lists of keys (Talos dossier §2.5).
+//! Which events of the audit trail are wanted: a filter in the grammar of the lists of keys (Talos dossier §2.5); and what
+//! the trail keeps of a request.
+
+pub mod redact;
 
 use crate::keys::filter::{equals, quoted};
 use crate::keys::syntax::{Cursor, SyntaxError, clauses};
@@ -19,6 +22,66 @@ pub enum Actions {
     Family(String),
 }
 
+/// A credential that was not good.
+pub const VERIFICATION_FAILED: &str = "key.verification_failed";
+/// Keys that were to be taken over and were not.
+pub const IMPORT_FAILED: &str = "key.import_failed";
+/// A request that was refused for who sent it, or for how many there were.
+pub const REQUEST_DENIED: &str = "request.denied";
+/// A request that came to nothing for what it asked.
+pub const REQUEST_FAILED: &str = "request.failed";
+/// A request of an operator that only read.
+pub const REQUEST_READ: &str = "request.read";
+/// A request that was to change something, and found nothing to change.
+pub const REQUEST_DONE: &str = "request.done";
+
+/// The first call without a key from an address, in a migration window.
+pub const KEYLESS_CALL: &str = "call.keyless";
+/// A configuration that was not put in force.
+pub const CONFIG_REJECTED: &str = "config.rejected";
+
+/// How an action ended (seed 001: `result`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done.
+    Success,
+    /// It was not let.
+    Denied,
+    /// It was let, and came to nothing.
+    Failed,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 3] = [Self::Success, Self::Denied, Self::Failed];
+
+    /// Its word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The outcome of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+    }
+
+    /// How an action of this name ended. The store's filter says the same.
+    #[must_use]
+    pub fn of(action: &str) -> Self {
+        match action {
+            REQUEST_FAILED | CONFIG_REJECTED | IMPORT_FAILED => Self::Failed,
+            REQUEST_DENIED | VERIFICATION_FAILED => Self::Denied,
+            _ => Self::Success,
+        }
+    }
+}
+
 /// Which events; what is `None` does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrailFilter {
@@ -28,6 +91,8 @@ pub struct TrailFilter {
     pub actor: Option<String>,
     /// To what.
     pub object: Option<String>,
+    /// How it ended.
+    pub outcome: Option<Outcome>,
     /// From this instant on.
     pub from: Option<Timestamp>,
     /// Before this instant.
@@ -103,6 +168,7 @@ mod tests {
             actions: Some(Actions::Family("key.".to_owned())),
             actor: Some("ops".to_owned()),
             object: Some("k\"1".to_owned()),
+            outcome: None,
             from: Timestamp::parse("2026-11-01").ok(),
             to: Timestamp::parse("2026-11-02").ok(),
         };

@@ -1,6 +1,7 @@
 //! Every way Bulkhead says no: one table, rendered by each door in its own dialect.
 
 use crate::limit::RateVerdict;
+use crate::tenant::Nid;
 
 /// A stable reason to refuse. The text forms are contract (see [`Code::as_str`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -194,22 +195,38 @@ pub struct Refusal {
     /// Whole seconds after which a retry makes sense.
     pub retry_after_s: Option<u64>,
     /// The limit that refused, for rate headers.
-    pub rate: Option<RateVerdict>,
+    pub rate: Option<Box<RateVerdict>>,
     /// Further facts for the error object, such as the remaining budget.
     pub details: Vec<(&'static str, String)>,
+    /// The tenant whose trail it belongs to, where that is known and nobody was let in. Never told.
+    pub whose: Option<Nid>,
 }
 
 impl Refusal {
     /// A refusal with nothing but its reason and sentence.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_s: None, rate: None, details: Vec::new() }
+        Self {
+            code,
+            message: message.into(),
+            retry_after_s: None,
+            rate: None,
+            details: Vec::new(),
+            whose: None,
+        }
     }
 
     /// Adds a fact to the error object.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.details.push((name, value.into()));
+        self
+    }
+
+    /// Says whose trail it belongs to.
+    #[must_use]
+    pub fn of(mut self, nid: Nid) -> Self {
+        self.whose = Some(nid);
         self
     }
 

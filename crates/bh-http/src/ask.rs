@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use bh_app::audit::AuditReads;
+use bh_app::audit::{AuditReads, AuditTrail, Provenance};
 use bh_app::costs::CostReads;
 use bh_app::evidence::EvidenceReads;
 use bh_app::hosts::Host;
 use bh_app::identity::{Gate, Principal};
+use bh_app::keyless::KeylessCalls;
 use bh_app::keys::KeyStory;
 use bh_app::llm::LlmStory;
 use bh_app::metrics::Metrics;
@@ -45,6 +46,10 @@ pub struct Doors {
     pub tenants: TenantStory,
     /// Who did what, read back.
     pub audit: AuditReads,
+    /// Calls without a key, counted.
+    pub keyless: KeylessCalls,
+    /// What is told of it beside changes.
+    pub trail: AuditTrail,
     /// Evidence, read back.
     pub evidence: EvidenceReads,
     /// What was spent and what is left.
@@ -98,6 +103,8 @@ pub(crate) struct Ask {
     pub(crate) request_id: String,
     /// Who asks; `None` on open routes.
     pub(crate) principal: Option<Principal>,
+    /// Where it came from and what it asks for, for the trail.
+    pub(crate) origin: Arc<Provenance>,
     /// Where it is addressed to.
     pub(crate) host: Host,
     /// The peer's address.
@@ -167,6 +174,7 @@ impl Ask {
         if bytes.windows(NUL_IN_JSON.len()).any(|part| part == NUL_IN_JSON) {
             return Err(nul("body"));
         }
+        self.origin.asked(bytes.clone());
         object(&bytes)
     }
 

@@ -49,6 +49,11 @@ pub(crate) fn shape<T: JsonSchema>(schemas: &mut Schemas) -> Value {
     enveloped(&data, &metadata)
 }
 
+/// The schema of an answer with data of this schema.
+pub(crate) fn around(schemas: &mut Schemas, data: &Value) -> Value {
+    enveloped(data, &metadata_shape(schemas))
+}
+
 /// The schema of a page of `T`s: what more it says is where the next one begins.
 pub(crate) fn page_shape<T: JsonSchema>(schemas: &mut Schemas) -> Value {
     let (data, metadata) = (schemas.told::<Vec<T>>(), metadata_shape(schemas));

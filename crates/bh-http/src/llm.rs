@@ -129,7 +129,7 @@ async fn call(
     started_ns: u64,
 ) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
-    let Arrival { snapshot, host, peer } = arrival;
+    let Arrival { snapshot, host, peer, request_id: _ } = arrival;
     let inbound = Inbound {
         entry,
         snapshot,
@@ -171,7 +171,7 @@ async fn listed(
     let family =
         if head.headers.contains_key("anthropic-version") { Family::Anthropic } else { Family::OpenAi };
     let refused = |refusal| Refused { refusal: Box::new(refusal), family, session_id: None };
-    let Arrival { snapshot, host, peer } = arrival;
+    let Arrival { snapshot, host, peer, request_id: _ } = arrival;
     let knock = Knock::of(snapshot, host, *peer, head);
     let (listed, rate) = doors.llm.models(snapshot, knock).await.map_err(refused)?;
     let wanted = path.iter().find(|(name, _)| name == "model").map(|(_, id)| id.as_str());

@@ -4,17 +4,19 @@ use axum::response::Response;
 use bh_app::vault::{Unreadable, VaultCheck};
 use bh_domain::refusal::Refusal;
 use http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
 use crate::ask::Ask;
 use crate::envelope;
 use crate::tenants::{actor, reader};
 
 /// What a rotation may say.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct RotateIn {
+#[schemars(rename = "MasterKeyRotate")]
+pub(crate) struct RotateIn {
     /// Forget older master keys, in place of rotating.
     finish: bool,
 }
@@ -41,22 +43,31 @@ pub(crate) async fn verify(ask: Ask) -> Result<Response, Refusal> {
     actor(&ask)?;
     let VaultCheck { keys, secrets, unreadable, unreadable_count } = ask.doors.vault.check().await?;
     let told: Vec<Told> = unreadable.into_iter().map(|found| Told::of(&ask, found)).collect();
-    let data = json!({
-        "intact": unreadable_count == 0,
-        "dataKeys": keys,
-        "secrets": secrets,
-        "unreadable": told,
-        "unreadableCount": unreadable_count,
-    });
+    let intact = unreadable_count == 0;
+    let data = Checked { intact, data_keys: keys, secrets, unreadable: told, unreadable_count };
     envelope::data(&ask, StatusCode::OK, &data, Map::new())
 }
 
-/// Something that does not open, as it is told.
-#[derive(Serialize)]
+/// What was opened, and what was not.
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "SecretsCheck")]
+pub(crate) struct Checked {
+    intact: bool,
+    data_keys: u64,
+    secrets: u64,
+    /// The first of those that do not open.
+    unreadable: Vec<Told>,
+    unreadable_count: u64,
+}
+
+/// Something that does not open, as it is told.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Unreadable")]
 struct Told {
     /// The tenant's slug, as far as it is known here.
-    tenant_id: Value,
+    tenant_id: Option<String>,
     nid: String,
     /// The secret's name; `null` for a data key.
     secret: Option<String>,
@@ -67,7 +78,7 @@ impl Told {
     fn of(ask: &Ask, found: Unreadable) -> Self {
         let tenant = ask.snapshot.tenant_by_nid(found.nid);
         Self {
-            tenant_id: tenant.map_or(Value::Null, |tenant| tenant.id.as_str().into()),
+            tenant_id: tenant.map(|tenant| tenant.id.to_string()),
             nid: found.nid.to_string(),
             secret: found.secret,
             key_version: found.key_version,

@@ -94,6 +94,8 @@ const CUSTOM_SERVERS: &str = "/api/v1/mcp/{*rest}";
 const OF_TENANT: &str = "/api/v1/tenants/{tenant}/{*rest}";
 /// A tenant's tokens for an integration.
 const OAUTH_CREDENTIALS: &str = "/api/v1/admin/tenants/{id}/oauth/{integration}/credentials";
+/// What a tenant used, in detail.
+const OWN_METRICS: &str = "/api/v1/usage/metrics";
 const OAUTH_PARTS: [&str; 2] = ["integrations", "oauth"];
 
 /// Keys, whose ids may be followed by a verb.
@@ -194,6 +196,7 @@ pub const MATRIX: &[Row] = &[
     row("*", "/v1/tool-approvals/{*rest}", Admin, GOVERNANCE),
     row("GET", "/gateway/dashboard", Admin, DASHBOARDS),
     row("GET", "/api/v1/audit", TenantOrAdmin, now!(tenants::own_audit)),
+    row("GET", "/api/v1/admin/audit", Admin, now!(tenants::installation_trail)),
     row("GET POST", "/api/v1/admin/tenants", Admin, now!(tenants::all)),
     row("GET PATCH PUT DELETE", "/api/v1/admin/tenants/{id}", Admin, now!(tenants::one)),
     row("POST", "/api/v1/admin/tenants/{id}/suspend", Admin, now!(tenants::suspend)),
@@ -209,8 +212,9 @@ pub const MATRIX: &[Row] = &[
     row("GET", "/api/v1/admin/secrets/master-key", Admin, now!(masters::show)),
     row("POST", "/api/v1/admin/secrets/rotate-master", Admin, now!(masters::rotate)),
     row("POST", "/api/v1/admin/secrets/verify", Admin, now!(masters::verify)),
+    row("GET", "/api/v1/admin/tenants/{id}/keyless-calls", Admin, now!(tenants::keyless)),
     row("GET", "/api/v1/usage", TenantOrAdmin, now!(tenants::own_month)),
-    row("GET", "/api/v1/usage/metrics", TenantOrAdmin, now!(tenants::own_metrics)),
+    row("GET", OWN_METRICS, TenantOrAdmin, now!(tenants::own_metrics)),
     row("GET", "/api/v1/admin/tenants/{id}/usage", Admin, now!(tenants::month_of)),
     row("GET", "/api/v1/admin/tenants/{id}/metrics", Admin, now!(tenants::metrics_of)),
     row("POST", "/api/v1/admin/tenants/{id}/billing/close", Admin, now!(webhooks::close_period)),
@@ -244,6 +248,7 @@ impl Row {
         let first = rest.split('/').next().unwrap_or_default();
         match self.path {
             CUSTOM_SERVERS => Some(Feature::CustomServers),
+            OWN_METRICS => Some(Feature::AdvancedAnalytics),
             OF_TENANT if OAUTH_PARTS.contains(&first) => Some(Feature::OAuth),
             _ => None,
         }

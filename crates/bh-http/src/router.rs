@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use bh_app::audit::Provenance;
 use bh_app::hosts::Host;
 use bh_app::identity::{Access, Door, Knock, Principal};
 use bh_app::llm::shutting_down;
@@ -22,6 +23,7 @@ use crate::matrix::{Handler, MATRIX, METRICS, Row};
 use crate::respond::{self, Dialect, REQUEST_ID};
 use crate::serve::Answers;
 use crate::surface::Surface;
+use crate::trail::Watch;
 use crate::{keys, llm};
 
 /// What is known of a request before its row answers.
@@ -32,6 +34,8 @@ pub(crate) struct Arrival {
     pub(crate) host: Host,
     /// The peer's address.
     pub(crate) peer: IpAddr,
+    /// The id that its answer names it by, where that is not the door's to choose.
+    pub(crate) request_id: Option<String>,
 }
 
 /// Builds the router of the main listener. With `quickstart`, the host root belongs to the quickstart (seed 002).
@@ -74,7 +78,7 @@ impl Router {
         Self(Arc::new(Routes { doors, rows }))
     }
 
-    async fn row_answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
+    async fn row_answer(&self, request: Request<Body>, peer: IpAddr, request_id: Option<String>) -> Response {
         let Routes { doors, rows } = &*self.0;
         let snapshot = doors.live.load_full();
         let found = rows.at(request.uri().path());
@@ -91,7 +95,7 @@ impl Router {
         if doors.llm.stopping() && !row.any_host && !matches!(row.answer, Llm(_)) {
             return plain_refusal(doors, &shutting_down(), Dialect::of(row.path));
         }
-        let arrival = Arrival { snapshot, host, peer };
+        let arrival = Arrival { snapshot, host, peer, request_id };
         match row.answer {
             Llm(llm::Entry::Models) => match path_params(&found.params) {
                 Ok(path) => Box::pin(llm::models(doors, &path, &request.into_parts().0, &arrival)).await,
@@ -110,7 +114,8 @@ impl Router {
 impl Answers for Router {
     async fn answer(&self, request: Request<Body>, peer: IpAddr) -> Response {
         let headers = keys::ApiHeaders::of(&request);
-        let mut response = self.row_answer(request, peer).await;
+        let request_id = headers.as_ref().and_then(|headers| headers.request_id().map(str::to_owned));
+        let mut response = self.row_answer(request, peer, request_id).await;
         if let Some(headers) = headers {
             headers.write(response.headers_mut());
         }
@@ -137,13 +142,18 @@ async fn control(
     request: Request<Body>,
     arrival: Arrival,
 ) -> Response {
-    let request_id = llm::new_request_id();
-    let now = doors.clock.now();
+    let (now, begun_ns) = (doors.clock.now(), doors.clock.monotonic_ns());
     let (parts, body) = request.into_parts();
-    let Arrival { snapshot, host, peer } = arrival;
-    let metrics = Arc::clone(&doors.metrics);
+    let Arrival { snapshot, host, peer, request_id } = arrival;
+    let request_id = request_id.unwrap_or_else(llm::new_request_id);
+    let telling = Arc::clone(&doors);
     let uri = parts.uri.clone();
     let path = without_nul(&parts.uri).and(path);
+    let origin =
+        Provenance::new(&parts.headers, snapshot.client_address(peer, &parts.headers), &request_id, begun_ns);
+    let origin = Arc::new(origin);
+    let host_nid = host.tenant().ok().flatten().map(|tenant| tenant.nid);
+    let mut watch = Watch::new(row, &parts, &snapshot, host_nid, &origin);
     let knock = Knock::of(&snapshot, &host, peer, &parts);
     let known = doors.gate.authenticate(&snapshot, knock, row.access, Door::of(row.access, row.path)).await;
     let counted = match &known {
@@ -154,8 +164,9 @@ async fn control(
     let outcome = match (known, counted.and(path)) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         (Ok(principal), Ok(path)) => {
+            watch.known(principal.as_ref());
             let request_id = request_id.clone();
-            let ask = Ask { doors, snapshot, request_id, principal, host, peer, parts, path, body };
+            let ask = Ask { doors, snapshot, request_id, principal, origin, host, peer, parts, path, body };
             match (row.answer, ask.allowed(&row)) {
                 (_, Err(refusal)) => Err(refusal),
                 (Control(Handler(handler)), Ok(())) => handler(ask).await,
@@ -163,10 +174,17 @@ async fn control(
             }
         }
     };
-    let mut response = outcome.unwrap_or_else(|refusal| {
-        metrics.refusal(refusal.code.as_str());
-        respond::refusal(&refusal, Dialect::of(row.path), &request_id, now)
-    });
+    let mut response = match outcome {
+        Ok(response) => {
+            watch.served(&telling, response.status().as_u16());
+            response
+        }
+        Err(refusal) => {
+            telling.metrics.refusal(refusal.code.as_str());
+            watch.refused(&telling, &refusal);
+            respond::refusal(&refusal, Dialect::of(row.path), &request_id, now)
+        }
+    };
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         say_allowed(&mut response, &row, uri.path());
     }

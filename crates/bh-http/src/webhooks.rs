@@ -140,9 +140,11 @@ fn of_tenant(ask: &Ask, query: &Query) -> Result<Option<Arc<Tenant>>, Refusal> {
 /// Who asks for something that changes what is there, or sends something: not who may only read.
 fn changer(ask: &Ask) -> Result<Operator, Refusal> {
     match &ask.principal {
-        Some(Principal::Operator(operator)) if operator.role == Role::Admin => {
-            Ok(Operator { actor: operator.name.clone(), role: role_text(operator.role) })
-        }
+        Some(Principal::Operator(operator)) if operator.role == Role::Admin => Ok(Operator {
+            actor: operator.name.clone(),
+            role: role_text(operator.role),
+            origin: Arc::clone(&ask.origin),
+        }),
         Some(Principal::Operator(_) | Principal::Caller(_)) | None => {
             let message = "This admin key may read, and not change anything: use one with the role admin";
             Err(Refusal::new(Code::Forbidden, message))

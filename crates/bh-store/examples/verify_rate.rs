@@ -96,7 +96,8 @@ async fn credentials(
     keys: &KeyStory,
     tenant: &Arc<Tenant>,
 ) -> Result<Vec<(&'static str, Vec<String>)>, Failure> {
-    let asker = Asker { tenant: Arc::clone(tenant), actor: "bench".to_owned(), role: "open" };
+    let asker =
+        Asker { tenant: Arc::clone(tenant), actor: "bench".to_owned(), role: "open", origin: Arc::default() };
     let issued = keys.issue(&asker, Issue { attributes: Attributes::default(), ttl: None }).await;
     let issued = issued.map_err(|refusal| refusal.message)?;
     let key = issued.secret.ok_or("a new key has a text")?;

@@ -10,6 +10,7 @@ mod append;
 mod budgets;
 mod db;
 mod evidence;
+mod keyless;
 mod keys;
 mod leases;
 mod ledger;

@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 10] = [
+const MIGRATIONS: [Migration; 12] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -76,6 +76,18 @@ const MIGRATIONS: [Migration; 10] = [
         name: "vault",
         text: include_str!("../migrations/0010_vault.sql"),
         postgres: include_str!("../migrations/0010_vault.postgres.sql"),
+    },
+    Migration {
+        version: 11,
+        name: "audit_anchors",
+        text: include_str!("../migrations/0011_audit_anchors.sql"),
+        postgres: include_str!("../migrations/0011_audit_anchors.postgres.sql"),
+    },
+    Migration {
+        version: 12,
+        name: "keyless",
+        text: include_str!("../migrations/0012_keyless.sql"),
+        postgres: include_str!("../migrations/0012_keyless.postgres.sql"),
     },
 ];
 

@@ -20,13 +20,15 @@ use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy};
 use bh_app::rates::SharedRates;
 use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
-use bh_app::snapshot::{Accounts, Live, OnFailure, Snapshot, TenantSecrets};
+use bh_app::snapshot::{Accounts, Live, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
 use bh_app::tenants::{self, Repetitions, TenantParts, TenantStory};
 use bh_app::usage::{UsageReads, Verifications};
 use bh_app::vault::{Masters, RootKey, Vault, VaultParts};
 use bh_app::webhooks::{Outbox, WebhookReads};
 use bh_config::Loaded;
+use bh_domain::evidence::HmacKey;
+use bh_domain::evidence::checkpoint::SigningKey;
 use bh_domain::keys::imported::ImportHasher;
 use bh_domain::time::Timestamp;
 use bh_http::Doors;
@@ -38,6 +40,7 @@ use crate::data_dir::{self, DataDirFault};
 use crate::jobs::{Jobs, KEY_USES_EVERY, KEY_USES_EVERY_MIN};
 use crate::secrets::{self, KeptMasters, SecretsFault, ServerSecrets, StrangeSecret};
 use crate::shared;
+use crate::trails::{Trails, TrailsFault};
 use crate::webhooks::Webhooks;
 
 const SQLITE_FILE: &str = "bulkhead.db";
@@ -59,6 +62,8 @@ pub(crate) enum AssembleFault {
     Redis(#[from] bh_adapters::RedisFault),
     #[error(transparent)]
     Compile(#[from] CompileFault),
+    #[error(transparent)]
+    Trails(#[from] TrailsFault),
 }
 
 /// A gateway, ready to serve.
@@ -142,19 +147,18 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
     let rates = shared::rates(loaded, &clock, &metrics)?;
     let runtime = Arc::new(runtime(&root, &budgets, &metrics, rates.clone()));
-    let (tenants_since, on_failure, live) = first_snapshot(loaded, &runtime, &sql, &clock, mode).await?;
+    let (tenants_since, live) = first_snapshot(loaded, &runtime, &sql, &clock, mode).await?;
     let vault = vault(&sql, &clock, &secrets.masters, &root, loaded);
-    let masters = (Arc::clone(&secrets.masters), secrets.kept_masters.clone());
-    let signing_key = secrets.evidence.clone();
     let outbox = Outbox::new(Arc::clone(&live));
     let keys = key_story(&sql, &clock, &root, &metrics, outbox, shared::rows(loaded, &root)?);
-    let gate = Gate::new(keys.clone(), runtime.accounts.clone());
-    let (recorder, checkpointer) = recording(&sql, &clock, &metrics, secrets, holder, on_failure);
+    let (recorder, checkpointer) =
+        recording(&sql, &clock, &metrics, (secrets.evidence.clone(), secrets.signing), holder, &live);
+    let trails = Trails::open(loaded, &sql, (keys.trail(), &recorder), (&clock, &live, &metrics)).await?;
+    let gate = Gate::new(keys.clone(), runtime.accounts.clone()).counting_keyless(trails.keyless.clone());
     let upstream = HttpUpstream::new();
     let webhooks = Webhooks::new(&sql, Arc::clone(&upstream) as _, &live, &clock, &metrics, &budgets);
     let llm = llm_story(&gate, &budgets, &recorder, (upstream, vault.clone()), &clock, &metrics);
     let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock, &root);
-    let verifications = Verifications::default();
     let jobs = Jobs {
         tenants: tenants.clone(),
         vault: vault.clone(),
@@ -170,18 +174,19 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         webhooks: webhooks.clone(),
         failure_retention_days: loaded.config.audit.failure_retention_days,
         usage: Arc::new(sql.clone()),
-        verifications: verifications.clone(),
+        verifications: Verifications::default(),
         usage_retention_days: loaded.config.usage.retention_days,
         holder,
         keys: keys.clone(),
+        trails: trails.clone(),
         key_uses_every: key_uses_every(loaded),
         checkpoint_every: loaded.config.evidence.checkpoint_interval.0,
     };
     let doors = Doors {
         gate,
         llm,
+        verifications: jobs.verifications.clone(),
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
-        verifications,
         usage: UsageReads::new(Arc::new(sql.clone()), Arc::clone(&clock), Arc::clone(&live)),
         status: StatusReads::new(Arc::clone(&store), recorder.clone(), Arc::clone(&clock), Arc::clone(&live)),
         recorder,
@@ -189,9 +194,11 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         vault,
         webhooks: WebhookReads::new(webhooks.courier, Arc::new(sql.clone())),
         periods: webhooks.periods,
+        trail: keys.trail(),
+        keyless: trails.keyless,
         audit: AuditReads::new(Arc::new(sql.clone()), keys.clone()),
         keys,
-        evidence: EvidenceReads::new(Arc::new(sql.clone()), checkpointer, signing_key),
+        evidence: EvidenceReads::new(Arc::new(sql.clone()), checkpointer, secrets.evidence),
         store,
         started_ns: clock.monotonic_ns(),
         metrics,
@@ -199,23 +206,23 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         live: Arc::clone(&live),
         clock: Arc::clone(&clock),
     };
+    let masters = (secrets.masters, secrets.kept_masters);
     let reloader = Reloader { live, runtime, store: sql.clone(), clock, mode, masters };
     Ok(Gateway { doors: Arc::new(doors), jobs, store: sql, reloader })
 }
 
-/// The configuration that is in force first, with the tenants that are rows as they are since an instant.
+/// The configuration that is in force first, with the tenants there are; and since when further ones are to be heard of.
 async fn first_snapshot(
     loaded: &Loaded,
     runtime: &Runtime,
     sql: &SqlStore,
     clock: &Arc<dyn Clock>,
     mode: Mode,
-) -> Result<(Timestamp, OnFailure, Live), AssembleFault> {
+) -> Result<(Timestamp, Live), AssembleFault> {
     let since = clock.now();
     tenants::learn(sql, &runtime.directory, Timestamp(i64::MIN)).await?;
     let snapshot = compile::compile(loaded, runtime, sql, None, clock.now(), mode).await?;
-    let on_failure = snapshot.evidence.on_failure;
-    Ok((since, on_failure, Arc::new(ArcSwap::from_pointee(snapshot))))
+    Ok((since, Arc::new(ArcSwap::from_pointee(snapshot))))
 }
 
 /// LLM calls.
@@ -279,13 +286,14 @@ fn recording(
     sql: &SqlStore,
     clock: &Arc<dyn Clock>,
     metrics: &Arc<Metrics>,
-    secrets: ServerSecrets,
+    (evidence, signing): (HmacKey, SigningKey),
     holder: Holder,
-    on_failure: OnFailure,
+    live: &Live,
 ) -> (Recorder, Checkpointer) {
-    let options = RecorderOptions { signing_key: secrets.evidence, holder, on_failure };
+    let on_failure = live.load().evidence.on_failure;
+    let options = RecorderOptions { signing_key: evidence, holder, on_failure };
     let recorder = Recorder::new(Arc::new(sql.clone()), Arc::clone(metrics), options);
-    let (store, signing) = (Arc::new(sql.clone()), Arc::new(secrets.signing));
+    let (store, signing) = (Arc::new(sql.clone()), Arc::new(signing));
     let checkpointer = Checkpointer::new(recorder.clone(), store, Arc::clone(clock), signing);
     (recorder, checkpointer)
 }

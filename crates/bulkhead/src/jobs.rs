@@ -17,6 +17,7 @@ use bh_domain::usage::UtcDay;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::trails::Trails;
 use crate::webhooks::Webhooks;
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +34,8 @@ pub(crate) const KEY_USES_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const KEY_USES_EVERY_MIN: Duration = Duration::from_millis(100);
 /// How often audit events that belong to no change are written.
 const AUDIT_EVERY: Duration = Duration::from_secs(1);
+/// How often events of the audit trail become part of the evidence.
+const ANCHOR_EVERY: Duration = Duration::from_secs(5);
 /// How often verifications that were counted are written.
 const VERIFICATIONS_EVERY: Duration = Duration::from_secs(1);
 /// How long a start waits for the news of keys; without them every credential is read from the store.
@@ -77,6 +80,7 @@ pub(crate) struct Jobs {
     pub(crate) rates: Option<Arc<SharedRates>>,
     /// Tells what changes in the store.
     pub(crate) key_news: Arc<dyn KeyStore>,
+    pub(crate) trails: Trails,
     pub(crate) holder: Holder,
     pub(crate) checkpoint_every: Duration,
     pub(crate) key_uses_every: Duration,
@@ -117,6 +121,16 @@ impl Jobs {
                 every(COUNT_REPLICAS_EVERY, stop, again).await;
             });
         }
+        let trails = self.trails.clone();
+        tasks.spawn(every(ANCHOR_EVERY, stop.clone(), move || {
+            let trails = trails.clone();
+            async move { trails.anchor().await }
+        }));
+        let trails = self.trails.clone();
+        tasks.spawn(every(AUDIT_EVERY, stop.clone(), move || {
+            let trails = trails.clone();
+            async move { trails.flush().await }
+        }));
         let jobs = self.clone();
         tasks.spawn(every(VERIFICATIONS_EVERY, stop.clone(), move || {
             let jobs = jobs.clone();
@@ -188,6 +202,13 @@ impl Jobs {
             pause =
                 if others_wait { FULL_ROUND_PAUSE.min(self.checkpoint_every) } else { self.checkpoint_every };
         }
+    }
+
+    /// Writes what waits of the audit trail and makes it part of the evidence, before the process ends.
+    pub(crate) async fn close_trail(&self) {
+        self.keys.trail().close().await;
+        self.trails.anchor().await;
+        self.trails.anchors.let_go().await;
     }
 
     /// Signs what has not been signed yet, before the process ends.

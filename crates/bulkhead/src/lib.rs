@@ -14,6 +14,8 @@ mod reload;
 mod secrets;
 mod serve;
 mod shared;
+mod tenant_logs;
+mod trails;
 mod webhooks;
 
 use std::process::ExitCode;

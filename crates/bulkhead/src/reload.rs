@@ -7,13 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bh_app::ports::AuditEvent;
 use bh_app::snapshot::Snapshot;
 use bh_config::Loaded;
-use bh_domain::tenant::TenantId;
+use bh_domain::audit::CONFIG_REJECTED;
+use bh_domain::hash::sha256;
+use bh_domain::keys::key::JsonObject;
+use bh_domain::tenant::{Nid, TenantId};
 use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
 
 use crate::assemble::Reloader;
 use crate::jobs::stopped;
@@ -71,8 +77,31 @@ impl Reload {
         }
     }
 
+    /// A configuration that was put in force, or was not, is on the installation's audit trail.
+    fn tell(&self, action: &str, versions: [Option<&str>; 2], detail: &serde_json::Value) {
+        let [before_digest, after_digest] =
+            versions.map(|version| version.map(|version| sha256(version.as_bytes())));
+        self.doors.trail.note(
+            Nid::SYSTEM,
+            AuditEvent {
+                id: Uuid::now_v7(),
+                at: self.doors.clock.now(),
+                action: action.to_owned(),
+                object: "configuration".to_owned(),
+                actor: "bulkhead".to_owned(),
+                role: "system".to_owned(),
+                before_digest,
+                after_digest,
+                detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
+                origin: JsonObject::default(),
+                told: None,
+            },
+        );
+    }
+
     /// A bad configuration keeps the last good one in force, and says so in the log, a metric and `/readyz?verbose`.
     async fn once(&mut self) {
+        let before = self.doors.live.load_full();
         let outcome = match self.load().await {
             Ok(loaded) => {
                 // Before it is put in force: an overlay that is mended must be noticed, whatever becomes of the rest.
@@ -87,8 +116,12 @@ impl Reload {
         let metrics = &self.doors.metrics;
         match outcome {
             Ok(snapshot) => {
-                let Snapshot { generation, degraded, .. } = &*snapshot;
+                let Snapshot { generation, degraded, version, .. } = &*snapshot;
                 tracing::info!(generation, "configuration reloaded");
+                if *version != before.version {
+                    let versions = [Some(before.version.as_str()), Some(version.as_str())];
+                    self.tell("config.reloaded", versions, &json!({ "generation": generation }));
+                }
                 tell_degraded(degraded);
                 metrics.tenants_degraded.set(i64::try_from(degraded.len()).unwrap_or(i64::MAX));
                 metrics.config_loads.inc();
@@ -98,6 +131,7 @@ impl Reload {
             Err(fault) => {
                 tracing::error!(fault, "the new configuration is rejected; the last good one stays in force");
                 metrics.config_rejections.inc();
+                self.tell(CONFIG_REJECTED, [Some(before.version.as_str()), None], &json!({}));
                 metrics.config_current.set(0);
                 self.doors.config_fault.store(Some(Arc::new(fault)));
             }

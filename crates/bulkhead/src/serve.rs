@@ -175,11 +175,12 @@ impl Run {
                 false
             }
         };
+        jobs.close_trail().await;
         let written = doors.recorder.drain(EVIDENCE_DRAIN_MAX).await;
         jobs.checkpoint_all().await;
         jobs.keys.flush_uses().await;
         jobs.count_verifications().await;
-        jobs.keys.trail().close().await;
+        jobs.trails.flush().await;
         jobs.webhooks.close().await;
         if !(settled && written) {
             // What calls still hold may be spent: it counts as unsettled rather than being given back.

@@ -2,15 +2,22 @@
 //!
 //! A change writes its own event with its rows. Everything else is told to [`AuditTrail`]; [`AuditReads`] reads both back.
 
+mod anchors;
 mod export;
+mod follow;
+mod provenance;
 mod reads;
+mod requests;
 mod sampler;
 mod trail;
 mod view;
 
-pub use export::TrailFormat;
+pub use anchors::{AnchorFault, Anchored, Anchors, check_anchors};
+pub use export::{TrailFormat, TrailShape};
+pub use follow::Following;
+pub use provenance::Provenance;
 pub use reads::{AuditReads, TrailPage, TrailQuery};
+pub use requests::{RequestNote, STRANGE_KINDS_MAX};
 pub use sampler::FAILURES_PER_MINUTE_MAX;
-pub(crate) use trail::VERIFICATION_FAILED;
 pub use trail::{AuditTrail, Failure};
-pub use view::EventView;
+pub use view::{EventView, SeedView};

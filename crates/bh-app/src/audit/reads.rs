@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bh_domain::audit::TrailFilter;
 use bh_domain::refusal::{Code, Refusal};
-use bh_domain::tenant::Scope;
+use bh_domain::tenant::{Nid, Scope};
 use uuid::Uuid;
 
 use super::view::EventView;
@@ -101,6 +101,26 @@ impl AuditReads {
         events.truncate(size as usize);
         let last = events.last().filter(|_| more).map(|last| last.id.hyphenated().to_string());
         let next = last.map(|last| self.keys.seal_place(tenant, &list, &last)).transpose()?;
+        Ok(TrailPage { events: events.into_iter().map(EventView::of).collect(), next })
+    }
+
+    /// A page of the installation's own events. Its cursor is the id of the last event: operators alone see it.
+    ///
+    /// # Errors
+    /// `invalid_request` for a cursor that is none; `evidence_unavailable`.
+    pub async fn page_of_installation(
+        &self,
+        query: &TrailQuery,
+        size: u32,
+        cursor: &str,
+    ) -> Result<TrailPage, Refusal> {
+        let after = (!cursor.is_empty()).then(|| Uuid::parse_str(cursor)).transpose();
+        let after = after.map_err(|_| invalid("cursor", "not one that this list has given"))?;
+        let found = self.events(Scope::tenant(Nid::SYSTEM), query, after, size + 1).await;
+        let mut events = found.map_err(|fault| fault.refusal())?;
+        let more = events.len() > size as usize;
+        events.truncate(size as usize);
+        let next = events.last().filter(|_| more).map(|last| last.id.to_string());
         Ok(TrailPage { events: events.into_iter().map(EventView::of).collect(), next })
     }
 

@@ -4,12 +4,15 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bh_domain::audit::VERIFICATION_FAILED;
+use bh_domain::keys::key::JsonObject;
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use super::requests::{RequestNote, Requests, Taken};
 use super::sampler::{Minute, Sample};
 use crate::metrics::{CredentialType, Metrics};
 use crate::ports::{AuditEvent, AuditStore, Clock, StoreFault};
@@ -23,10 +26,8 @@ const WRITE_MAX: usize = 500;
 /// Events that one transaction removes, so that none holds the writer for long.
 const FORGET_MAX: u32 = 1_000;
 
-/// The action of an event that tells of a credential that was not good.
-pub(crate) const VERIFICATION_FAILED: &str = "key.verification_failed";
 /// How the trail names whoever shows a credential that proves nothing.
-const NOBODY: &str = "unknown";
+pub(super) const NOBODY: &str = "unknown";
 const CLIENT_ROLE: &str = "client";
 
 /// A credential that was not good.
@@ -48,6 +49,7 @@ pub struct Failure<'a> {
 struct Waiting {
     events: VecDeque<(Nid, AuditEvent)>,
     minutes: HashMap<Nid, Minute>,
+    requests: Requests,
 }
 
 struct Inner {
@@ -103,6 +105,17 @@ impl AuditTrail {
         }
     }
 
+    /// Tells of a request that changed nothing: the first of a kind by itself, those that follow within a minute by their
+    /// number. Never waits.
+    pub fn asked(&self, note: RequestNote) {
+        let (now_ns, at) = (self.0.clock.monotonic_ns(), self.0.clock.now());
+        let mut waiting = self.0.waiting.lock();
+        match waiting.requests.take(note, now_ns, at) {
+            Taken::Write(events) => self.push_all(&mut waiting, events),
+            Taken::Dropped => drop(self.0.metrics.audit_dropped.inc()),
+        }
+    }
+
     /// Tells of something that is to be written soon. Never waits.
     pub fn note(&self, nid: Nid, event: AuditEvent) {
         self.push(&mut self.0.waiting.lock(), nid, event);
@@ -129,14 +142,25 @@ impl AuditTrail {
         self.0.store.append_audit_events(Scope::tenant(nid), vec![(nid, event)]).await
     }
 
-    /// Removes failed verifications from before an instant, and nothing else; how many.
+    /// Writes events before it returns. Those that are there already stay as they are.
+    ///
+    /// # Errors
+    /// When the store did not take them; then none was written.
+    pub(crate) async fn append_all(&self, events: Vec<(Nid, AuditEvent)>) -> Result<(), StoreFault> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.0.store.append_audit_events(Scope::system("audit trail"), events).await
+    }
+
+    /// Removes what goes with time from before an instant, and nothing else; how many.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn forget_failures(&self, before: Timestamp) -> Result<u64, StoreFault> {
         let mut forgotten = 0;
         loop {
-            let scope = Scope::system("retention of failed verifications");
+            let scope = Scope::system("retention of the audit trail");
             let part = self.0.store.forget_failures(scope, before, FORGET_MAX).await?;
             forgotten += part;
             if part < u64::from(FORGET_MAX) {
@@ -148,21 +172,29 @@ impl AuditTrail {
     /// Writes what waits. What cannot be written now waits on.
     pub async fn flush(&self) {
         let now_ns = self.0.clock.monotonic_ns();
-        self.end_minutes(|minute| minute.is_over(now_ns));
+        self.end_minutes(|minute| minute.is_over(now_ns), Some(now_ns));
         self.write().await;
     }
 
     /// Writes everything, also of minutes that are not over, and waits for what is being written.
     pub async fn close(&self) {
-        self.end_minutes(|_| true);
+        self.end_minutes(|_| true, None);
         self.write().await;
     }
 
-    fn end_minutes(&self, is_over: impl Fn(&Minute) -> bool) {
+    fn end_minutes(&self, is_over: impl Fn(&Minute) -> bool, now_ns: Option<u64>) {
         let mut waiting = self.0.waiting.lock();
         let over: Vec<(Nid, Minute)> = waiting.minutes.extract_if(|_, minute| is_over(minute)).collect();
         for (nid, minute) in over {
             self.end(&mut waiting, nid, minute);
+        }
+        let events = waiting.requests.end_all(now_ns);
+        self.push_all(&mut waiting, events);
+    }
+
+    fn push_all(&self, waiting: &mut Waiting, events: Vec<(Nid, AuditEvent)>) {
+        for (nid, event) in events {
+            self.push(waiting, nid, event);
         }
     }
 
@@ -216,6 +248,7 @@ fn event_of(sample: &Sample) -> AuditEvent {
         before_digest: None,
         after_digest: None,
         detail: sample.detail(),
+        origin: JsonObject::default(),
         told: None,
     }
 }

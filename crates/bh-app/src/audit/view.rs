@@ -1,9 +1,11 @@
 //! Events as they are told, in lists and exports alike.
 
+use bh_domain::audit::Outcome;
 use bh_domain::evidence::hex;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::ports::AuditEvent;
 
@@ -19,9 +21,6 @@ pub(super) const COLUMNS: [&str; 9] = [
     "after_digest",
     "detail",
 ];
-
-/// What ends the name of an action that was refused.
-const FAILED: &str = "_failed";
 
 /// An event as it is told.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -48,7 +47,18 @@ pub struct EventView {
     /// What else is known, a JSON object.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub detail: Box<RawValue>,
+    /// Where the request came from that did it, a JSON object: see [`super::Provenance`].
+    #[serde(skip_serializing_if = "is_empty")]
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub origin: Box<RawValue>,
 }
+
+fn is_empty(object: &RawValue) -> bool {
+    object.get() == NO_MEMBERS
+}
+
+/// An object without members.
+const NO_MEMBERS: &str = "{}";
 
 impl EventView {
     /// What is told of an event.
@@ -66,13 +76,8 @@ impl EventView {
             after_digest: event.after_digest.map(hex),
             // A stored object is JSON: it was when it was read.
             detail: RawValue::from_string(event.detail.as_str().to_owned()).unwrap_or_default(),
+            origin: RawValue::from_string(event.origin.as_str().to_owned()).unwrap_or_default(),
         }
-    }
-
-    /// How it ended, in the seed's words: `success`, or `denied`.
-    #[must_use]
-    pub fn result(&self) -> &'static str {
-        if self.action.ends_with(FAILED) { "denied" } else { "success" }
     }
 
     /// The values of [`COLUMNS`].
@@ -87,6 +92,124 @@ impl EventView {
             self.before_digest.as_deref().unwrap_or_default(),
             self.after_digest.as_deref().unwrap_or_default(),
             self.detail.get(),
+        ]
+    }
+}
+
+/// Columns of an export in the seed's words, in order.
+pub(super) const SEED_COLUMNS: [&str; 16] = [
+    "id",
+    "timestamp",
+    "tenantId",
+    "userId",
+    "action",
+    "object",
+    "result",
+    "duration",
+    "actor",
+    "role",
+    "ip",
+    "userAgent",
+    "requestId",
+    "beforeDigest",
+    "afterDigest",
+    "params",
+];
+
+/// An event as seed 001 words it (Connectors dossier §10). What it has and this trail has not, such as `toolId`, is in
+/// `params`.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "AuditEvent")]
+pub struct SeedView {
+    id: String,
+    timestamp: String,
+    tenant_id: String,
+    /// Whom the sender says that it acts for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    action: String,
+    object: String,
+    result: &'static str,
+    /// Milliseconds from the request's head to the decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration: Option<u64>,
+    actor: String,
+    role: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before_digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_digest: Option<String>,
+    /// What was asked for, without secrets, and what else is known.
+    params: Map<String, Value>,
+}
+
+/// An origin, read back.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Came {
+    client_address: Option<String>,
+    user_agent: Option<String>,
+    user_id: Option<String>,
+    request_id: Option<String>,
+    duration_ms: Option<u64>,
+    params: Map<String, Value>,
+}
+
+impl SeedView {
+    /// An event of the tenant of this name.
+    #[must_use]
+    pub fn of(tenant_id: &str, event: EventView) -> Self {
+        // What is stored was written by `Provenance`; what is not is told as nothing.
+        let came: Came = serde_json::from_str(event.origin.get()).unwrap_or_default();
+        let detail: Map<String, Value> = serde_json::from_str(event.detail.get()).unwrap_or_default();
+        let seen = || detail.get("client_address").and_then(Value::as_str).map(str::to_owned);
+        Self {
+            ip: came.client_address.or_else(seen),
+            id: event.event_id,
+            timestamp: event.create_time,
+            tenant_id: tenant_id.to_owned(),
+            user_id: came.user_id,
+            result: Outcome::of(&event.action).as_str(),
+            action: event.action,
+            object: event.object,
+            duration: came.duration_ms,
+            actor: event.actor,
+            role: event.role,
+            user_agent: came.user_agent,
+            request_id: came.request_id,
+            before_digest: event.before_digest,
+            after_digest: event.after_digest,
+            params: came.params.into_iter().chain(detail).collect(),
+        }
+    }
+
+    /// The values of [`SEED_COLUMNS`].
+    pub(super) fn cells(&self) -> [String; SEED_COLUMNS.len()] {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        [
+            self.id.clone(),
+            self.timestamp.clone(),
+            self.tenant_id.clone(),
+            text(&self.user_id),
+            self.action.clone(),
+            self.object.clone(),
+            self.result.to_owned(),
+            self.duration.map(|ms| ms.to_string()).unwrap_or_default(),
+            self.actor.clone(),
+            self.role.clone(),
+            text(&self.ip),
+            text(&self.user_agent),
+            text(&self.request_id),
+            text(&self.before_digest),
+            text(&self.after_digest),
+            Value::Object(self.params.clone()).to_string(),
         ]
     }
 }

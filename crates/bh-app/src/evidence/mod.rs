@@ -8,6 +8,7 @@
 mod cursor;
 mod export;
 mod list;
+pub(crate) mod own;
 mod reach;
 pub mod retention;
 mod signed;
@@ -15,7 +16,7 @@ pub(crate) mod table;
 mod trace;
 mod tree;
 mod verify;
-mod view;
+pub(crate) mod view;
 
 use std::fmt;
 use std::sync::Arc;

@@ -7,16 +7,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bh_domain::evidence::reading::Reading;
-use bh_domain::evidence::record::{
-    AuditTrail, Compliance, ContentHash, Durability as Recorded, Execution, Explanation, PolicyDecision,
-    Text, Tokens,
-};
-use bh_domain::evidence::{Draft, HmacKey, codes};
-use bh_domain::hash::sha256;
-use bh_domain::money::NanoUsd;
+use bh_domain::evidence::{Draft, HmacKey};
 use bh_domain::tenant::Scope;
 use bh_domain::time::{DAY_MS, Timestamp};
 
+use super::own::OwnRecord;
 use super::view::parsed;
 use crate::ports::{Clock, EvidenceFilter, Purge, Store, StoreFault, StoredRecord, TenantRow};
 use crate::recorder::{Entry, Recorder};
@@ -120,47 +115,18 @@ impl Retention {
             format!("removed={records}"),
             format!("seqs={first_seq}-{last_seq}"),
         ];
-        let hash = |text: &str| ContentHash(sha256(text.as_bytes()));
-        let audit_trail = AuditTrail { input_hash: hash(&rule), output_hash: hash(&annotations.join("\n")) };
-        let id: Text = format!("{RETENTION}_{}_{}", tenant.nid.0.simple(), now.0).into();
-        Draft {
-            agent_id: ACTOR.into(),
-            audit_trail,
-            classification: None,
-            compliance: Compliance::default(),
-            correlation_id: id.clone(),
-            cost_budget: None,
-            durability: Recorded::Strict,
-            execution: execution(snapshot.currency.clone()),
-            explanations: vec![explanation(records, before, rule.clone())],
-            failover: None,
-            failure_reason: None,
-            gateway_annotations: annotations.into_iter().map(Text::from).collect(),
-            id,
-            invocation_type: RETENTION.into(),
-            key_id: None,
+        OwnRecord {
             nid: tenant.nid,
-            policy_decision: PolicyDecision {
-                action: "purge".into(),
-                allowed: true,
-                policy_version: snapshot.version.clone().into(),
-                reasons: vec![rule.into()],
-            },
-            request_source_id: None,
-            retry_attempt: None,
-            routing_decision: None,
-            sealed_content: None,
-            secrets_accessed: Vec::new(),
-            session_budget: None,
-            session_id: Some(ACTOR.into()),
-            status: "completed".into(),
-            team: None,
-            tenant_id: tenant.id.to_string().into(),
-            timestamp: now,
-            upstream_auth_mode: None,
-            upstream_key_fingerprint: None,
-            upstream_key_source: None,
+            tenant_id: tenant.id.to_string(),
+            id: format!("{RETENTION}_{}_{}", tenant.nid.0.simple(), now.0),
+            invocation_type: RETENTION,
+            actor: ACTOR,
+            action: "purge",
+            rule,
+            reason: format!("The content of {records} records from before {} was removed", before.rfc3339()),
+            notes: annotations.into(),
         }
+        .draft(&snapshot, now)
     }
 }
 
@@ -173,40 +139,6 @@ impl Removed {
             first_seq: first_seq.min(round.first_seq),
             last_seq: last_seq.max(round.last_seq),
         }
-    }
-}
-
-/// Nothing ran at a provider, and nothing was spent.
-fn execution(currency: String) -> Execution {
-    Execution {
-        cost: NanoUsd::ZERO,
-        cost_nano_usd: NanoUsd::ZERO,
-        currency: currency.into(),
-        duration_ms: 0,
-        error: None,
-        estimated_cost: None,
-        http_status: None,
-        model_used: "".into(),
-        original_model: None,
-        pricing_basis: "table".into(),
-        pricing_known: true,
-        provider: "".into(),
-        streamed: false,
-        tokens: Tokens::default(),
-        ttft_ms: None,
-        usage_estimated: false,
-    }
-}
-
-fn explanation(records: u64, before: Timestamp, rule: String) -> Explanation {
-    Explanation {
-        code: codes::POLICY_MODIFIED.into(),
-        decision: "modify".into(),
-        fix: None,
-        reason: format!("The content of {records} records from before {} was removed", before.rfc3339())
-            .into(),
-        stage: RETENTION.into(),
-        trigger: Some(rule.into()),
     }
 }
 

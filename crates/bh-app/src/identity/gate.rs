@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use bh_domain::audit::REQUEST_DENIED;
 use bh_domain::budget::{Owner, Period};
 use bh_domain::keys::key::KeyKind;
 use bh_domain::keys::overrides::PolicyOverrides;
@@ -18,7 +19,9 @@ use http::{HeaderMap, Method};
 use super::{
     Access, Principal, admit_caller, by_address, confirm_operator, digest_of, operator, tenant_credential,
 };
+use crate::audit::{Provenance, RequestNote};
 use crate::hosts::Host;
+use crate::keyless::KeylessCalls;
 use crate::keys::{
     Denied, FoundKey, Freshness, IdentityRow, KeyStory, Needs, Question, Row, Subject, TokenSubject,
     policy_overrides,
@@ -26,6 +29,8 @@ use crate::keys::{
 use crate::metrics::CredentialType;
 use crate::snapshot::{Accounts, Caller, CallerSource, Capped, NewCaller, Snapshot, Tenant, UsedKey};
 
+/// The LLM data plane, as the trail names its door.
+const DATA_PLANE: &str = "/v1";
 /// Where tools are called.
 const TOOL_ROUTES: [&str; 2] = ["/mcp", "/api/v1/"];
 
@@ -103,6 +108,7 @@ impl<'r> Knock<'r> {
 pub struct Gate {
     pub(super) keys: KeyStory,
     pub(super) accounts: Accounts,
+    keyless: Option<KeylessCalls>,
 }
 
 /// Any page a browser shows can send requests to its user's own machine. Who administers keys without a credential is
@@ -120,7 +126,13 @@ impl Gate {
     /// A gate that knows the keys of this story, and counts what their holders do on these accounts.
     #[must_use]
     pub fn new(keys: KeyStory, accounts: Accounts) -> Self {
-        Self { keys, accounts }
+        Self { keys, accounts, keyless: None }
+    }
+
+    /// The same, counting calls without a key.
+    #[must_use]
+    pub fn counting_keyless(self, keyless: KeylessCalls) -> Self {
+        Self { keyless: Some(keyless), ..self }
     }
 
     /// Authenticates a control-plane request against a route's access rule, once its host is known. A key that was
@@ -176,11 +188,20 @@ impl Gate {
         snapshot: &Snapshot,
         knock: Knock<'_>,
     ) -> Result<Arc<Caller>, Refusal> {
+        let found = self.caller_that_calls(snapshot, knock).await;
+        found.inspect_err(|refusal| self.tell_denied(&knock, refusal))
+    }
+
+    async fn caller_that_calls(&self, snapshot: &Snapshot, knock: Knock<'_>) -> Result<Arc<Caller>, Refusal> {
         let tenant = knock.host.tenant()?;
         let access = Access::Tenant;
         let Some(credential) = tenant_credential(snapshot.api_key_header.as_ref(), knock.headers) else {
             let known = by_address(snapshot, knock.address).ok_or_else(|| access.refusal())?;
-            return admit_caller(snapshot, tenant, known, &knock);
+            let caller = admit_caller(snapshot, tenant, known, &knock)?;
+            if let (CallerSource::Keyless, Some(keyless)) = (caller.source, &self.keyless) {
+                keyless.note(caller.tenant.nid, knock.address);
+            }
+            return Ok(caller);
         };
         let digest = digest_of(snapshot, credential).ok_or_else(|| access.refusal())?;
         if let Some(caller) = snapshot.keyring.caller(digest) {
@@ -191,6 +212,24 @@ impl Gate {
         }
         // Boxed: or each call would keep room, and be moved with it, for what only a key that is not configured needs.
         Box::pin(self.keyed(snapshot, &knock, credential, access, Door::Llm)).await
+    }
+
+    /// A key that is good and is not let in is on its tenant's trail: no record of the call tells of it.
+    fn tell_denied(&self, knock: &Knock<'_>, refusal: &Refusal) {
+        let Some(nid) = refusal.whose else { return };
+        let origin = Provenance::new(knock.headers, knock.address, "", self.keys.monotonic_ns());
+        self.keys.trail().asked(RequestNote {
+            nid,
+            action: REQUEST_DENIED,
+            method: "",
+            route: DATA_PLANE,
+            status: refusal.code.status(),
+            code: Some(refusal.code.as_str()),
+            object: String::new(),
+            actor: None,
+            role: "client",
+            origin: origin.facts(self.keys.monotonic_ns()),
+        });
     }
 
     /// The caller that shows a key which is not configured.
@@ -218,7 +257,7 @@ impl Gate {
         let orphaned = |denied| orphan_refusal(denied, access);
         let caller = match (verdict.subject, verdict.denied) {
             (Some(Subject::Key(row)), None) => {
-                admits_scope(door, &row.key.scopes)?;
+                admits_scope(door, &row.key.scopes).map_err(|refusal| refusal.of(tenant.nid))?;
                 self.keys.note_use(tenant, &row);
                 self.caller_of(snapshot, tenant, &FoundKey { row, identity: verdict.identity })
             }
@@ -228,7 +267,7 @@ impl Gate {
                 let found = found
                     .inspect_err(|denied| self.failed(tenant, knock, &token, denied))
                     .map_err(orphaned)?;
-                admits_token(door, knock, &token, &found.row)?;
+                admits_token(door, knock, &token, &found.row).map_err(|refusal| refusal.of(tenant.nid))?;
                 self.keys.note_use(tenant, &found.row);
                 self.caller_of_token(&self.caller_of(snapshot, tenant, &found), &token)?
             }

@@ -96,6 +96,7 @@ impl KeyStory {
     /// A key that was not taken over is on the trail, without anything of its text.
     fn import_failed(&self, asker: &Asker, detail: &Value) {
         let event = self.plain_event(asker, Action::ImportFailed, "", detail);
+        asker.origin.failure_is_told();
         self.0.parts.trail.note(asker.tenant.nid, event);
     }
 

@@ -60,7 +60,7 @@ pub use tokens::TokenSubject;
 pub use verdict::{CacheUse, Denied, Freshness, Subject, Verdict};
 pub use verify::{BATCH_VERIFY_MAX, Needs, Question};
 
-use crate::audit::AuditTrail;
+use crate::audit::{AuditTrail, Provenance};
 use crate::metrics::Metrics;
 use crate::ports::{Clock, Denial, Entropy, IdentityStore, KeyChange, KeyStore, ProfileStore};
 use crate::snapshot::Tenant;
@@ -136,6 +136,8 @@ pub struct Asker {
     pub actor: String,
     /// In which role.
     pub role: &'static str,
+    /// Where the request came from.
+    pub origin: Arc<Provenance>,
 }
 
 impl Asker {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use bh_domain::audit::{IMPORT_FAILED, VERIFICATION_FAILED};
 use bh_domain::hash::sha256;
 use bh_domain::keys::identity::Identity;
 use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind};
@@ -13,7 +14,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Asker, KeyStory};
-use crate::audit::{Failure, VERIFICATION_FAILED};
+use crate::audit::Failure;
 use crate::metrics::CredentialType;
 use crate::ports::{AuditEvent, OutboxEvent};
 use crate::snapshot::Tenant;
@@ -52,13 +53,16 @@ impl Action {
             Self::Disabled => "key.disabled",
             Self::TokensDenied => "key.tokens_denied",
             Self::TokenDerived => "key.token_derived",
-            Self::ImportFailed => "key.import_failed",
+            Self::ImportFailed => IMPORT_FAILED,
             Self::IdentityCreated => "identity.created",
             Self::IdentityUpdated => "identity.updated",
             Self::IdentityDeleted => "identity.deleted",
         }
     }
 }
+
+/// How the actions of requests begin that changed nothing.
+const REQUESTS: &str = "request.";
 
 /// Whether an action may have left older rows of its object behind, in memory outside this process. Not one that made a
 /// key, nor one that changes no row. An action that this version does not know may have.
@@ -73,7 +77,10 @@ pub(super) fn outdates_rows(action: &str) -> bool {
         Action::IdentityUpdated,
         Action::IdentityDeleted,
     ];
-    action != VERIFICATION_FAILED && harmless.iter().all(|harmless| harmless.as_str() != action)
+    let of_requests = action.starts_with(REQUESTS);
+    action != VERIFICATION_FAILED
+        && !of_requests
+        && harmless.iter().all(|harmless| harmless.as_str() != action)
 }
 
 /// An id that comes before those of all events since an instant.
@@ -174,6 +181,7 @@ impl KeyStory {
             before_digest: None,
             after_digest: None,
             detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
+            origin: asker.origin.tell(self.0.parts.clock.monotonic_ns()),
             told: None,
         }
     }

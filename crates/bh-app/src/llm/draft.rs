@@ -118,6 +118,7 @@ fn annotations(ticket: &Ticket) -> Vec<Text> {
     match ticket.caller.source {
         CallerSource::Quickstart => quickstart_annotations(ticket),
         CallerSource::Anonymous => vec!["anonymous_caller".into()],
+        CallerSource::Keyless => vec!["keyless".into()],
         CallerSource::Issued => vec!["issued_key".into()],
         CallerSource::Imported => vec!["imported_key".into()],
         CallerSource::Token => token_annotations(ticket),

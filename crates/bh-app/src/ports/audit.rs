@@ -1,5 +1,5 @@
-//! The audit trail as the stories see it: events are appended and read, never changed. What goes
-//! with time are failed verifications, and these alone.
+//! The audit trail as the stories see it: events are appended and read, never changed. What goes with time tells of what
+//! nobody was let do, and of what was only read.
 //!
 //! Most events are written by whatever they tell of, in its own transaction; those of [`AuditStore::append_audit_events`]
 //! tell of what changed nothing.
@@ -37,6 +37,8 @@ pub struct AuditEvent {
     pub after_digest: Option<[u8; 32]>,
     /// What else there is to say; never a secret.
     pub detail: JsonObject,
+    /// Where the request came from that did it: see [`crate::audit::Provenance`].
+    pub origin: JsonObject,
     /// What webhooks are told of it, written in the same transaction. Never read back.
     pub told: Option<OutboxEvent>,
 }
@@ -49,6 +51,17 @@ pub enum TrailOrder {
     NewestFirst,
     /// The oldest first.
     OldestFirst,
+}
+
+/// Events that one evidence record proves together (decision 27).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Names it, and with a word before it the record.
+    pub id: Uuid,
+    /// When it was made.
+    pub made: Timestamp,
+    /// Whether its events go with time.
+    pub fading: bool,
 }
 
 /// The audit trails of all tenants.
@@ -75,7 +88,22 @@ pub trait AuditStore: Send + Sync + 'static {
     /// Writes events that belong to no change, in one transaction; one that is there already stays as it is, so that a
     /// call may be repeated. Another tenant's than the scope's are a fault.
     fn append_audit_events(&self, scope: Scope, events: Vec<(Nid, AuditEvent)>) -> StoreResult<()>;
-    /// Removes at most `limit` of all tenants' oldest failed verifications from before an instant, as their ids say it;
-    /// how many. No other event is ever removed. System jobs only.
+    /// Removes at most `limit` of all tenants' oldest events of those that go with time, from before an instant, as their
+    /// ids say it; how many. No other event is ever removed. System jobs only.
     fn forget_failures(&self, scope: Scope, before: Timestamp, limit: u32) -> StoreResult<u64>;
+}
+
+/// What makes audit events part of the evidence. System jobs only.
+pub trait AnchorStore: Send + Sync + 'static {
+    /// Gives an anchor to at most `limit` of all tenants' oldest events that have none and are of its kind; how many.
+    /// Without any nothing is written.
+    fn anchor_events(&self, scope: Scope, anchor: Anchor, limit: u32) -> StoreResult<u64>;
+    /// All tenants' events of an anchor, in order of their ids.
+    fn anchored_events(&self, scope: Scope, anchor: Uuid) -> StoreResult<Vec<(Nid, AuditEvent)>>;
+    /// Anchors whose record is not known to be written, oldest first.
+    fn open_anchors(&self, scope: Scope) -> StoreResult<Vec<Anchor>>;
+    /// The record of an anchor is written.
+    fn close_anchor(&self, scope: Scope, anchor: Uuid) -> StoreResult<()>;
+    /// How many of all tenants' events have no anchor yet.
+    fn unanchored_events(&self, scope: Scope) -> StoreResult<u64>;
 }

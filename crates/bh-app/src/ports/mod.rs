@@ -3,6 +3,7 @@
 mod audit;
 mod evidence;
 mod identities;
+mod keyless;
 mod keys;
 mod money;
 mod outbox;
@@ -12,12 +13,13 @@ mod shared;
 mod usage;
 mod vault;
 
-pub use audit::{AuditEvent, AuditStore, EVENT_ID_SKEW_MS, TrailOrder};
+pub use audit::{Anchor, AnchorStore, AuditEvent, AuditStore, EVENT_ID_SKEW_MS, TrailOrder};
 pub use evidence::{
     Appended, Batch, Checkpoint, Columns, ContentRow, EvidenceFilter, EvidenceStore, HeadUpdate, NodeRow,
     Position, Purge, RecordRow, StoredContent, StoredHead, StoredRecord,
 };
 pub use identities::IdentityStore;
+pub use keyless::{KeylessCaller, KeylessStore};
 pub use keys::{
     CreditsChange, CreditsDue, CreditsWanted, Denial, INSERT_MANY_MAX, Inserted, KeyChange, KeyChanges,
     KeyFilter, KeyStore, KeyUse,

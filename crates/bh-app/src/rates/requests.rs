@@ -114,6 +114,6 @@ pub(super) fn too_many(whose: &'static str, verdict: RateVerdict) -> Refusal {
     let wait_s = verdict.retry_after_ns.div_ceil(1_000_000_000).max(1);
     let mut refusal =
         Refusal::new(Code::RateLimited, "Rate limit exceeded").retry_after(wait_s).with("limited", whose);
-    refusal.rate = Some(verdict);
+    refusal.rate = Some(Box::new(verdict));
     refusal
 }

@@ -14,5 +14,5 @@ mod tests;
 mod writer;
 
 pub use checkpoints::{Checkpointer, ROUND_TREES_MAX};
-pub use queue::{Entry, Recorder, RecorderOptions};
+pub use queue::{Committed, Entry, Recorder, RecorderOptions};
 pub use receipt::{EvidenceLost, Receipt};

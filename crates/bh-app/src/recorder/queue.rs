@@ -1,8 +1,8 @@
 //! The queue in front of the writer.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bh_domain::evidence::record::Durability as Recorded;
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::batch::Sealer;
 use super::receipt::Receipt;
 use crate::metrics::Metrics;
-use crate::ports::{ContentRow, EvidenceStore, Holder, SpendDelta, UsageDelta};
+use crate::ports::{Batch, ContentRow, EvidenceStore, Holder, SpendDelta, UsageDelta};
 use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
@@ -64,6 +64,12 @@ pub struct RecorderOptions {
     pub on_failure: OnFailure,
 }
 
+/// Hears of records that have become durable. It must not take long: the next batch waits for it.
+pub trait Committed: Send + Sync + 'static {
+    /// A batch is durable.
+    fn committed(&self, batch: &Batch);
+}
+
 /// The way into the evidence log.
 #[derive(Clone)]
 pub struct Recorder(pub(super) Arc<Inner>);
@@ -81,6 +87,7 @@ pub(super) struct Inner {
     pub(super) pending: AtomicUsize,
     healthy: AtomicBool,
     pub(super) sealer: tokio::sync::Mutex<Sealer>,
+    pub(super) heard_by: OnceLock<Arc<dyn Committed>>,
 }
 
 #[derive(Default)]
@@ -128,7 +135,19 @@ impl Recorder {
             pending: AtomicUsize::new(0),
             healthy: AtomicBool::new(true),
             sealer: tokio::sync::Mutex::new(Sealer::new(signing_key)),
+            heard_by: OnceLock::new(),
         }))
+    }
+
+    /// The process that writes.
+    pub(crate) fn holder(&self) -> Holder {
+        self.0.holder
+    }
+
+    /// Has somebody hear of what becomes durable from now on; the first one to ask, and nobody else.
+    pub fn be_heard_by(&self, listener: Arc<dyn Committed>) {
+        // A second listener is a mistake of the assembly, and hears nothing.
+        let _first = self.0.heard_by.set(listener);
     }
 
     /// Whether evidence can be written, as far as the last attempt tells.

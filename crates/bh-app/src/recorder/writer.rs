@@ -158,14 +158,24 @@ impl Recorder {
         match self.0.store.append(Arc::clone(&batch)).await? {
             Appended::Durable => {
                 sealer.commit();
+                self.tell(&batch);
                 Ok(true)
             }
             Appended::Stale(nids) => {
                 let landed = self.landed(&batch).await?;
                 let all: Vec<Nid> = batch.heads.iter().map(|head| head.nid).collect();
                 sealer.forget(if landed { &all } else { &nids });
+                if landed {
+                    self.tell(&batch);
+                }
                 Ok(landed)
             }
+        }
+    }
+
+    fn tell(&self, batch: &Batch) {
+        if let Some(listener) = self.0.heard_by.get() {
+            listener.committed(batch);
         }
     }
 

@@ -14,7 +14,6 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{Actor, TenantStory, TenantView, first_key, wrong};
-use crate::keys::Asker;
 use crate::ports::{Entropy, Made};
 use crate::snapshot::Origin;
 
@@ -142,7 +141,7 @@ impl TenantStory {
             revision: 1,
         };
         let tenant = Arc::new(snapshot.made.presets().tenant(&profile));
-        let asker = Asker { tenant, actor: actor.name.clone(), role: actor.role };
+        let asker = actor.in_tenant(tenant);
         let again = chance.as_ref().map(Chance::again);
         let entropy = chance.as_ref().map(|chance| chance as &dyn Entropy);
         let first = self.0.keys.first_key(&asker, first_key(), entropy)?;

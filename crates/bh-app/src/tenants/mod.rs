@@ -27,6 +27,7 @@ pub use follow::learn;
 pub use presets::{InForce, Plan, Presets};
 pub use view::TenantView;
 
+use crate::audit::Provenance;
 use crate::keys::{Asker, Attributes, KeyStory};
 use crate::ports::{Clock, KeyTurn, ProfileStore};
 use crate::snapshot::{Live, Origin, Snapshot, Tenant};
@@ -47,6 +48,15 @@ pub struct Actor {
     pub name: String,
     /// Its role.
     pub role: &'static str,
+    /// Where the request came from.
+    pub origin: Arc<Provenance>,
+}
+
+impl Actor {
+    /// The same, acting on a tenant's keys.
+    fn in_tenant(&self, tenant: Arc<Tenant>) -> Asker {
+        Asker { tenant, actor: self.name.clone(), role: self.role, origin: Arc::clone(&self.origin) }
+    }
 }
 
 /// A tenant's new key.
@@ -237,7 +247,7 @@ impl TenantStory {
     /// `tenant_not_found`.
     pub fn asker_of(&self, actor: &Actor, id: &str) -> Result<Asker, Refusal> {
         let tenant = self.tenant(id)?;
-        Ok(Asker { tenant, actor: actor.name.clone(), role: actor.role })
+        Ok(actor.in_tenant(tenant))
     }
 
     async fn change(
@@ -314,7 +324,7 @@ impl TenantStory {
 
     fn asker(&self, snapshot: &Snapshot, actor: &Actor, profile: &Profile) -> Result<Asker, Refusal> {
         let tenant = snapshot.tenant_by_nid(profile.nid).ok_or_else(|| unknown(profile.id.as_str()))?;
-        Ok(Asker { tenant, actor: actor.name.clone(), role: actor.role })
+        Ok(actor.in_tenant(tenant))
     }
 }
 

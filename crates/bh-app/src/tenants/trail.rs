@@ -29,6 +29,7 @@ impl TenantStory {
             before_digest: before.map(digest),
             after_digest: after.map(digest),
             detail: JsonObject::default(),
+            origin: actor.origin.tell(self.0.clock.monotonic_ns()),
             told: kind_of(action).zip(after).and_then(|(kind, profile)| self.told(kind, event_id, profile)),
         }
     }

@@ -3,6 +3,7 @@
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Nid, TenantId};
 use bh_domain::time::Timestamp;
+use schemars::JsonSchema;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -69,7 +70,7 @@ pub struct Credentials {
 }
 
 /// Credentials as they are told: never the tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsView {
     /// Whose.

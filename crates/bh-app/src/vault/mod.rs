@@ -107,6 +107,7 @@ impl Vault {
             before_digest: None,
             after_digest: None,
             detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
+            origin: by.origin.tell(self.0.parts.clock.monotonic_ns()),
             told: None,
         }
     }

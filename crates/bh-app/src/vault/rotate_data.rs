@@ -4,6 +4,7 @@
 
 use bh_domain::refusal::Refusal;
 use bh_domain::tenant::{Nid, Scope, TenantId};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -19,7 +20,7 @@ const STEP_SECRETS: u32 = 100;
 const STEP_KEYS: u32 = 100;
 
 /// What a rotation of a data key did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DataKeyRotation {
     /// The version that seals from now on.

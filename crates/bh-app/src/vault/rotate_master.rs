@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
 
@@ -18,7 +19,7 @@ use crate::tenants::Actor;
 const STEP_KEYS: u32 = 200;
 
 /// What a rotation of the master key did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MasterRotation {
     /// The master key in force.
@@ -34,7 +35,7 @@ pub struct MasterRotation {
 }
 
 /// Which master keys there are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MasterStatus {
     /// The one in force, by its id.

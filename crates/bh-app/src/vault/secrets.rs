@@ -3,6 +3,7 @@
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
+use schemars::JsonSchema;
 use secrecy::zeroize::Zeroizing;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -19,7 +20,7 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 pub const SECRETS_MAX: u64 = 1_000;
 
 /// A secret as it is told of: never its value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretView {
     /// Its name.

@@ -15,6 +15,7 @@ use super::courier::{Courier, CourierParts};
 use super::cursor;
 use super::outbox::body;
 use super::view::{DeadLetterView, DeliveryView, EndpointView, EventDetail, EventView, TestView};
+use crate::audit::Provenance;
 use crate::ports::{AuditEvent, AuditStore, DeliveryState, OutboxFilter, StoredDelivery, StoredEvent};
 use crate::snapshot::WebhookEndpoint;
 
@@ -51,6 +52,8 @@ pub struct Operator {
     pub actor: String,
     /// In which role.
     pub role: &'static str,
+    /// Where the request came from.
+    pub origin: Arc<Provenance>,
 }
 
 /// What an operator sees and does.
@@ -229,6 +232,7 @@ impl WebhookReads {
             before_digest: None,
             after_digest: None,
             detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
+            origin: by.origin.tell(self.parts().clock.monotonic_ns()),
             told: None,
         };
         let noted = self.audit.append_audit_events(Scope::system(WHY), vec![(nid, event)]).await;

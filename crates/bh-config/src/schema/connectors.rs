@@ -3,7 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::comes_with::TENANTS;
 use crate::secret::Secret;
 use crate::text::{HeaderName, HttpUrl, TenantId};
 
@@ -92,8 +91,7 @@ pub struct Isolation {
     pub separate_vault_keys: bool,
     /// Each its own key prefix in Redis, for its counts of requests. Read at start.
     pub separate_redis_namespace: bool,
-    /// Each its own log stream.
-    #[schemars(extend("x-comes-with" = TENANTS))]
+    /// Each its own stream of calls and audit events, `logs/<tenant>.ndjson` in the data directory. Read at start.
     pub separate_logs: bool,
 }
 

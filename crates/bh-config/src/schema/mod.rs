@@ -52,7 +52,6 @@ pub(crate) mod comes_with {
     pub(crate) const COMPLIANCE: &str = "dashboard & compliance";
     pub(crate) const GOVERNANCE: &str = "governance";
     pub(crate) const HARDENING: &str = "scale & hardening";
-    pub(crate) const TENANTS: &str = "tenants & billing";
     pub(crate) const TOOLS: &str = "MCP & tools";
 }
 

@@ -1,6 +1,6 @@
 //! What these doors say of themselves.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::openapi::{Chapter, Operation, Schemas};
 
@@ -10,7 +10,7 @@ const LIVE: [(&str, &str); 4] =
 const READY: [(&str, &str); 2] = [("/readyz", "readyz"), ("/ready", "ready")];
 
 pub(crate) fn chapter() -> Chapter {
-    let about = "Probes and metrics. They take no key and answer on every host.";
+    let about = "Probes and metrics. They take no key and answer on every host; the figures as JSON are an operator's.";
     let live = LIVE.map(|(path, id)| {
         Operation::get(path, id, "Say whether the process answers").tells("200", "It does.", live)
     });
@@ -29,13 +29,21 @@ pub(crate) fn chapter() -> Chapter {
             .tells("503", "They would not.", status),
     ];
     let metrics = Operation::get("/metrics", "metrics", "Give metrics")
-        .text("In OpenMetrics' text form. Where `server.metrics_listen` names a listener of its own, it is there alone.")
+        .text("In OpenMetrics' text form for those who ask for it, as Prometheus does, and in its older one for others. Where `server.metrics_listen` names a listener of its own, it is there alone.")
         .tells_as(
             "200",
             "The metrics.",
-            &[("application/openmetrics-text", |_| json!({"type": "string"}))],
+            &[("application/openmetrics-text", text), ("text/plain", text)],
         );
-    Chapter::new("Health", about, live.into_iter().chain(ready).chain(talos).chain([metrics]).collect())
+    let totals =
+        Operation::get("/api/v1/metrics", "showTotals", "Show what this process has served since it started")
+            .text("Of every tenant: what it has put into the usage ledger.")
+            .tells("200", "The figures.", totals);
+    Chapter::new(
+        "Health",
+        about,
+        live.into_iter().chain(ready).chain(talos).chain([metrics, totals]).collect(),
+    )
 }
 
 fn live(schemas: &mut Schemas) -> Value {
@@ -57,7 +65,7 @@ fn ready(schemas: &mut Schemas) -> Value {
         json!({
             "type": "object",
             "properties": {
-                "status": {"type": "string", "description": "`ready` or `not_ready`."},
+                "status": {"type": "string", "description": "`ready`, `not_ready` or `stopping`."},
                 "checks": {
                     "type": "object",
                     "additionalProperties": {"type": "string"},
@@ -73,6 +81,42 @@ fn ready(schemas: &mut Schemas) -> Value {
                 "config_error": {"type": "string"},
             },
             "required": ["status"],
+        })
+    })
+}
+
+fn text(_: &mut Schemas) -> Value {
+    json!({"type": "string"})
+}
+
+fn totals(schemas: &mut Schemas) -> Value {
+    schemas.written("Totals", |_| {
+        let counts = |names: &[&str]| {
+            let count = |name: &&str| ((*name).to_owned(), json!({"type": "integer", "minimum": 0}));
+            json!({"type": "object", "properties": names.iter().map(count).collect::<Map<_, _>>(), "required": names})
+        };
+        let maybe = json!({"type": ["integer", "null"], "minimum": 0, "description": "Milliseconds; `null` before the first."});
+        let mut tokens = counts(&["total", "input", "output"]);
+        tokens["properties"]["average"] = json!({"type": ["integer", "null"], "minimum": 0, "description": "Of a request that was served."});
+        let metrics = json!({
+            "type": "object",
+            "properties": {
+                "requests": counts(&["total", "success", "failed", "denied"]),
+                "latency": {"type": "object", "properties": {"p50": maybe, "p95": maybe, "p99": maybe}},
+                "tokenUsage": tokens,
+                "cost": {"type": "object", "properties": {"total": {"type": "string"}, "currency": {"type": "string"}}},
+                "inFlight": {"type": "integer"},
+            },
+            "required": ["requests", "latency", "tokenUsage", "cost", "inFlight"],
+        });
+        json!({
+            "type": "object",
+            "properties": {
+                "generated_at": {"type": "string", "format": "date-time"},
+                "uptime_seconds": {"type": "integer", "minimum": 0},
+                "metrics": metrics,
+            },
+            "required": ["generated_at", "uptime_seconds", "metrics"],
         })
     })
 }

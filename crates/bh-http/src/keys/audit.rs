@@ -2,7 +2,7 @@
 //! events end with its traces.
 
 use axum::response::Response;
-use bh_app::audit::{TrailFormat, TrailQuery};
+use bh_app::audit::{TrailFormat, TrailQuery, TrailShape};
 use bh_domain::refusal::Refusal;
 
 use super::pages::{self, named};
@@ -30,7 +30,7 @@ pub(crate) async fn export(ask: Ask) -> Result<Response, Refusal> {
     })?;
     let wanted = wanted(&query)?;
     let asker = ask.asker()?;
-    let pieces = ask.doors.audit.export(&asker.tenant, wanted, format);
+    let pieces = ask.doors.audit.export(asker.tenant.nid, wanted, format, TrailShape::Keys);
     let now = ask.doors.clock.now();
     let name = file_name_of("audit", asker.tenant.id.as_str(), now, format.extension());
     attachment(pieces, format.media_type(), &name).await

@@ -39,6 +39,11 @@ impl ApiHeaders {
         Self { request_id: request_id(headers) }
     }
 
+    /// The id of the request.
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        self.request_id.to_str().ok()
+    }
+
     /// Writes them.
     pub(crate) fn write(self, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, self.request_id);

@@ -58,7 +58,7 @@ impl Ask {
             Some(Principal::Caller(caller)) => (caller.name.clone(), "tenant"),
             None => (ANYBODY.to_owned(), "open"),
         };
-        Ok(Asker { tenant, actor, role })
+        Ok(Asker { tenant, actor, role, origin: Arc::clone(&self.origin) })
     }
 
     fn named_tenant(&self) -> Result<Arc<Tenant>, Refusal> {

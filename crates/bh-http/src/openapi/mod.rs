@@ -15,7 +15,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use operation::{Chapter, Operation, Parameter};
+pub(crate) use operation::{Chapter, JSON, Operation, Parameter};
 pub(crate) use page::{part, show as page};
 pub(crate) use parameters::{choice, count, day, flag, header, instant, number, page_size, path, text};
 pub(crate) use schemas::Schemas;
@@ -38,6 +38,7 @@ fn chapters() -> Vec<Chapter> {
         llm::chapter(),
         tenants::chapter(),
         tenants::usage_chapter(),
+        tenants::sealed_chapter(),
         webhooks::chapter(),
         keys::chapter(),
         keys::credentials_chapter(),

@@ -9,7 +9,7 @@ use super::schemas::Schemas;
 pub(crate) type Shape = fn(&mut Schemas) -> Value;
 
 /// Media types.
-pub(super) const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// Operations that belong together: a tag of the document.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! `/api/v1/admin/tenants`: tenants, administered (seed 001, "Tenant Management"; Connectors dossier §3.1).
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use bh_app::identity::Principal;
 use bh_app::tenants::{Actor, NewTenant, RequestName, RotatedTenantKey, TenantView};
@@ -184,7 +186,7 @@ pub(crate) async fn rotate_key(mut ask: Ask) -> Result<Response, Refusal> {
 /// `GET …/audit`: the tenant's trail.
 pub(crate) async fn trail(ask: Ask) -> Result<Response, Refusal> {
     let tenant = ask.doors.tenants.tenant_ever(ask.path(ID))?;
-    audit::page(ask, &tenant).await
+    audit::of_tenant(ask, &tenant).await
 }
 
 fn lifetime(seconds: u64) -> Result<Lifetime, Refusal> {
@@ -205,7 +207,8 @@ pub(crate) fn actor(ask: &Ask) -> Result<Actor, Refusal> {
 pub(crate) fn reader(ask: &Ask) -> Result<Actor, Refusal> {
     match &ask.principal {
         Some(Principal::Operator(operator)) => {
-            Ok(Actor { name: operator.name.clone(), role: role_name(operator.role) })
+            let origin = Arc::clone(&ask.origin);
+            Ok(Actor { name: operator.name.clone(), role: role_name(operator.role), origin })
         }
         Some(Principal::Caller(_)) | None => {
             Err(Refusal::new(Code::Unauthorized, "Invalid or missing admin key"))

@@ -1,5 +1,6 @@
 //! What these doors say of themselves.
 
+use bh_app::audit::SeedView;
 use bh_app::tenants::TenantView;
 use bh_app::usage::{MonthUsage, UsageMetrics};
 use bh_domain::refusal::Code;
@@ -7,10 +8,11 @@ use bh_domain::tenant::profile::Settings;
 use serde_json::{Value, json};
 
 use super::admin::{Created, RotateIn, Rotated, Shown};
+use super::keyless::KeylessCalls;
 use super::keys::{KeyIn, KeyOut, Revoked};
 use super::{admin, audit, keys};
 use crate::envelope::{page_shape, shape};
-use crate::openapi::{self, Chapter, Operation, Parameter, Schemas};
+use crate::openapi::{self, Chapter, JSON, Operation, Parameter, Schemas};
 
 const ABOUT: &str = "Customers, administered: each with limits, budgets, keys and an address list of its own. A tenant that \
                      a file names is read-only here.";
@@ -20,7 +22,15 @@ const SLUG: &str = "^[a-z0-9](?:[a-z0-9-]{0,54}[a-z0-9])?$";
 pub(crate) fn chapter() -> Chapter {
     let mut operations = vec![list(), create(), show(), update("PATCH"), update("PUT"), delete()];
     operations.extend([status("suspend"), status("resume"), rotate()]);
-    operations.extend([list_keys(), issue(), revoke(), trail(), own_trail()]);
+    operations.extend([
+        list_keys(),
+        issue(),
+        revoke(),
+        trail(),
+        own_trail(),
+        installation_trail(),
+        keyless(),
+    ]);
     Chapter::new("Tenants", ABOUT, operations)
 }
 
@@ -55,11 +65,11 @@ pub(crate) fn usage_chapter() -> Chapter {
     Chapter::new("Usage", about, operations)
 }
 
-fn at(rest: &str) -> String {
+pub(super) fn at(rest: &str) -> String {
     format!("{BASE}/{{id}}/{rest}")
 }
 
-fn slug() -> Parameter {
+pub(super) fn slug() -> Parameter {
     openapi::path(
         "id",
         "The tenant's slug.",
@@ -67,7 +77,7 @@ fn slug() -> Parameter {
     )
 }
 
-fn cursor() -> Parameter {
+pub(super) fn cursor() -> Parameter {
     openapi::text("cursor", "`metadata.nextCursor` of the page before.")
 }
 
@@ -193,17 +203,44 @@ fn filtered(operation: Operation) -> Operation {
             openapi::text("action", "Of this kind, such as `tenant.updated`."),
             openapi::text("actor", "By whom."),
             openapi::text("object", "To what."),
+            openapi::choice("result", "With this end.", &["success", "denied", "failed"]),
+            openapi::choice(
+                "format",
+                "A page of JSON, or everything as a download.",
+                &["json", "ndjson", "csv"],
+            ),
             openapi::instant("from", "Not before."),
             openapi::instant("to", "Before."),
             openapi::number("limit", "How many a page has.", audit::LIMIT_DEFAULT, audit::LIMIT_MAX),
             cursor(),
         ])
-        .tells("200", "A page of events, the newest first.", page_shape::<audit::Told<'_>>)
+        .tells_as(
+            "200",
+            "A page of events, the newest first; or, with `format`, all of them.",
+            &[
+                (JSON, page_shape::<SeedView>),
+                ("application/x-ndjson", |_| json!({"type": "string"})),
+                ("text/csv", |_| json!({"type": "string"})),
+            ],
+        )
 }
 
 fn trail() -> Operation {
     let operation = Operation::get(&at("audit"), "listTenantAudit", "List who did what with a tenant");
     filtered(operation.takes([slug()])).refuses(&[Code::TenantNotFound])
+}
+
+fn installation_trail() -> Operation {
+    let summary = "List what belongs to no tenant: what operators read, who was not known, reloads";
+    filtered(Operation::get("/api/v1/admin/audit", "listInstallationAudit", summary))
+}
+
+fn keyless() -> Operation {
+    let summary = "List who still calls without a key, by address";
+    Operation::get(&at("keyless-calls"), "listKeylessCalls", summary)
+        .takes([slug()])
+        .tells("200", "Those with the most calls first.", shape::<KeylessCalls>)
+        .refuses(&[Code::TenantNotFound])
 }
 
 fn own_trail() -> Operation {

@@ -12,8 +12,8 @@ use crate::ask::Ask;
 use crate::{envelope, respond};
 
 /// Secrets of a page that asks for no number, and the most.
-const LIMIT_DEFAULT: u32 = 100;
-const LIMIT_MAX: u32 = 1_000;
+pub(super) const LIMIT_DEFAULT: u32 = 100;
+pub(super) const LIMIT_MAX: u32 = 1_000;
 /// The parameter of the path.
 const NAME: &str = "name";
 /// What is said of a secret may take so many bytes.

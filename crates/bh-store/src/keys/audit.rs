@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bh_app::ports::{AuditEvent, AuditStore, Denial, EVENT_ID_SKEW_MS, StoreResult, TrailOrder};
-use bh_domain::audit::{Actions, TrailFilter};
+use bh_domain::audit::{Actions, Outcome as TrailOutcome, TrailFilter};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 use uuid::{Builder, Uuid};
@@ -86,7 +86,7 @@ pub(crate) async fn add<'e>(
     outbox::add(tx, told).await
 }
 
-fn values(nid: Nid, event: &AuditEvent) -> [Value; 10] {
+fn values(nid: Nid, event: &AuditEvent) -> [Value; 11] {
     [
         nid.into(),
         uuid_text(event.id).into(),
@@ -98,6 +98,7 @@ fn values(nid: Nid, event: &AuditEvent) -> [Value; 10] {
         event.before_digest.into(),
         event.after_digest.into(),
         event.detail.as_str().into(),
+        event.origin.as_str().into(),
     ]
 }
 
@@ -139,6 +140,7 @@ async fn of_tenant(
         filter.actor.as_deref().unwrap_or_default().into(),
         filter.object.as_deref().unwrap_or_default().into(),
         limit.into(),
+        filter.outcome.map_or("", TrailOutcome::as_str).into(),
     ];
     db.fetch(&Scope::tenant(nid), sql, args).await?.iter().map(event).collect()
 }
@@ -161,7 +163,7 @@ async fn everywhere(
     rows.iter().map(|row| Ok((row.nid(0)?, event(row)?))).collect()
 }
 
-fn event(row: &Row) -> Outcome<AuditEvent> {
+pub(super) fn event(row: &Row) -> Outcome<AuditEvent> {
     Ok(AuditEvent {
         id: Uuid::parse_str(&row.text(1)?).map_err(|_| malformed(1, "a UUID"))?,
         at: row.time(2)?,
@@ -172,6 +174,7 @@ fn event(row: &Row) -> Outcome<AuditEvent> {
         before_digest: row.optional_hash(7)?,
         after_digest: row.optional_hash(8)?,
         detail: object(row, 9)?,
+        origin: object(row, 10)?,
         told: None,
     })
 }

@@ -1,5 +1,6 @@
 //! [`KeyStore`] and the audit trail on SQL.
 
+mod anchors;
 pub(crate) mod audit;
 mod change;
 mod counts;

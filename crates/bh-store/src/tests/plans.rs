@@ -4,6 +4,7 @@ use bh_testkit::on_both_stores;
 
 use super::fixture::Fixture;
 use crate::db::{Bulk, Form, Value};
+use crate::keyless::statements as keyless;
 use crate::keys::statements::{beside, identities, imported, issued, profiles};
 use crate::outbox::statements as outbox;
 use crate::statements;
@@ -22,6 +23,7 @@ fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
         usage::ALL,
         outbox::ALL,
         vault::ALL,
+        keyless::ALL,
     ]
     .into_iter()
     .flatten()
@@ -38,6 +40,7 @@ fn bulks() -> impl Iterator<Item = (&'static str, &'static Bulk)> {
         imported::ALL_BULK,
         usage::ALL_BULK,
         outbox::ALL_BULK,
+        keyless::ALL_BULK,
     ]
     .into_iter()
     .flatten()
@@ -134,7 +137,7 @@ const EVENTS: [(&str, &str); 3] = [
         beside::EVENTS_OLDEST_OF_OBJECT,
         "audit_events_by_object (nid=? AND (object,id)>(?,?) AND (object,id)<(?,?))",
     ),
-    (beside::FORGET_FAILURES, "audit_events_failed (id<?)"),
+    (beside::FORGET_FAILURES, "audit_events_fading (id<?)"),
 ];
 
 #[tokio::test]
@@ -156,11 +159,11 @@ async fn postgresql_reads_the_events_of_an_object_and_old_failures_by_index() {
     let fixture = Fixture::new(bh_testkit::Store::Postgres).await;
     let database = fixture.database.as_ref().unwrap();
     assert_eq!(database.sql(MANY_EVENTS), "");
-    let trail = "'tenant-3', '0', 'g', 0, 99999, '', '', '', 'key-7', 50";
+    let trail = "'tenant-3', '0', 'g', 0, 99999, '', '', '', 'key-7', 50, ''";
     for (text, index, args) in [
         (beside::EVENTS_NEWEST_OF_OBJECT, "audit_events_by_object", trail),
         (beside::EVENTS_OLDEST_OF_OBJECT, "audit_events_by_object", trail),
-        (beside::FORGET_FAILURES, "audit_events_failed", "'000001000', 100"),
+        (beside::FORGET_FAILURES, "audit_events_fading", "'000001000', 100"),
     ] {
         let plan = generic_plan(database, text, args);
         // It may sort what it has found: one object's events.

@@ -58,7 +58,8 @@ impl Build<'_> {
                 }
             }
         }
-        if !gateway.default_policy.require_caller_id {
+        // An open window says already whose calls without a key are.
+        if !gateway.default_policy.require_caller_id && keyring.keyless_tenant().is_none() {
             keyring.admit_anonymous(self.plain_caller(
                 ANONYMOUS_CALLER,
                 DEFAULT_TENANT,
@@ -71,7 +72,7 @@ impl Build<'_> {
     /// Seed 001's migration window: who shows no key is the tenant for those who were there before.
     fn admit_keyless(&self, keyring: &mut Keyring) -> Result<(), CompileFault> {
         let Some(tenant) = self.config.keyless_tenant() else { return Ok(()) };
-        keyring.admit_anonymous(self.plain_caller(KEYLESS_CALLER, tenant, CallerSource::Anonymous)?);
+        keyring.admit_anonymous(self.plain_caller(KEYLESS_CALLER, tenant, CallerSource::Keyless)?);
         Ok(())
     }
 

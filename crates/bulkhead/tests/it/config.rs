@@ -16,7 +16,7 @@ macro_rules! seed {
 /// and what of each is accepted but not active yet.
 const SEED_FRAGMENTS: &[(&str, &[&str])] = &[
     (seed!("000-callers"), &[]),
-    (seed!("001-multi-tenant"), &["multiTenant.isolation.separateLogs"]),
+    (seed!("001-multi-tenant"), &[]),
     (seed!("001-migration"), &[]),
     (seed!("002-tenant-key"), &[]),
     (seed!("003-networks"), &[]),

@@ -7,6 +7,7 @@
 )]
 
 mod audit_cli;
+mod audit_trail;
 mod auth;
 mod azure;
 mod bad_bodies;
@@ -69,6 +70,7 @@ mod shared_limits;
 mod store_faults;
 mod streaming;
 mod tenant_limits;
+mod tenant_streams;
 mod tenants;
 mod tenants_access;
 mod tenants_crash;

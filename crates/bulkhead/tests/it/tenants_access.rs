@@ -103,6 +103,56 @@ on_both_stores! {
         assert_eq!(Call::get(gateway.at("/v1/evidence")).send().await.status, 401, "reads need a key");
     }
 
+    /// Proves: CONN-47
+    async fn calls_without_a_key_are_counted_by_address_and_flagged_until_the_window_closes(store) {
+        let provider = FakeProvider::start();
+        let open = "server:\n  trusted_proxy_cidrs: [127.0.0.1/32]\nmultiTenant: {requireApiKey: false, fallbackTenantId: default}\n";
+        let mut gateway = start(store, &provider, open).await;
+        let yaml = std::fs::read_to_string(gateway.config_path()).unwrap();
+        let from = |gateway: &Gateway, address: &str| chat(gateway).header("x-forwarded-for", address);
+        for address in ["198.51.100.7", "198.51.100.7", "2001:db8::7", "198.51.100.7"] {
+            assert_eq!(from(&gateway, address).send().await.status, 200);
+        }
+        let record = Call::get(gateway.at("/v1/evidence?tenant_id=default")).bearer(ADMIN_KEY).send().await.json();
+        let id = text(&record["entries"][0]["id"]);
+        let record = Call::get(gateway.at(&format!("/v1/evidence/{id}?tenant_id=default"))).bearer(ADMIN_KEY).send().await.json();
+        assert_eq!(record["gateway_annotations"], json!(["keyless"]), "{record}");
+        assert_eq!(crate::verify_setup::metric(&gateway, "bulkhead_keyless_calls_total").await, 4);
+        let told = async |gateway: &Gateway| {
+            let answer = operate(gateway, "GET", "/default/keyless-calls", &json!({})).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let told = answer.json()["data"].clone();
+            let addresses: Vec<(String, u64)> = told["addresses"].as_array().unwrap().iter().map(|one| (text(&one["address"]), one["calls"].as_u64().unwrap())).collect();
+            (told["windowOpen"].clone(), told["calls"].clone(), addresses)
+        };
+        let counted = vec![("198.51.100.7".to_owned(), 3), ("2001:db8::7".to_owned(), 1)];
+        assert_eq!(told(&gateway).await, (json!(true), json!(4), counted));
+        // What was told is there after a kill, and is added to.
+        gateway.kill9();
+        gateway.restart().await;
+        assert_eq!(from(&gateway, "2001:db8::7").send().await.status, 200);
+        assert_eq!(from(&gateway, "203.0.113.1").send().await.status, 200);
+        let counted = vec![("198.51.100.7".to_owned(), 3), ("2001:db8::7".to_owned(), 2), ("203.0.113.1".to_owned(), 1)];
+        assert_eq!(told(&gateway).await, (json!(true), json!(6), counted.clone()));
+        // The window ends: whoever has no key yet is refused, and still named.
+        crate::verify_setup::reload(&mut gateway, &yaml.replace("requireApiKey: false", "requireApiKey: true")).await;
+        assert_eq!(from(&gateway, "198.51.100.7").send().await.status, 401);
+        let (window, calls, addresses) = told(&gateway).await;
+        assert_eq!((window, calls, addresses), (json!(false), json!(6), counted));
+        assert!(gateway.terminate().await);
+        gateway.restart().await;
+        let trail = operate(&gateway, "GET", "/default/audit?action=call.keyless", &json!({})).await.json();
+        let mut flagged: Vec<String> = trail["data"].as_array().unwrap().iter().map(|event| {
+            assert_eq!(event["params"]["keyless"], json!(true), "{event}");
+            text(&event["object"])
+        }).collect();
+        flagged.sort();
+        flagged.dedup();
+        assert_eq!(flagged, ["198.51.100.7", "2001:db8::7", "203.0.113.1"], "{trail}");
+        let printed = gateway.cli(&["tenants", "--endpoint", gateway.url(), "keyless", "default", "--json"]);
+        assert!(printed.ok() && printed.stdout.contains("203.0.113.1"), "{printed}");
+    }
+
     /// Proves: CONN-63
     async fn a_tenant_has_keys_with_names_scopes_and_ends_of_their_own(store) {
         let provider = FakeProvider::start();

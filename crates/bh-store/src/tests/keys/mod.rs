@@ -142,6 +142,7 @@ fn event(number: u128) -> AuditEvent {
         before_digest: None,
         after_digest: Some([9; 32]),
         detail: JsonObject::parse(r#"{"fields":["name"]}"#).unwrap(),
+        origin: JsonObject::parse(r#"{"request_id":"gw_1"}"#).unwrap(),
         told: None,
     }
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, Connections, EvidenceFilter,
-    EvidenceStore, Figures, Grant, Holder, LeaseRequest, ModelDay, Purge, Settled, SpendQuery, StoreResult,
-    StoredContent, StoredHead, StoredRecord, TenantRow, TenantStore, TenantUsage, UsageDays, UsageDelta,
-    UsageStore,
+    AnchorStore, Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, Connections,
+    EvidenceFilter, EvidenceStore, Figures, Grant, Holder, LeaseRequest, ModelDay, Purge, Settled,
+    SpendQuery, StoreResult, StoredContent, StoredHead, StoredRecord, TenantRow, TenantStore, TenantUsage,
+    UsageDays, UsageDelta, UsageStore,
 };
 use bh_config::Loaded;
 use bh_domain::tenant::{Nid, Scope};
@@ -36,6 +36,13 @@ pub(in crate::cli) async fn open_beside(
 /// stories make along the way are left out here: a checkpoint signed now goes into what is printed and is not kept,
 /// and a tenant that is configured but not on record yet is not put there.
 pub(in crate::cli) struct ReadBeside(SqlStore);
+
+impl ReadBeside {
+    /// The audit trails, as far as they are part of the evidence.
+    pub(super) fn trails(&self) -> &dyn AnchorStore {
+        &self.0
+    }
+}
 
 impl EvidenceStore for ReadBeside {
     fn heads(&self, nids: Vec<Nid>) -> StoreResult<HashMap<Nid, StoredHead>> {

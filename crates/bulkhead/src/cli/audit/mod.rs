@@ -1,8 +1,9 @@
 //! `bulkhead audit …`: reading, verifying and exporting evidence (issue section 6, Talon dossier section 5.11).
 //!
-//! Everything here only reads, beside a running gateway on the same store. `audit verify --file` needs neither
-//! store nor configuration.
+//! Everything here only reads, beside a running gateway on the same store; `audit actions` asks the gateway. `audit verify
+//! --file` needs neither store nor configuration.
 
+mod actions;
 mod beside;
 mod chain;
 mod export;
@@ -33,6 +34,8 @@ pub(crate) enum AuditCommand {
     Verify(verify::VerifyArgs),
     /// Write records as a table, or as a signed document that proves itself offline.
     Export(export::ExportArgs),
+    /// List who did what, and who was not let: the audit trail of a tenant, or of the installation.
+    Actions(Box<actions::ActionsArgs>),
     /// Print a signed checkpoint over everything on record.
     Checkpoint(CheckpointArgs),
 }
@@ -54,6 +57,7 @@ pub(super) async fn run(source: ConfigSource, command: AuditCommand) -> Result<(
         AuditCommand::Show(args) => list::show(&Reader::open(&source).await?, args).await,
         AuditCommand::Verify(args) => Box::pin(verify::verify(&source, args)).await,
         AuditCommand::Export(args) => export::export(&Reader::open(&source).await?, args).await,
+        AuditCommand::Actions(args) => actions::actions(&source, &args).await,
         AuditCommand::Checkpoint(args) => checkpoint(&Reader::open(&source).await?, args).await,
     }
 }

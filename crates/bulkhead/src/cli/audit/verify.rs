@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use bh_app::audit::{Anchored, check_anchors};
 use bh_app::evidence::{IndexEntry, PAGE_RECORDS_MAX, Verdict};
 use bh_app::ports::{EvidenceFilter, EvidenceStore};
-use bh_domain::tenant::Scope;
+use bh_domain::tenant::{Nid, Scope};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
 
@@ -17,6 +18,8 @@ use crate::load::ConfigSource;
 
 /// Rows of a chain that one read spans.
 const CHAIN_PAGE: u32 = 1_000;
+/// The installation, where tenants are listed.
+const INSTALLATION: &str = "installation";
 /// The store counts in signed integers.
 const SEQ_MAX: u64 = u64::MAX >> 1;
 
@@ -147,6 +150,10 @@ async fn everything(reader: &Reader, tenant: Option<&str>, json: bool) -> Result
     for tenant in reader.tenants(tenant).await? {
         walked.push(walk(reader, tenant).await?);
     }
+    let anchored = match tenant {
+        Some(_) => None,
+        None => installation(reader, &mut walked).await?,
+    };
     if json {
         let one = |walked: &Walked| {
             json!({
@@ -157,7 +164,9 @@ async fn everything(reader: &Reader, tenant: Option<&str>, json: bool) -> Result
                 "reason": walked.fault.as_ref().map(ToString::to_string),
             })
         };
-        print::json(&walked.iter().map(one).collect::<Vec<_>>())?;
+        let mut told: Vec<Value> = walked.iter().map(one).collect();
+        told.extend(anchored.as_ref().map(anchored_json));
+        print::json(&told)?;
     } else {
         let mut table = Table::new(&["VERDICT", "TENANT", "RECORDS", "PURGED", "WHY"]);
         for one in &walked {
@@ -167,9 +176,40 @@ async fn everything(reader: &Reader, tenant: Option<&str>, json: bool) -> Result
             table.row([word.to_owned(), one.tenant.id.clone(), records, tombstones, why]);
         }
         table.print()?;
+        anchored.iter().for_each(anchored_told);
+    }
+    if let Some(fault) = anchored.and_then(|anchored| anchored.fault) {
+        return Err(Failure::new(format!("audit trail: {fault}")));
     }
     let bad = walked.iter().find_map(|one| Some((&one.tenant.id, one.fault.as_ref()?)));
     bad.map_or(Ok(()), |(tenant, fault)| Err(Failure::new(format!("tenant {tenant}: {fault}"))))
+}
+
+/// The installation's own chain, where it has one, and what it proves: the audit trails of all tenants.
+async fn installation(reader: &Reader, walked: &mut Vec<Walked>) -> Result<Option<Anchored>, Failure> {
+    if !reader.store.heads(vec![Nid::SYSTEM]).await?.contains_key(&Nid::SYSTEM) {
+        return Ok(None);
+    }
+    walked.push(walk(reader, Tenant { id: INSTALLATION.to_owned(), nid: Nid::SYSTEM }).await?);
+    Ok(Some(check_anchors(reader.store.trails(), reader.store.as_ref()).await?))
+}
+
+fn anchored_json(anchored: &Anchored) -> Value {
+    json!({
+        "audit_events": anchored.events,
+        "anchors": anchored.anchors,
+        "forgotten": anchored.forgotten,
+        "not_anchored_yet": anchored.waiting,
+        "valid": anchored.fault.is_none(),
+        "reason": anchored.fault.as_ref().map(ToString::to_string),
+    })
+}
+
+fn anchored_told(anchored: &Anchored) {
+    let Anchored { anchors, events, forgotten, waiting, fault: _ } = anchored;
+    print::talk(&format!(
+        "audit trail: {events} events in {anchors} records, {forgotten} gone with time, {waiting} not on record yet"
+    ));
 }
 
 async fn walk(reader: &Reader, tenant: Tenant) -> Result<Walked, Failure> {

@@ -167,7 +167,8 @@ async fn take_all(talos: &TalosDb, house: &House, args: &ImportTalosArgs) -> Res
     let tenants: Vec<(Nid, Arc<Tenant>)> = tenants.collect::<Result<_, Failure>>()?;
     let mut all = Vec::new();
     for (network, tenant) in tenants {
-        let asker = Asker { tenant, actor: "keys import-talos".to_owned(), role: "operator" };
+        let asker =
+            Asker { tenant, actor: "keys import-talos".to_owned(), role: "operator", origin: Arc::default() };
         let mut taken =
             Taken { nid: network.to_string(), tenant: asker.tenant.id.to_string(), ..Taken::default() };
         for kind in [KeyKind::Issued, KeyKind::Imported] {

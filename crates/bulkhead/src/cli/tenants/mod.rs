@@ -49,6 +49,8 @@ enum TenantsCommand {
     RotateKey(RotateArgs),
     /// Who did what with a tenant.
     Audit(AuditArgs),
+    /// Who still calls without a key, while a tenant's migration window is open.
+    Keyless(IdArgs),
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +135,7 @@ pub(super) async fn run(source: ConfigSource, args: TenantsArgs) -> Result<(), F
             let body = json!({ "gracePeriodSeconds": args.grace });
             verb(&api, &args.id, "rotate-api-key", &body, as_json).await
         }
+        TenantsCommand::Keyless(args) => keyless(&api, &args.id, as_json).await,
         TenantsCommand::Audit(args) => audit(&api, &args, as_json).await,
     }
 }
@@ -179,6 +182,24 @@ async fn list(api: &Api, limit: usize, as_json: bool) -> Result<(), Failure> {
         ]);
     }
     table.print()
+}
+
+async fn keyless(api: &Api, id: &str, as_json: bool) -> Result<(), Failure> {
+    let answer = api.get(&format!("{}/keyless-calls", path_of(id))).await?;
+    let told = &answer["data"];
+    if as_json {
+        return print::json(told);
+    }
+    let mut table = Table::new(&["ADDRESS", "CALLS", "FIRST", "LAST"]);
+    for caller in told["addresses"].as_array().into_iter().flatten() {
+        let text = |name: &str| caller[name].as_str().unwrap_or_default().to_owned();
+        let calls = caller["calls"].as_u64().unwrap_or(0).to_string();
+        table.row([text("address"), calls, text("firstSeenAt"), text("lastSeenAt")]);
+    }
+    table.print()?;
+    let window = if told["windowOpen"] == true { "open" } else { "closed" };
+    print::talk(&format!("the window for calls without a key is {window}"));
+    Ok(())
 }
 
 async fn audit(api: &Api, args: &AuditArgs, as_json: bool) -> Result<(), Failure> {
