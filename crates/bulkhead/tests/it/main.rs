@@ -53,6 +53,7 @@ mod limits;
 mod llm_setup;
 mod lost_attempts;
 mod matrix;
+mod migration;
 mod money;
 mod native;
 mod openapi;
