@@ -70,6 +70,7 @@ mod sdks;
 mod shared_limits;
 mod store_faults;
 mod streaming;
+mod tenancy_config;
 mod tenant_limits;
 mod tenant_streams;
 mod tenants;
