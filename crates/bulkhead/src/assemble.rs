@@ -139,8 +139,7 @@ async fn open(
 
 /// Puts a gateway together.
 pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, AssembleFault> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let holder = Holder(Uuid::now_v7());
+    let (clock, holder) = (Arc::new(SystemClock::new()) as Arc<dyn Clock>, Holder(Uuid::now_v7()));
     let (sql, secrets, root) = open(loaded, holder, clock.now()).await?;
     let store: Arc<dyn Store> = Arc::new(sql.clone());
     let metrics = Metrics::new();
@@ -157,7 +156,6 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let gate = Gate::new(keys.clone(), runtime.accounts.clone()).counting_keyless(trails.keyless.clone());
     let upstream = HttpUpstream::new();
     let webhooks = Webhooks::new(&sql, Arc::clone(&upstream) as _, &live, &clock, &metrics, &budgets);
-    let llm = llm_story(&gate, &budgets, &recorder, (upstream, vault.clone()), &clock, &metrics);
     let tenants = tenant_story(&sql, &keys, &runtime, &live, &clock, &root);
     let jobs = Jobs {
         tenants: tenants.clone(),
@@ -169,7 +167,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         clock: Arc::clone(&clock),
         recorder: recorder.clone(),
         checkpointer: checkpointer.clone(),
-        budgets,
+        budgets: budgets.clone(),
         retention: retention(loaded, &store, &recorder, &clock, &live),
         webhooks: webhooks.clone(),
         failure_retention_days: loaded.config.audit.failure_retention_days,
@@ -183,8 +181,8 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         checkpoint_every: loaded.config.evidence.checkpoint_interval.0,
     };
     let doors = Doors {
+        llm: llm_story(&gate, &budgets, &recorder, (upstream, vault.clone()), &clock, &metrics),
         gate,
-        llm,
         verifications: jobs.verifications.clone(),
         costs: CostReads::new(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&live)),
         usage: UsageReads::new(Arc::new(sql.clone()), Arc::clone(&clock), Arc::clone(&live)),

@@ -91,7 +91,7 @@ async fn batch(store: &SqlStore, script: &'static str) {
 }
 
 fn ops() -> Actor {
-    Actor { name: "ops".to_owned(), role: "admin" }
+    Actor { name: "ops".to_owned(), role: "admin", origin: Arc::default() }
 }
 
 fn name(text: &str) -> SecretName {
@@ -133,6 +133,7 @@ async fn delete_acme(store: &SqlStore) {
         before_digest: None,
         after_digest: None,
         detail: JsonObject::default(),
+        origin: JsonObject::default(),
         told: None,
     };
     assert!(store.replace_profile(Scope::tenant(nid(1)), profile, 1, event).await.unwrap());
