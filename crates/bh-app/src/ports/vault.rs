@@ -159,8 +159,8 @@ pub trait VaultStore: Send + Sync + 'static {
     /// Puts keys in place of those that `from` wraps. A key that has changed meanwhile stays as it is; `None`, and nothing
     /// is changed, when the master key that wraps the new ones is not in force.
     fn rewrap(&self, scope: Scope, keys: Vec<WrappedKey>, from: String) -> StoreResult<Option<u64>>;
-    /// Keys whose secrets are still to be sealed anew.
-    fn retiring_keys(&self, scope: Scope, limit: u32) -> StoreResult<Vec<KeyRef>>;
+    /// Keys whose secrets are still to be sealed anew: an owner's, or all.
+    fn retiring_keys(&self, scope: Scope, owner: Option<Nid>, limit: u32) -> StoreResult<Vec<KeyRef>>;
     /// Says that no secret is sealed with a key any more; `false` when one is.
     fn key_retired(&self, scope: Scope, id: KeyRef) -> StoreResult<bool>;
 

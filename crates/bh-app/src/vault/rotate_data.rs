@@ -33,7 +33,8 @@ impl Vault {
     /// Gives a tenant a new data key, and seals its secrets with it. With a shared data key, that of all who share it.
     ///
     /// # Errors
-    /// `tenant_not_found`; `evidence_unavailable`; `master_key_unknown`.
+    /// `tenant_not_found`; `evidence_unavailable`; `master_key_unknown`; `secret_unreadable` when the key before cannot be
+    /// opened: the new one seals from now on all the same.
     pub async fn rotate_data_key(
         &self,
         by: &Actor,
@@ -41,19 +42,30 @@ impl Vault {
     ) -> Result<DataKeyRotation, Refusal> {
         let key = self.next_key(by, (nid, id)).await?;
         self.0.content_keys.remove(&nid);
-        let resealed = self.settle_retiring().await? + self.gather(nid, &key).await?;
+        let mut resealed = self.gather(nid, &key).await?;
+        let retiring = self.store().retiring_keys(scope(), Some(key.id.nid), STEP_KEYS).await;
+        for older in retiring.map_err(|fault| fault.refusal())? {
+            resealed += self.empty_key(older).await?;
+        }
         Ok(DataKeyRotation { key_version: key.id.version, resealed })
     }
 
-    /// Seals anew whatever rotations have left under older keys; how many secrets. Repeating it changes nothing.
+    /// Seals anew whatever rotations have left under older keys; how many secrets. Repeating it changes nothing. What cannot be
+    /// opened is left, and told in the log.
     ///
     /// # Errors
-    /// As [`Vault::rotate_data_key`].
+    /// Those of the store.
     pub async fn settle_retiring(&self) -> Result<u64, Refusal> {
-        let retiring = self.store().retiring_keys(scope(), STEP_KEYS).await;
+        let retiring = self.store().retiring_keys(scope(), None, STEP_KEYS).await;
         let mut resealed = 0;
         for key in retiring.map_err(|fault| fault.refusal())? {
-            resealed += self.empty_key(key).await?;
+            match self.empty_key(key).await {
+                Ok(secrets) => resealed += secrets,
+                Err(refusal) => {
+                    let reason = refusal.message;
+                    tracing::warn!(nid = %key.nid, version = key.version, reason, "a retiring data key was not settled");
+                }
+            }
         }
         Ok(resealed)
     }
@@ -91,7 +103,8 @@ impl Vault {
         Ok(resealed)
     }
 
-    /// Brings a tenant's secrets under its own key that another owner's seals: the configuration has changed since.
+    /// Brings a tenant's secrets under a key that others seal: the one before, one that a crash has left, or another owner's
+    /// where the configuration has changed since.
     async fn gather(&self, tenant: Nid, key: &DataKey) -> Result<u64, Refusal> {
         let mut after = String::new();
         let mut resealed = 0;
@@ -100,9 +113,11 @@ impl Vault {
             let rows = rows.map_err(|fault| fault.refusal())?;
             let Some(last) = rows.last() else { return Ok(resealed) };
             after = last.name.clone();
-            for row in rows.into_iter().filter(|row| row.key.nid != key.id.nid) {
-                let from = row.key;
-                resealed += self.reseal(vec![row], from).await?;
+            let mut left: Vec<SecretRow> = rows.into_iter().filter(|row| row.key != key.id).collect();
+            while let Some(from) = left.first().map(|row| row.key) {
+                let (of_it, others) = left.into_iter().partition(|row| row.key == from);
+                resealed += self.reseal(of_it, from).await?;
+                left = others;
             }
         }
     }

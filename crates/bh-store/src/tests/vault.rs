@@ -231,7 +231,7 @@ on_both_stores! {
             let number = row.name.trim_start_matches('s');
             assert_eq!(value(&vault, nid(1), &row.name).await, Ok(format!("after {number}")));
         }
-        assert_eq!(fixture.store.retiring_keys(system(), 9).await.unwrap(), []);
+        assert_eq!(fixture.store.retiring_keys(system(), None, 9).await.unwrap(), []);
     }
 
     async fn keys_made_while_the_master_key_changes_are_wrapped_by_the_new_one(kind) {

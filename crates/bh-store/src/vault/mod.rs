@@ -91,9 +91,12 @@ impl VaultStore for SqlStore {
         })
     }
 
-    fn retiring_keys(&self, scope: Scope, limit: u32) -> StoreResult<Vec<KeyRef>> {
+    fn retiring_keys(&self, scope: Scope, owner: Option<Nid>, limit: u32) -> StoreResult<Vec<KeyRef>> {
         self.run("read retiring data keys", move |db| async move {
-            let rows = db.fetch(&scope, sql::RETIRING_KEYS, vec![limit.into()]).await?;
+            let rows = match owner {
+                Some(nid) => db.fetch(&scope, sql::RETIRING_KEYS_OF, vec![nid.into(), limit.into()]).await?,
+                None => db.fetch(&scope, sql::RETIRING_KEYS, vec![limit.into()]).await?,
+            };
             rows.iter().map(|row| key_ref(row, 0)).collect()
         })
     }

@@ -33,6 +33,9 @@ statements! {
     /// Keys whose secrets are to be sealed anew.
     RETIRING_KEYS =
         "SELECT nid, version FROM data_keys WHERE state = 1 AND nid > '' ORDER BY nid, version LIMIT $1";
+    /// The same, of one owner.
+    RETIRING_KEYS_OF =
+        "SELECT nid, version FROM data_keys WHERE state = 1 AND nid = $1 ORDER BY version LIMIT $2";
     /// A key, unless there is one of that version.
     ADD_KEY = concat!(
         "INSERT INTO data_keys (", key!(), ") VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (nid, version) DO NOTHING"

@@ -25,7 +25,6 @@ fn tokens() -> Value {
 }
 
 on_both_stores! {
-    /// Proves: CONN-17
     async fn a_secret_is_stored_replaced_listed_and_removed_and_its_value_never_told(store) {
         let house = House::start(store, "").await;
         house.make("acme").await;
@@ -111,6 +110,7 @@ on_both_stores! {
         assert_eq!(house.refused("DELETE", &credentials("acme", "github"), None).await.0, 404);
     }
 
+    /// Proves: CONN-17
     async fn what_was_changed_in_the_store_is_noticed_and_never_mistaken_for_another(store) {
         let house = House::start(store, "").await;
         for tenant in ["acme", "globex"] {
@@ -155,7 +155,6 @@ on_both_stores! {
         assert_eq!(house.refused("PUT", &secret("acme", "new"), Some(&json!({"value": "v"}))).await.1, "SECRET_UNREADABLE");
     }
 
-    /// Proves: CONN-17
     async fn no_secret_is_found_in_any_file_table_log_or_answer(store) {
         let provider = FakeProvider::start();
         let more = format!("{PRICES}evidence: {{store_prompts: true, store_answers: true}}\nlog: {{level: trace}}\n");

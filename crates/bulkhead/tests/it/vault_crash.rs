@@ -49,7 +49,6 @@ async fn killed_among(house: &mut House, seed: u64) {
 }
 
 on_both_stores! {
-    /// Proves: CONN-17
     async fn a_kill_in_the_middle_of_rotations_loses_nothing_and_they_go_on(store) {
         let mut house = House(builder(store, "").start().await);
         for n in 0..TENANTS_OF_SEEDS {

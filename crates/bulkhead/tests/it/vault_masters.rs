@@ -173,6 +173,11 @@ on_both_stores! {
         let trail = house.ask("GET", &format!("{TENANTS}/acme/audit?action=secret.data_key_rotated"), None).await.json();
         let event = &trail["data"][0];
         assert_eq!((&event["object"], &event["params"]), (&json!("acme"), &json!({"keyVersion": 2})));
+        // A key of another tenant that cannot be opened stands in nobody's way.
+        tamper(&house.0, "UPDATE data_keys SET state = 1, wrapped = (SELECT k.wrapped FROM data_keys AS k WHERE k.version = 0) \
+            WHERE nid = (SELECT nid FROM tenants WHERE id = 'globex')");
+        let again = house.done("POST", &format!("{TENANTS}/acme/rotate-data-key"), None, 200).await;
+        assert_eq!(again, json!({"keyVersion": 3, "resealed": 1}));
         // One that has none yet gets its first.
         house.make("initech").await;
         let first = house.done("POST", &format!("{TENANTS}/initech/rotate-data-key"), None, 200).await;
