@@ -2,6 +2,7 @@
 
 mod count;
 mod gate;
+mod verdicts;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

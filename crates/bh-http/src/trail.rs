@@ -10,7 +10,7 @@ use bh_domain::audit::{REQUEST_DENIED, REQUEST_DONE, REQUEST_FAILED, REQUEST_REA
 use bh_domain::keys::key::JsonObject;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, Nid, TenantId};
-use http::{Method, Uri};
+use http::{HeaderValue, Method, Uri};
 
 use crate::ask::Doors;
 use crate::keys::role_text;
@@ -32,8 +32,10 @@ pub(crate) struct Watch {
     row: Row,
     method: Method,
     uri: Uri,
-    /// The tenant that its host or its header names.
-    named: Option<Nid>,
+    /// The tenant that its host leads to.
+    host: Option<Nid>,
+    /// The tenant that its header names.
+    header: Option<HeaderValue>,
     principal: Option<Principal>,
     /// Whether it was let in, with a credential or where none is needed.
     is_let_in: bool,
@@ -49,12 +51,9 @@ impl Watch {
         host: Option<Nid>,
         origin: &Arc<Provenance>,
     ) -> Self {
-        let header = head.headers.get(&snapshot.tenant_header).and_then(|name| name.to_str().ok());
-        let id = TenantId::parse(header.unwrap_or(DEFAULT_TENANT)).ok();
-        let header = || id.and_then(|id| snapshot.tenant(&id)).map(|tenant| tenant.nid);
-        let named = host.or_else(header);
-        let (method, uri) = (head.method.clone(), head.uri.clone());
-        Self { row, method, uri, named, principal: None, is_let_in: false, origin: Arc::clone(origin) }
+        let header = head.headers.get(&snapshot.tenant_header).cloned();
+        let (method, uri, origin) = (head.method.clone(), head.uri.clone(), Arc::clone(origin));
+        Self { row, method, uri, host, header, principal: None, is_let_in: false, origin }
     }
 
     /// It is known who sent it.
@@ -116,9 +115,16 @@ impl Watch {
                 let named = self.object().and_then(|id| doors.tenants.tenant_ever(id).ok());
                 named.map_or(Nid::SYSTEM, |tenant| tenant.nid)
             }
-            (_, Access::KeyAdmin) => self.named.unwrap_or(Nid::SYSTEM),
+            (_, Access::KeyAdmin) => self.host.or_else(|| self.named(doors)).unwrap_or(Nid::SYSTEM),
             (Some(Principal::Operator(_)) | None, _) => Nid::SYSTEM,
         }
+    }
+
+    /// The tenant whose keys are meant: the one that the header names, or `default`.
+    fn named(&self, doors: &Doors) -> Option<Nid> {
+        let name = self.header.as_ref().map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok());
+        let id = TenantId::parse(name?).ok()?;
+        doors.live.load().tenant(&id).map(|tenant| tenant.nid)
     }
 
     /// What it is about: the part of the path that stands where the route has its first parameter.

@@ -25,8 +25,8 @@ const AUDIT: &str = "audit";
 const ACTOR: &str = "bulkhead:audit";
 /// How the installation is named where tenants are.
 const INSTALLATION: &str = "installation";
-/// Events of one anchor.
-const ANCHOR_EVENTS_MAX: u32 = 1_000;
+/// Events of one anchor: so few that no record waits long for the transaction that names them.
+const ANCHOR_EVENTS_MAX: u32 = 250;
 /// Anchors of one kind in one round; the rest waits for the next one.
 const ANCHORS_PER_ROUND_MAX: usize = 32;
 /// The job that one process does at a time, and how long a dead one keeps the others from it.

@@ -9,8 +9,8 @@ use uuid::{Builder, Uuid};
 
 use crate::ports::{AuditEvent, AuditStore, StoreFault};
 
-/// An event may become durable so long after younger ones were.
-const LATE_MS: i64 = 30 * SECOND_MS;
+/// An event may become durable so long after younger ones were. One that is later still is told of by the store alone.
+const LATE_MS: i64 = 5 * SECOND_MS;
 /// Events of one read.
 const PAGE_EVENTS: u32 = 1_000;
 
@@ -18,7 +18,7 @@ const PAGE_EVENTS: u32 = 1_000;
 pub struct Following {
     store: Arc<dyn AuditStore>,
     begun: Timestamp,
-    /// The ids of the last half minute that have been told.
+    /// The ids that have been told, of the last seconds.
     told: BTreeSet<Uuid>,
 }
 

@@ -9,13 +9,13 @@ use bh_domain::budget::{Owner, Period};
 use bh_domain::keys::key::KeyKind;
 use bh_domain::keys::overrides::PolicyOverrides;
 use bh_domain::keys::token::{ClaimedNid, unverified_nid};
-use bh_domain::keys::verdict::VerificationError;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, TenantId};
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 
+use super::verdicts::{admits_scope, admits_token, beyond, orphan_refusal, refusal_of};
 use super::{
     Access, Principal, admit_caller, by_address, confirm_operator, digest_of, operator, tenant_credential,
 };
@@ -23,7 +23,7 @@ use crate::audit::{Provenance, RequestNote};
 use crate::hosts::Host;
 use crate::keyless::KeylessCalls;
 use crate::keys::{
-    Denied, FoundKey, Freshness, IdentityRow, KeyStory, Needs, Question, Row, Subject, TokenSubject,
+    Denied, FoundKey, Freshness, IdentityRow, KeyStory, Needs, Question, Subject, TokenSubject,
     policy_overrides,
 };
 use crate::metrics::CredentialType;
@@ -71,7 +71,7 @@ impl Door {
     }
 
     /// Whether it knows models and money, and so can hold a token to what its caveats say of them.
-    fn judges_calls(self) -> bool {
+    pub(super) fn judges_calls(self) -> bool {
         match self {
             Self::Llm => true,
             Self::Tools | Self::Read | Self::Keys => false,
@@ -384,75 +384,4 @@ pub enum Whose {
 fn closed() -> PolicyOverrides {
     let nothing = Some(bh_domain::money::NanoUsd::ZERO);
     PolicyOverrides { max_daily_cost: nothing, max_monthly_cost: nothing, ..PolicyOverrides::default() }
-}
-
-fn admits_scope(door: Door, scopes: &[String]) -> Result<(), Refusal> {
-    let scope = door.scope();
-    if scopes.iter().any(|held| held == scope) {
-        return Ok(());
-    }
-    let message = format!("This key does not have the scope `{scope}`, which this route needs");
-    Err(Refusal::new(Code::Forbidden, message).with("scope", scope))
-}
-
-/// Holds a token to its caveats, and to what its key may do by now. A caveat that a door cannot judge closes it.
-fn admits_token(door: Door, knock: &Knock<'_>, token: &TokenSubject, row: &Row) -> Result<(), Refusal> {
-    let narrowed = &token.narrowed;
-    admits_scope(door, &narrowed.claims().scopes)?;
-    admits_scope(door, &row.key.scopes)?;
-    if !narrowed.admits_method(knock.method.as_str()) {
-        return Err(beyond("may not be used with this method"));
-    }
-    if !narrowed.admits_path(knock.path) {
-        return Err(beyond("may not be used on this path"));
-    }
-    if narrowed.limits_tools() {
-        return Err(beyond("is limited to some tools, which this door does not know"));
-    }
-    if narrowed.limits_permissions() {
-        return Err(beyond("is limited to some permissions, which this door does not know"));
-    }
-    if !door.judges_calls() && (narrowed.limits_models() || narrowed.budget().is_some()) {
-        return Err(beyond("is limited to some models or to a budget, which this door does not know"));
-    }
-    Ok(())
-}
-
-fn beyond(what: &str) -> Refusal {
-    Refusal::new(Code::Forbidden, format!("The token {what}"))
-}
-
-/// What is told of a key that is not good. Whoever proved to have one learns what became of it; whoever did not learns
-/// nothing.
-fn refusal_of(denied: Denied, access: Access) -> Refusal {
-    let told =
-        |code| Refusal::new(code, denied.message.clone()).with("verification_error", denied.code.as_str());
-    match denied.code {
-        VerificationError::InvalidFormat | VerificationError::NotFound => access.refusal(),
-        VerificationError::Internal => {
-            Refusal::new(Code::EvidenceUnavailable, "The store does not answer right now; try again")
-                .retry_after(1)
-        }
-        VerificationError::IpNotAllowed => told(Code::IpNotAllowed),
-        VerificationError::RateLimited => told(Code::RateLimited),
-        // The key API has names of its own for these (Talos dossier §2.6).
-        VerificationError::Revoked if access == Access::KeyAdmin => told(Code::ApiKeyRevoked),
-        VerificationError::Expired if access == Access::KeyAdmin => told(Code::ApiKeyExpired),
-        VerificationError::SignatureInvalid if access == Access::KeyAdmin => told(Code::SignatureInvalid),
-        VerificationError::Revoked
-        | VerificationError::Expired
-        | VerificationError::SignatureInvalid
-        | VerificationError::AudienceMismatch => told(Code::Unauthorized),
-        VerificationError::InsufficientPermissions => told(Code::Forbidden),
-    }
-}
-
-/// The same, of a token whose key is not good.
-fn orphan_refusal(denied: Denied, access: Access) -> Refusal {
-    let over = matches!(denied.code, VerificationError::Revoked | VerificationError::Expired);
-    if over && access == Access::KeyAdmin {
-        let code = denied.code.as_str();
-        return Refusal::new(Code::ParentKeyInvalid, denied.message).with("verification_error", code);
-    }
-    refusal_of(denied, access)
 }

@@ -1,7 +1,9 @@
 //! Denied tokens, and who did what.
 
-use bh_app::ports::{AuditEvent, AuditStore as _, Denial, KeyStore as _, TrailOrder};
-use bh_domain::audit::{Actions, TrailFilter};
+use bh_app::ports::{
+    Anchor, AnchorStore as _, AuditEvent, AuditStore as _, Denial, KeyStore as _, TrailOrder,
+};
+use bh_domain::audit::{Actions, Outcome, TrailFilter};
 use bh_domain::tenant::Scope;
 use bh_domain::time::Timestamp;
 use bh_testkit::on_both_stores;
@@ -132,5 +134,40 @@ on_both_stores! {
         let left = fixture.store.audit_events_everywhere(system(), None, 9).await.unwrap();
         let left: Vec<i64> = left.iter().map(|(_, event)| event.at.0).collect();
         assert_eq!(left, [2, 4, 5]);
+    }
+
+    async fn each_event_is_given_one_anchor_and_what_goes_with_time_has_its_own(kind) {
+        let fixture = Fixture::new(kind).await;
+        let made = |number: u128, action: &str| AuditEvent { action: action.to_owned(), ..event(number) };
+        let rows = vec![
+            (nid(1), made(1, "tenant.created")), (nid(2), made(2, "key.issued")), (nid(1), made(3, "request.read")),
+            (nid(1), made(4, "key.issued")), (nid(2), made(5, "request.denied")), (nid(1), made(6, "request.failed")),
+        ];
+        fixture.store.append_audit_events(system(), rows).await.unwrap();
+        let anchor = |number: u128, fading| Anchor { id: Uuid::from_u128(number), made: Timestamp(9), fading };
+        let give = async |scope, anchor, limit| fixture.store.anchor_events(scope, anchor, limit).await.unwrap();
+        assert_eq!(give(tenant(), anchor(90, false), 9).await, 0, "for system jobs only");
+        assert_eq!(fixture.store.unanchored_events(system()).await.unwrap(), 6);
+        assert_eq!(give(system(), anchor(91, false), 3).await, 3);
+        assert_eq!(give(system(), anchor(92, true), 9).await, 2);
+        assert_eq!(give(system(), anchor(93, false), 9).await, 1);
+        assert_eq!(give(system(), anchor(94, false), 9).await, 0, "nothing is left");
+        assert_eq!(fixture.store.unanchored_events(system()).await.unwrap(), 0);
+        let of = async |number| -> Vec<u128> {
+            let events = fixture.store.anchored_events(system(), Uuid::from_u128(number)).await.unwrap();
+            events.iter().map(|(_, event)| event.id.as_u128()).collect()
+        };
+        assert_eq!([of(91).await, of(92).await, of(93).await, of(94).await], [vec![1, 2, 4], vec![3, 5], vec![6], vec![]]);
+        assert_eq!(fixture.store.open_anchors(system()).await.unwrap(), [anchor(91, false), anchor(92, true), anchor(93, false)]);
+        fixture.store.close_anchor(system(), Uuid::from_u128(92)).await.unwrap();
+        assert_eq!(fixture.store.open_anchors(system()).await.unwrap(), [anchor(91, false), anchor(93, false)]);
+        assert_eq!(fixture.store.open_anchors(tenant()).await.unwrap(), []);
+        // What was read and what was denied goes with time, and nothing else.
+        let later = Timestamp(i64::from(u32::MAX));
+        assert_eq!(fixture.store.forget_failures(system(), later, 9).await.unwrap(), 2);
+        assert_eq!((of(91).await.len(), of(92).await.len()), (3, 0));
+        let denied = TrailFilter { outcome: Some(Outcome::Failed), ..TrailFilter::default() };
+        let failed = fixture.store.audit_events(tenant(), denied, TrailOrder::NewestFirst, None, 9).await.unwrap();
+        assert_eq!(failed, [made(6, "request.failed")]);
     }
 }
