@@ -271,11 +271,25 @@ class AuditEvent(Wire):
     id: str = ""
     timestamp: str = ""
     tenant_id: str = ""
+    #: Whom the sender said that it acts for.
+    user_id: str | None = None
+    #: Such as ``tenant.updated``, or ``request.denied``.
     action: str = ""
+    #: ``success``, ``denied`` or ``failed``.
     result: str = ""
+    #: Milliseconds until it was decided.
+    duration: int | None = None
     object: str | None = None
     actor: str | None = None
     role: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+    #: SHA-256 of what was there before.
+    before_digest: str | None = None
+    #: SHA-256 of what is there now.
+    after_digest: str | None = None
+    #: What was asked for, without secrets.
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
