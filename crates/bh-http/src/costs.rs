@@ -59,6 +59,7 @@ struct ExportBody {
     agent_id: Option<String>,
     from: Option<String>,
     to: Option<String>,
+    #[schemars(range(min = 1, max = COST_ROWS_MAX))]
     limit: Option<u64>,
     format: Option<String>,
 }

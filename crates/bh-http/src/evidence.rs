@@ -257,6 +257,7 @@ struct ExportBody {
     agent_id: Option<String>,
     from: Option<String>,
     to: Option<String>,
+    #[schemars(range(min = 1, max = EXPORT_RECORDS_MAX))]
     limit: Option<u64>,
     format: Option<String>,
     session_id: Option<String>,

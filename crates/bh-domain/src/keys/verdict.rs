@@ -150,7 +150,7 @@ impl Visibility {
 
     /// The text on the wire.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Secret => "KEY_VISIBILITY_SECRET",
             Self::Public => "KEY_VISIBILITY_PUBLIC",
@@ -209,7 +209,7 @@ impl RevocationReason {
 
     /// The text on the wire.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unspecified => "REVOCATION_REASON_UNSPECIFIED",
             Self::KeyCompromise => "REVOCATION_REASON_KEY_COMPROMISE",

@@ -116,12 +116,15 @@ pub struct Settings {
 pub struct Limits {
     /// Requests per minute of all its callers together.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = REQUESTS_MAX))]
     pub requests_per_minute: Option<u64>,
     /// Requests per hour.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = REQUESTS_MAX))]
     pub requests_per_hour: Option<u64>,
     /// Requests per day.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = REQUESTS_MAX))]
     pub requests_per_day: Option<u64>,
     /// Custom servers at the same time.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -31,8 +31,9 @@ const CREDENTIAL_BYTES_MAX: usize = bh_domain::keys::route::CREDENTIAL_BYTES_MAX
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "CredentialQuestions")]
+#[schemars(rename = "CredentialQuestions", extend("required" = ["requests"]))]
 pub(super) struct BatchIn {
+    #[schemars(required, length(min = 1, max = BATCH_VERIFY_MAX))]
     requests: Option<Vec<Option<Object<VerifyIn>>>>,
 }
 
@@ -276,11 +277,22 @@ fn insert(headers: &mut HeaderMap, name: &'static str, value: &str) {
     }
 }
 
+/// What a token may be; the first two stand for a JWT.
+const ALGORITHMS: [Option<&str>; 5] = [
+    None,
+    Some(""),
+    Some("TOKEN_ALGORITHM_UNSPECIFIED"),
+    Some("TOKEN_ALGORITHM_JWT"),
+    Some("TOKEN_ALGORITHM_MACAROON"),
+];
+
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "TokenDerivation")]
+#[schemars(rename = "TokenDerivation", extend("required" = ["credential"]))]
 pub(super) struct DeriveIn {
+    #[schemars(required, length(min = 1))]
     credential: Option<String>,
+    #[schemars(extend("enum" = ALGORITHMS))]
     algorithm: Option<String>,
     ttl: Option<String>,
     scopes: Option<Vec<String>>,
@@ -364,8 +376,9 @@ pub(crate) async fn jwks(ask: Ask) -> Result<Response, Refusal> {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "SelfRevocation")]
+#[schemars(rename = "SelfRevocation", extend("required" = ["credential"]))]
 pub(super) struct SelfRevokeIn {
+    #[schemars(required, length(min = 1))]
     credential: Option<String>,
     reason: Option<String>,
 }

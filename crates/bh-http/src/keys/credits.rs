@@ -34,8 +34,9 @@ struct RefillIn {
 /// A change of credits.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "CreditsChange")]
+#[schemars(rename = "CreditsChange", extend("required" = ["operation"]))]
 pub(super) struct UpdateCreditsIn {
+    #[schemars(required, extend("enum" = ["set", "increment", "decrement"]))]
     operation: Option<String>,
     value: Option<Int64>,
 }

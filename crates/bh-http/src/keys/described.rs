@@ -159,7 +159,7 @@ fn one(kind: Kind) -> Vec<Operation> {
             .tells_nothing("204", "It is gone.")
             .refuses(&CHANGED),
         Operation::post(&at(":revoke"), &id("revoke"), "Revoke a key")
-            .reads(Schemas::taken::<RevokeIn>)
+            .needs(Schemas::taken::<RevokeIn>)
             .tells_nothing("204", "It is refused from now on, everywhere within a second.")
             .refuses(&CHANGED)
             .refuses(&[Code::Conflict]),

@@ -20,6 +20,7 @@ use bh_app::keys::{Asker, IMPORTS_MAX, Import, ImportFaultKind, KeyStory, Materi
 use bh_app::snapshot::Tenant;
 use bh_domain::keys::key::{Key, KeyKind};
 use bh_domain::keys::mask::UpdateMask;
+use bh_domain::keys::verdict::RevocationReason;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, Role, TenantId};
 use http::{Method, StatusCode};
@@ -42,6 +43,13 @@ pub(crate) use identities::{identities, identity};
 
 /// Who administers keys where nobody has to prove anything: a loopback listener without admin keys (seed 003).
 const ANYBODY: &str = "anonymous";
+/// Why an operator may end a key.
+const REASONS: [&str; 4] = [
+    RevocationReason::KeyCompromise.as_str(),
+    RevocationReason::AffiliationChanged.as_str(),
+    RevocationReason::Superseded.as_str(),
+    RevocationReason::PrivilegeWithdrawn.as_str(),
+];
 /// The largest body of a batch of imports: [`IMPORTS_MAX`] keys of the longest text fit, or shorter ones with metadata.
 const IMPORTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -268,8 +276,9 @@ async fn list(ask: Ask, kind: KeyKind) -> Result<Response, Refusal> {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "KeyRevocation")]
+#[schemars(rename = "KeyRevocation", extend("required" = ["reason"]))]
 struct RevokeIn {
+    #[schemars(required, extend("enum" = REASONS))]
     reason: Option<String>,
     #[serde(alias = "revocationDescription", alias = "revocation_reason_text")]
     description: Option<String>,
@@ -302,9 +311,9 @@ fn import(mut body: KeyIn) -> Result<Import, Refusal> {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
-#[schemars(rename = "KeyImports")]
+#[schemars(rename = "KeyImports", extend("required" = ["requests"]))]
 struct BatchIn {
-    #[schemars(with = "Option<Vec<KeyIn>>")]
+    #[schemars(with = "Vec<KeyIn>", length(min = 1, max = IMPORTS_MAX))]
     requests: Option<Vec<Box<RawValue>>>,
 }
 

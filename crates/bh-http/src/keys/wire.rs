@@ -29,6 +29,15 @@ const REQUESTS: &str = "requests";
 pub(super) const CREDITS: &str = "credits";
 const SHA256: &str = "SHA256";
 
+/// How a key may be shown; the first three stand for secret.
+const VISIBILITIES: [Option<&str>; 5] = [
+    None,
+    Some(""),
+    Some("KEY_VISIBILITY_UNSPECIFIED"),
+    Some(Visibility::Secret.as_str()),
+    Some(Visibility::Public.as_str()),
+];
+
 /// What a key is given, in any request.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -52,6 +61,7 @@ pub(super) struct KeyIn {
     #[serde(alias = "rateLimits")]
     pub(super) rate_limits: Option<Vec<Object<NamedIn>>>,
     pub(super) credits: Option<Object<CreditsIn>>,
+    #[schemars(extend("enum" = VISIBILITIES))]
     pub(super) visibility: Option<String>,
     #[serde(alias = "requestId")]
     pub(super) request_id: Option<String>,

@@ -99,8 +99,11 @@ impl Parameter {
         Self { name, place: Place::Query, required: false, text: text.to_owned(), schema }
     }
 
-    /// It must be given.
-    pub(crate) fn required(self) -> Self {
+    /// It must be given, and not be empty.
+    pub(crate) fn required(mut self) -> Self {
+        if self.schema["type"] == "string" {
+            self.schema["minLength"] = 1.into();
+        }
         Self { required: true, ..self }
     }
 }

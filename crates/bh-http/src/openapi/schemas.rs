@@ -28,7 +28,8 @@ impl Default for Schemas {
             })
         };
         let told = settings().for_serialize().with_transform(WithoutAbsent).into_generator();
-        Self { told, taken: settings().for_deserialize().into_generator(), written: Map::new() }
+        let taken = settings().for_deserialize().with_transform(WithoutDefault).into_generator();
+        Self { told, taken, written: Map::new() }
     }
 }
 
@@ -52,6 +53,9 @@ impl Schemas {
         let made = target.and_then(|target| self.taken.definitions().get(target)).cloned();
         self.written(name, |_| {
             let mut made = made.unwrap_or_default();
+            if let Ok(schema) = <&mut Schema>::try_from(&mut made) {
+                WithoutDefault.transform(schema);
+            }
             mark_read(&mut made);
             add(&mut made);
             made
@@ -120,6 +124,26 @@ fn settle(document: &mut Value, both: &[String]) {
         let ending = if both.iter().any(|known| known == name) { READ } else { "" };
         *target = format!("{plain}{ending}");
     });
+}
+
+/// That a member is nothing when it is left out goes without saying.
+#[derive(Clone, Debug)]
+struct WithoutDefault;
+
+impl Transform for WithoutDefault {
+    fn transform(&mut self, schema: &mut Schema) {
+        let nothing = |value: &Value| match value {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Object(members) => members.values().all(|member| member == &Value::Array(Vec::new())),
+            Value::Bool(_) | Value::Number(_) => false,
+        };
+        if schema.get("default").is_some_and(nothing) {
+            schema.remove("default");
+        }
+        transform_subschemas(self, schema);
+    }
 }
 
 /// A member that may be absent is absent where it has no value, never `null`.

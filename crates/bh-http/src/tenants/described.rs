@@ -143,9 +143,11 @@ fn update(method: &'static str) -> Operation {
 }
 
 fn delete() -> Operation {
+    let yes = json!({"enum": [true, 1]});
+    let confirmed = Parameter::of_query("confirm", "Deleting cannot be undone.", yes).required();
     Operation::delete(&format!("{BASE}/{{id}}"), "deleteTenant", "Delete a tenant, for good")
         .text("Its keys die, its name stays taken, its evidence can still be proven.")
-        .takes([slug(), openapi::flag("confirm", "`true`: deleting cannot be undone.")])
+        .takes([slug(), confirmed])
         .tells("200", "The tenant as it was left.", shape::<TenantView>)
         .refuses(&CHANGED)
 }

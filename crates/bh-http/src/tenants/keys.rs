@@ -65,9 +65,10 @@ impl<'k> KeyOut<'k> {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
-#[schemars(rename = "TenantApiKeyCreate")]
+#[schemars(rename = "TenantApiKeyCreate", extend("required" = ["name"]))]
 pub(super) struct KeyIn {
-    /// What it is for: required.
+    /// What it is for.
+    #[schemars(length(min = 1))]
     name: String,
     /// `llm`, `tools`, `read` and `keys`; the first three unless told otherwise.
     scopes: Option<Vec<String>>,
