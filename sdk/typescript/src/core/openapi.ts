@@ -2,18 +2,32 @@
 
 export type components = {
     schemas: {
-        /** @description An event as the seed words it. What it has and this trail has not, such as `toolId`, is in `params`. */
+        /**
+         * @description An event as seed 001 words it (Connectors dossier §10). What it has and this trail has not, such as `toolId`, is in
+         *     `params`.
+         */
         readonly AuditEvent: {
             readonly id: string;
             readonly timestamp: string;
             readonly tenantId: string;
+            /** @description Whom the sender says that it acts for. */
+            readonly userId?: string;
             readonly action: string;
             readonly object: string;
             readonly result: string;
+            /**
+             * Format: uint64
+             * @description Milliseconds from the request's head to the decision.
+             */
+            readonly duration?: number;
             readonly actor: string;
             readonly role: string;
+            readonly ip?: string;
+            readonly userAgent?: string;
+            readonly requestId?: string;
             readonly beforeDigest?: string;
             readonly afterDigest?: string;
+            /** @description What was asked for, without secrets, and what else is known. */
             readonly params: {
                 readonly [key: string]: unknown;
             };
@@ -201,7 +215,7 @@ export type components = {
             readonly p99: number;
         };
         readonly Readiness: {
-            /** @description `ready` or `not_ready`. */
+            /** @description `ready`, `not_ready` or `stopping`. */
             readonly status: string;
             /** @description Each part and how it is doing. */
             readonly checks?: {
