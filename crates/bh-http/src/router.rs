@@ -157,14 +157,16 @@ async fn control(
     let knock = Knock::of(&snapshot, &host, peer, &parts);
     let known = doors.gate.authenticate(&snapshot, knock, row.access, Door::of(row.access, row.path)).await;
     let counted = match &known {
-        Ok(principal) => count(&doors, principal.as_ref(), row.access).await,
+        Ok(principal) => {
+            watch.known(principal.as_ref());
+            count(&doors, principal.as_ref(), row.access).await
+        }
         Err(_) => Ok(None),
     };
     let rate = counted.as_ref().ok().copied().flatten();
     let outcome = match (known, counted.and(path)) {
         (Err(refusal), _) | (Ok(_), Err(refusal)) => Err(refusal),
         (Ok(principal), Ok(path)) => {
-            watch.known(principal.as_ref());
             let request_id = request_id.clone();
             let ask = Ask { doors, snapshot, request_id, principal, origin, host, peer, parts, path, body };
             match (row.answer, ask.allowed(&row)) {

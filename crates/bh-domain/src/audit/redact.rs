@@ -16,6 +16,8 @@ const CUT: &str = "[cut]";
 const DEPTH_MAX: usize = 8;
 const MEMBERS_MAX: usize = 64;
 const TEXT_CHARS_MAX: usize = 256;
+/// As many hexadecimal digits and nothing else are a hash or a key: ids are shorter.
+const HEX_DIGITS_MIN: usize = 40;
 
 /// A member whose name, without case, hyphens and underscores, ends so holds a secret: `clientSecret`, `raw_key`.
 const SECRET_ENDS: [&str; 14] = [
@@ -34,8 +36,8 @@ const SECRET_ENDS: [&str; 14] = [
     "credentials",
     "authorization",
 ];
-/// Names that are a secret's as a whole.
-const SECRET_NAMES: [&str; 4] = ["key", "cookie", "hash", "pepper"];
+/// Names that are a secret's as a whole. From a plain hash alone a weak key can be guessed.
+const SECRET_NAMES: [&str; 6] = ["key", "cookie", "hash", "hashed", "digest", "pepper"];
 /// How secrets of others begin: keys of providers and of Git hosts, web tokens.
 const SECRET_STARTS: [&str; 10] =
     ["sk-", "sk_", "pk_", "ghp_", "ghr_", "gho_", "github_pat_", "xoxb-", "whsec_", "Bearer "];
@@ -108,8 +110,17 @@ fn is_secret_form(text: &str) -> bool {
     let text = text.trim();
     SECRET_STARTS.iter().any(|start| text.starts_with(start))
         || IssuedKey::parse(text).is_some()
+        || names_a_password(text)
+        || (text.len() >= HEX_DIGITS_MIN && text.bytes().all(|byte| byte.is_ascii_hexdigit()))
         || (text.starts_with("ey") && text.split('.').count() == 3)
         || unverified_nid(text).is_some()
+}
+
+/// Whether a text is a URL with somebody's name and password in it: `postgres://user:password@host`.
+fn names_a_password(text: &str) -> bool {
+    let authority = text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
+    user.is_some_and(|user| user.contains(':'))
 }
 
 #[cfg(test)]
@@ -125,12 +136,16 @@ mod tests {
             "clientSecret": "s", "raw_key": "k", "oauth": {"access-token": "t", "scopes": ["repo"]},
             "credentials": {"user": "u"}, "note": "ghp_0123", "list": [{"password": "p"}, "whsec_abc"],
             "jwt": "eyJh.eyJi.c2ln", "token_count": 7, "max_tokens": 9, "token": null,
+            "store": "postgres://acme:pw@db/acme", "home": "https://acme.com/a:b@c",
+            "hashed": {"algorithm": "SHA256", "digest": "aa"}, "sum": "0123456789abcdef".repeat(4), "id": "0123456789abcdef".repeat(2),
         });
         let kept = json!({
             "name": "ACME", "limits": {"requestsPerMinute": 5, "maxApiKeys": 3},
             "clientSecret": REDACTED, "raw_key": REDACTED, "oauth": {"access-token": REDACTED, "scopes": ["repo"]},
             "credentials": REDACTED, "note": REDACTED, "list": [{"password": REDACTED}, REDACTED],
             "jwt": REDACTED, "token_count": 7, "max_tokens": 9, "token": null,
+            "store": REDACTED, "home": "https://acme.com/a:b@c",
+            "hashed": REDACTED, "sum": REDACTED, "id": "0123456789abcdef".repeat(2),
         });
         assert_eq!(redact(&given), kept);
     }

@@ -232,6 +232,18 @@ on_both_stores! {
         let mut told = denied(&of_other);
         told.sort();
         assert_eq!(told, [pair("CROSS_TENANT_ACCESS_DENIED", "/v1"), pair("feature_disabled", "/api/v1/tenants/{tenant}/{*rest}")], "{of_other:#?}");
+        // So is what its limit keeps out where no record of a call would tell of it.
+        let slow = json!({"limits": {"requestsPerMinute": 1}});
+        assert_eq!(house.ask("PATCH", &format!("{TENANTS}/other"), &slow).await.status, 200);
+        let read = Call::get(house.gateway.at("/v1/costs")).bearer(&other);
+        let mut limited = read.send().await;
+        while limited.status == 200 {
+            limited = read.send().await;
+        }
+        assert_eq!(limited.status, 429, "{}", limited.text());
+        let of_other = house.events_become(&format!("{TENANTS}/other/audit"), "limited", |events| denied(events).len() >= 3).await;
+        let limited = of_other.iter().find(|event| event["params"]["code"] == "rate_limited").unwrap();
+        assert_eq!((&limited["params"]["route"], &limited["role"]), (&json!("/v1/costs"), &json!("tenant")), "{limited}");
         assert_eq!(house.provider.hits(), 0);
         // The rest of the flood is one more record, with its number.
         let mut house = house;

@@ -15,7 +15,8 @@ async function tell(what, call) {
 await tell("health", async () => (await client.health()).status);
 await tell("ready", async () => `${(await client.ready()).status} ${(await client.ready()).checks.store}`);
 await tell("connection", () => client.testConnection());
-await tell("audit", async () => (await client.audit.list()).length);
+// What the programs before this one were denied is on the trail; nobody has made a tenant.
+await tell("audit", async () => (await client.audit.list({ action: "tenant.created" })).length);
 
 const source = { type: "github", url: "https://github.com/acme/mcp-server" };
 const config = { clientId: "client-id", clientSecret: "client-secret-16", redirectUri: "https://a/", authEndpoint: "https://b/", tokenEndpoint: "https://c/" };

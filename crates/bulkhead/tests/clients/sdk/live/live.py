@@ -42,7 +42,8 @@ CONFIG = {
 tell("health", client.health, lambda told: told.status)
 tell("ready", client.ready, lambda told: f"{told.status} {told.checks['store']}")
 tell("connection", client.test_connection, lambda connected: str(connected).lower())
-tell("audit", client.audit.list, len)
+# What the programs before this one were denied is on the trail; nobody has made a tenant.
+tell("audit", lambda: client.audit.list(action="tenant.created"), len)
 tell("select", lambda: client.tools.select("query"))
 tell("list", lambda: client.tools.list())
 tell("tool", lambda: client.tools.get("github.createPullRequest"))
