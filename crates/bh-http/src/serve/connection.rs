@@ -37,6 +37,8 @@ const HTTP2_PENDING_RESETS_MAX: usize = 20;
 const HTTP2_FAULTY_STREAMS_MAX: usize = 256;
 /// Bytes of answers that wait in one HTTP/2 stream for its peer.
 const HTTP2_SEND_BUFFER_BYTES_MAX: usize = 400 * 1024;
+/// How long the first bytes of a connection may take that was accepted right before the gateway was told to stop.
+const OPENING_ON_ITS_WAY: Duration = Duration::from_millis(250);
 /// Smallest buffer that HTTP/1 heads are read into.
 const HTTP1_BUFFER_BYTES_MIN: usize = 8_192;
 
@@ -103,8 +105,8 @@ impl<R: Answers> Acceptor<R> {
         }
         let opening = tokio::select! {
             read = tokio::time::timeout_at(opened + self.limits.header_timeout, Opening::read(&mut stream)) => read,
-            // Nothing was asked on it yet.
-            () = stopped(&mut self.stop), if !self.late => return,
+            // Nothing was asked on it yet; what is on its way is waited for.
+            () = stopped_a_while_ago(&mut self.stop), if !self.late => return,
         };
         let Ok(Ok(Some((opening, version)))) = opening else {
             tracing::debug!("a connection ended before its first request");
@@ -191,6 +193,12 @@ impl<R: Answers> Acceptor<R> {
     fn due(&self, activity: &Activity) -> Due {
         activity.due(Instant::now(), self.limits.header_timeout, self.limits.idle_timeout)
     }
+}
+
+/// Resolves some time after the gateway was told to stop.
+async fn stopped_a_while_ago(stop: &mut watch::Receiver<bool>) {
+    stopped(stop).await;
+    tokio::time::sleep(OPENING_ON_ITS_WAY).await;
 }
 
 /// Runs the streams of HTTP/2 connections as tasks of their listener, each with an eye on its peer.

@@ -33,7 +33,7 @@ async fn store(mut ask: Ask) -> Result<Response, Refusal> {
     let by = actor(&ask)?;
     let (tenant, integration) = named(&ask)?;
     tenant.allows(Feature::OAuth)?;
-    let given = given(ask.json().await?)?;
+    let given = given(ask.secret_json().await?)?;
     let vault = ask.doors.vault.clone();
     let view = vault.store_credentials(&by, (tenant.nid, &tenant.id), &integration, &given).await?;
     never_kept(envelope::data(&ask, StatusCode::CREATED, &view, Map::new()))

@@ -53,7 +53,7 @@ async fn put(mut ask: Ask) -> Result<Response, Refusal> {
     let by = actor(&ask)?;
     let tenant = ask.doors.tenants.tenant(ask.path(ID))?;
     let name = SecretName::parse(ask.path(NAME))?.not_credentials()?;
-    let mut given: Map<String, Value> = ask.json().await?;
+    let mut given: Map<String, Value> = ask.secret_json().await?;
     let value = secret_text(&mut given, "value")?.ok_or_else(|| wrong("value", "is missing"))?;
     let metadata = metadata(given.remove("metadata"))?;
     nothing_else(&given, &["value", "metadata"])?;
