@@ -37,6 +37,11 @@ struct Load {
 impl Load {
     /// Clients that send this over and over. `check` looks at each answer.
     fn of(call: &Call, check: fn(&Answer)) -> Self {
+        Self::resting(call, REST, check)
+    }
+
+    /// The same, with another rest after each answer.
+    fn resting(call: &Call, rest: Duration, check: fn(&Answer)) -> Self {
         let (told, over) = (Arc::<Mutex<BTreeMap<u16, usize>>>::default(), Arc::<AtomicBool>::default());
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
@@ -48,7 +53,7 @@ impl Load {
                     answer.iter().for_each(check);
                     let status = answer.map_or(GAVE_UP, |answer| answer.status);
                     *told.lock().entry(status).or_default() += 1;
-                    tokio::time::sleep(REST).await;
+                    tokio::time::sleep(rest).await;
                 }
             });
         }
@@ -77,6 +82,38 @@ impl Load {
 }
 
 on_both_stores! {
+    /// What it costs others is measured by `cargo xtask bench --noisy`.
+    ///
+    /// Proves: CONN-64
+    async fn a_flood_of_unknown_keys_locks_nobody_out(store) {
+        let house = House::start(store, "").await;
+        let key = house.tenant("acme-corp", json!({})).await;
+        let flood: Vec<Load> = (0..8)
+            .map(|n| {
+                // Of our own form, and of others'; at doors that cost something and at doors that do not.
+                let junk = if n % 2 == 0 { format!("sk-nobodys-{n}") } else { key.replace(|c: char| c.is_ascii_digit(), "1") };
+                let call = if n % 3 == 0 { house.chat(&junk) } else { house.read(&junk, "/v1/costs") };
+                Load::resting(&call, Duration::ZERO, |answer| {
+                    assert!([401, 429].contains(&answer.status), "{}: {}", answer.status, answer.text());
+                })
+            })
+            .collect();
+        let refused = || flood.iter().map(|load| load.count(401) + load.count(429)).sum::<usize>();
+        let deadline = Instant::now() + SEEN_WITHIN;
+        let mut served = 0;
+        while refused() < 2_000 || served < 50 {
+            assert_eq!(house.chat(&key).send().await.status, 200, "after {} refusals", refused());
+            assert_eq!(house.read(&key, "/v1/costs").send().await.status, 200);
+            served += 1;
+            assert!(Instant::now() < deadline, "{} refusals, {served} served", refused());
+        }
+        for load in flood {
+            load.end().await;
+        }
+        assert_eq!(house.provider.hits(), served, "no junk was forwarded");
+        assert_eq!(house.chat(&key).send().await.status, 200);
+    }
+
     /// Proves: CONN-25
     async fn redis_goes_and_comes_back_under_load_and_no_limit_is_forgotten(store) {
         let mut redis = Redis::private();

@@ -274,6 +274,7 @@ on_both_stores! {
         assert!(!refused.ok() && refused.stderr.contains("adminKey"), "{refused}");
     }
 
+    /// Proves: CONN-44
     async fn our_own_sdks_administer_tenants(store) {
         let wanted: Vec<&str> = ADMINISTERED.lines().collect();
         for kind in KINDS {
@@ -282,6 +283,7 @@ on_both_stores! {
         }
     }
 
+    /// Proves: CONN-44
     async fn the_seeds_administration_runs_as_printed(store) {
         let gateway = empty_gateway(store).await;
         let all = ["create", "update_get_list", "store_credentials", "rotate", "allowed_ips", "default_tenant"];
@@ -331,6 +333,7 @@ on_both_stores! {
         assert_eq!(printed(&output), wanted);
     }
 
+    /// Proves: CONN-14
     async fn the_seeds_metrics_and_bills_tell_what_was_used(store) {
         let gateway = used_gateway(store).await;
         let wanted = [

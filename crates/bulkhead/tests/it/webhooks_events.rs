@@ -85,6 +85,7 @@ on_both_stores! {
         assert_eq!(ids(&receiver.requests()).len(), 3);
     }
 
+    /// Proves: CONN-14
     async fn a_month_is_closed_once_by_hand_and_the_receiver_finds_it_where_seed_001_looks(store) {
         let receiver = receiver();
         let gateway = gateway(store, &yaml(&[local("billing", &receiver, ", events: [billing.*]")], QUICK)).start().await;
