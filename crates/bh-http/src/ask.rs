@@ -177,7 +177,11 @@ impl Ask {
 
     /// As [`Ask::json`], for bodies that hold secrets, in whichever place: the trail is told none of it.
     pub(crate) async fn secret_json<T: serde::de::DeserializeOwned>(&mut self) -> Result<T, Refusal> {
-        object(&self.whole(CONTROL_BODY_BYTES_MAX).await?)
+        let bytes = self.whole(CONTROL_BODY_BYTES_MAX).await?;
+        // What is wrong with it would be told with a part of it.
+        let unreadable =
+            || Refusal::new(Code::InvalidRequest, "The body is not a JSON object as it is described");
+        object(&bytes).map_err(|_| unreadable())
     }
 
     async fn whole(&mut self, bytes_max: usize) -> Result<Bytes, Refusal> {

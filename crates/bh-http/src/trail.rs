@@ -6,11 +6,13 @@ use std::sync::Arc;
 use bh_app::audit::{Provenance, RequestNote};
 use bh_app::identity::{Access, Principal};
 use bh_app::snapshot::Snapshot;
+use bh_domain::audit::redact::text_of;
 use bh_domain::audit::{REQUEST_DENIED, REQUEST_DONE, REQUEST_FAILED, REQUEST_READ};
 use bh_domain::keys::key::JsonObject;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{DEFAULT_TENANT, Nid, TenantId};
 use http::{HeaderValue, Method, Uri};
+use percent_encoding::percent_decode_str;
 
 use crate::ask::Doors;
 use crate::keys::role_text;
@@ -69,7 +71,7 @@ impl Watch {
         let action = match denied {
             _ if self.origin.is_failure_told() => return,
             true if self.row.access != Access::Open => REQUEST_DENIED,
-            false if self.is_administrative() && !self.is_question() => REQUEST_FAILED,
+            false if self.is_let_in && self.is_administrative() && !self.is_question() => REQUEST_FAILED,
             true | false => return,
         };
         let only_read = action == REQUEST_FAILED && self.reads();
@@ -122,7 +124,9 @@ impl Watch {
 
     /// The tenant whose keys are meant: the one that the header names, or `default`.
     fn named(&self, doors: &Doors) -> Option<Nid> {
-        let name = self.header.as_ref().map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok());
+        // Whoever is nobody acts in `default`, whatever they say.
+        let header = self.header.as_ref().filter(|_| matches!(self.principal, Some(Principal::Operator(_))));
+        let name = header.map_or(Some(DEFAULT_TENANT), |name| name.to_str().ok());
         let id = TenantId::parse(name?).ok()?;
         doors.live.load().tenant(&id).map(|tenant| tenant.nid)
     }
@@ -143,7 +147,7 @@ impl Watch {
             None => (None, STRANGER),
         };
         // What nobody has vouched for is not repeated.
-        let object = self.object().filter(|_| known).unwrap_or_default().to_owned();
+        let object = self.object().filter(|_| known).map(plain).unwrap_or_default();
         let (method, route) = (method_text(&self.method), self.row.path);
         let origin = facts(doors, &self.origin);
         let code = code.map(Code::as_str);
@@ -160,6 +164,12 @@ impl Watch {
             origin,
         });
     }
+}
+
+/// A part of a path without its verb, and without what somebody may have put in an id's place.
+fn plain(part: &str) -> String {
+    let decoded = percent_decode_str(part).decode_utf8_lossy();
+    text_of(decoded.split_once(':').map_or(&*decoded, |(id, _)| id))
 }
 
 fn facts(doors: &Doors, origin: &Provenance) -> JsonObject {

@@ -105,7 +105,8 @@ impl BudgetStore for SqlStore {
 
     fn heartbeat(&self, holder: Holder, now: Timestamp) -> StoreResult<()> {
         self.run("say that this process is alive", move |db| async move {
-            let mut tx = db.write().await?;
+            // Calls depend on it: it waits behind nobody's administration.
+            let mut tx = db.write_first().await?;
             tx.execute(statements::HEARTBEAT, vec![Nid::SYSTEM.into(), holder.into(), now.into()]).await?;
             tx.commit().await
         })

@@ -36,7 +36,7 @@ impl EvidenceStore for SqlStore {
 
     fn probe(&self) -> StoreResult<()> {
         self.run("write beside the evidence", |db| async move {
-            let mut tx = db.write().await?;
+            let mut tx = db.write_first().await?;
             tx.execute(
                 statements::PROBE,
                 vec![Nid::SYSTEM.into(), PROBED.into(), now().0.to_string().into()],

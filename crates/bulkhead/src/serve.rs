@@ -157,9 +157,11 @@ impl Run {
         }
         if let Some(listener) = metrics_listener {
             let router = metrics_router(Arc::clone(&doors));
-            let stopping = stopping.clone();
+            // It is looked at to the very end: it goes with the other tasks.
+            let (to_the_end, never) = watch::channel(false);
             tasks.spawn(async move {
-                bh_http::serve(listener, router, limits, stopping, || ()).await;
+                bh_http::serve(listener, router, limits, never, || ()).await;
+                drop(to_the_end);
             });
         }
         // Calls that are cut off have been dropped when this returns, and so have queued their records.

@@ -15,8 +15,6 @@ use super::target::{LOAD_CORE, TARGET_CORE, fresh_folder};
 const LIMIT_PER_MINUTE: u32 = 600;
 /// A hundred times that.
 const NOISE_PER_S: f64 = 1_000.0;
-/// What the tenant sends whose latency is measured.
-const QUIET_PER_S: f64 = 1_000.0;
 const CONNECTIONS: u32 = 8;
 const SECONDS: f64 = 5.0;
 /// Keys that nobody has, in turn.
@@ -128,7 +126,7 @@ impl Scene<'_> {
     fn listen(&self, beside: Beside, options: &Options) -> Result<Heard, String> {
         let Self { street, gateway, chat, bare, quiet, neighbour, junk } = self;
         let seconds = SECONDS * options.scale;
-        let quiet = paced(chat, quiet, QUIET_PER_S, seconds, 1.0);
+        let quiet = single(chat, quiet, seconds, 1.0);
         let noise = match beside {
             Beside::Nothing => None,
             Beside::Bare => Some((bare, neighbour)),
@@ -147,8 +145,13 @@ impl Scene<'_> {
     }
 }
 
+/// One request after the other: what is measured is the gateway, and no timer of the generator's.
+pub(super) fn single<'a>(url: &'a str, keys: &'a Keys, seconds: f64, warm_up_s: f64) -> Load<'a> {
+    Load { connections: 1, rate: None, ..paced(url, keys, 0.0, seconds, warm_up_s) }
+}
+
 /// So many requests a second.
-pub(super) fn paced<'a>(url: &'a str, keys: &'a Keys, per_s: f64, seconds: f64, warm_up_s: f64) -> Load<'a> {
+fn paced<'a>(url: &'a str, keys: &'a Keys, per_s: f64, seconds: f64, warm_up_s: f64) -> Load<'a> {
     Load {
         url,
         keys,

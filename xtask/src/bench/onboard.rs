@@ -7,14 +7,13 @@ use std::time::Instant;
 
 use super::figures::Spread;
 use super::gateway::{CHAT_PATH, Home, key};
-use super::noisy::{Street, configuration, paced};
+use super::noisy::{Street, configuration, single};
 use super::options::Options;
 use super::process::Pinned;
 use super::sample::{Keys, Sample};
 use super::target::{LOAD_CORE, TARGET_CORE};
 use crate::parts;
 
-const QUIET_PER_S: f64 = 1_000.0;
 const ADMIN_KEY: &str = "bench-admin-key-0123456789";
 const HEAD: &str = "\
 | evidence | beside it | p50 µs | p99 µs | p99, × alone | tenants made /s | failed |
@@ -66,11 +65,7 @@ pub(super) fn table(rig: &Path, binary: &Path, count: u64, options: &Options) ->
 
 fn listen(street: &Street, chat: &str, gateway: &Pinned, options: &Options) -> Result<Sample, String> {
     let quiet = Keys::One(key(0));
-    let sample = paced(chat, &quiet, QUIET_PER_S, 3.0 * options.scale, 0.5).run(
-        &street.rig,
-        LOAD_CORE,
-        Some(gateway),
-    )?;
+    let sample = single(chat, &quiet, 3.0 * options.scale, 0.5).run(&street.rig, LOAD_CORE, Some(gateway))?;
     eprintln!("  {sample}");
     Ok(sample)
 }

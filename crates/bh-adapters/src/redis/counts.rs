@@ -137,6 +137,9 @@ mod tests {
             // What is counted there counts from then on, whatever a replica with less to tell says.
             let backlog = counts.take(vec![whole.clone()]).await.unwrap()[0];
             assert!(backlog > used.own_ns, "{backlog}");
+            // What was let in while it did not answer counts too.
+            let since = SharedLimit { own_ns: 5 * whole.limit.increment_ns(), ..whole.clone() };
+            assert_eq!(counts.take(vec![since.clone()]).await.unwrap(), [since.own_ns]);
         });
     }
 

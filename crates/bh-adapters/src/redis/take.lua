@@ -2,7 +2,7 @@
 -- `RateLimit::decide` has it, in one step and on this server's clock.
 --
 -- KEYS: the counts. ARGV: for each, its period, what one request adds to it, and what the asker has let in by itself, for a
--- server that has lost its counts, all in nanoseconds; then, for tests, an instant in place of the clock: seconds,
+-- server that has lost its counts or was not asked for a while, all in nanoseconds; then, for tests, an instant in place of the clock: seconds,
 -- nanoseconds.
 -- A count is the instant when its allowance is whole again, as "seconds.nanoseconds", and ends by itself at that instant.
 -- Numbers here are exact up to 2^53, so instants are kept in two parts. What lies between them is at most a day.
@@ -20,7 +20,7 @@ for index, key in ipairs(KEYS) do
   local whole_s, whole_ns = string.match(redis.call('GET', key) or '', '^(%d+)%.(%d+)$')
   local backlog = tonumber(ARGV[3 * index])
   if whole_s then
-    backlog = math.max(0, (tonumber(whole_s) - seconds) * NANOS + tonumber(whole_ns) - nanos)
+    backlog = math.max(backlog, (tonumber(whole_s) - seconds) * NANOS + tonumber(whole_ns) - nanos)
   end
   backlogs[index] = backlog
   allowed = allowed and backlog + increment <= period

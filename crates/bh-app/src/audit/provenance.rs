@@ -60,6 +60,11 @@ impl Provenance {
         self.told.load(Ordering::Acquire)
     }
 
+    /// What was told was not stored: nothing changed.
+    pub(crate) fn untold(&self) {
+        self.told.store(false, Ordering::Release);
+    }
+
     /// Whether an event tells that the request came to nothing.
     #[must_use]
     pub fn is_failure_told(&self) -> bool {

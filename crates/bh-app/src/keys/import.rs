@@ -109,6 +109,7 @@ impl KeyStory {
         let max = asker.tenant.api_keys_max();
         // It may be here under another hash than new ones get.
         if let Some(known) = self.known(asker, &material, &key).await? {
+            asker.origin.untold();
             return if is_replay(&key, &known) { Ok(known) } else { Err(exists()) };
         }
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
@@ -119,7 +120,10 @@ impl KeyStory {
                 self.0.parts.metrics.keys.created.inc();
                 Ok(key)
             }
-            Inserted::Replayed(key) => Ok(*key),
+            Inserted::Replayed(key) => {
+                asker.origin.untold();
+                Ok(*key)
+            }
             Inserted::Exists => Err(exists()),
             Inserted::QuotaExceeded { used } => Err(quota_exceeded(max, used)),
         }

@@ -1,7 +1,7 @@
 //! New keys.
 
 use bh_domain::keys::extras::Extras;
-use bh_domain::keys::format::{self, RANDOM_BYTES};
+use bh_domain::keys::format::{self, Prefix, RANDOM_BYTES};
 use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::verdict::{KeyStatus, Visibility};
@@ -71,7 +71,10 @@ impl KeyStory {
                 self.0.rows.appeared(asker.tenant.nid, &key.key_id);
                 Ok(IssuedKey { key, secret: Some(secret) })
             }
-            Inserted::Replayed(key) => Ok(IssuedKey { key: *key, secret: None }),
+            Inserted::Replayed(key) => {
+                asker.origin.untold();
+                Ok(IssuedKey { key: *key, secret: None })
+            }
             Inserted::QuotaExceeded { used } => Err(quota_exceeded(max, used)),
             Inserted::Exists => {
                 Err(Refusal::new(Code::Internal, "The machine's randomness has repeated itself; try again"))
@@ -113,8 +116,10 @@ impl KeyStory {
         let (id, random) = drawn(entropy);
         let is_it = key.key_id.as_str() == id.hyphenated().to_string()
             && key.secret_digest == Some(format::secret_digest(&random));
-        let prefix = house.prefix(key.visibility).filter(|_| is_it);
-        Ok(prefix.map(|prefix| format::mint(&house.secrets, prefix, key.created, id, &random)))
+        // As its row has it: by another prefix it would be refused.
+        let prefix = key.token_prefix.as_deref().filter(|_| is_it).map(Prefix::issued).transpose();
+        let prefix = prefix.map_err(|error| internal("tell a key again", &error))?;
+        Ok(prefix.map(|prefix| format::mint(&house.secrets, &prefix, key.created, id, &random)))
     }
 
     /// The text and the row of a new key.

@@ -249,6 +249,9 @@ impl LlmStory {
         snapshot: &Snapshot,
         knock: Knock<'_>,
     ) -> Result<(Vec<ModelEntry>, Option<RateVerdict>), Refusal> {
+        if self.stopping() {
+            return Err(shutting_down());
+        }
         let gate = &self.0.gate;
         let caller = gate.data_plane_caller(snapshot, knock).await?;
         let rate = gate.count(Counted::Door, &caller).await?;

@@ -166,6 +166,7 @@ impl TenantStory {
                 exists(&id, message)
             }
         };
+        actor.origin.untold();
         let Some(chance) = again else { return Err(refusal) };
         self.made_before(actor, &id, &chance).await?.ok_or(refusal)
     }

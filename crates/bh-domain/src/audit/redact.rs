@@ -92,10 +92,16 @@ fn is_plain(value: &Value) -> bool {
 fn is_secret_name(name: &str) -> bool {
     let plain: String =
         name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect();
-    SECRET_NAMES.contains(&plain.as_str()) || SECRET_ENDS.iter().any(|end| plain.ends_with(end))
+    // `tokens` as `token`.
+    let one = plain.strip_suffix('s').unwrap_or(&plain);
+    let is_secret =
+        |name: &str| SECRET_NAMES.contains(&name) || SECRET_ENDS.iter().any(|end| name.ends_with(end));
+    is_secret(&plain) || is_secret(one)
 }
 
-fn text_of(text: &str) -> String {
+/// A text, unless it is a secret by its form, cut to what a trail keeps.
+#[must_use]
+pub fn text_of(text: &str) -> String {
     if is_secret_form(text) {
         return REDACTED.to_owned();
     }
@@ -116,11 +122,10 @@ fn is_secret_form(text: &str) -> bool {
         || unverified_nid(text).is_some()
 }
 
-/// Whether a text is a URL with somebody's name and password in it: `postgres://user:password@host`.
+/// Whether a text is a URL with somebody in it: `postgres://user:password@host`, `https://token@host`.
 fn names_a_password(text: &str) -> bool {
     let authority = text.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-    let user = authority.and_then(|authority| authority.rsplit_once('@')).map(|(user, _)| user);
-    user.is_some_and(|user| user.contains(':'))
+    authority.is_some_and(|authority| authority.contains('@'))
 }
 
 #[cfg(test)]

@@ -48,6 +48,11 @@ impl SecretsFile {
         }
     }
 
+    /// What it holds. One that has gone is not made anew: what it held is in use.
+    pub(super) fn held(&self) -> Result<Kept, SecretsFault> {
+        self.parsed(&fs::read_to_string(&self.0).map_err(|cause| self.fault("read", cause))?)
+    }
+
     /// Changes it, durable before this returns; `None` leaves it as it is. What it holds then.
     pub(super) fn change(
         &self,
@@ -55,7 +60,7 @@ impl SecretsFile {
     ) -> Result<Kept, MasterFault> {
         let failed = |step, cause| MasterFault::Failed(Box::new(self.fault(step, cause)));
         let locked = self.lock().map_err(|cause| failed("locked", cause))?;
-        let before = self.kept().map_err(|fault| MasterFault::Failed(Box::new(fault)))?;
+        let before = self.held().map_err(|fault| MasterFault::Failed(Box::new(fault)))?;
         let after = match change(before.clone())? {
             Some(after) => {
                 self.replace(&after).map_err(|cause| failed("written", cause))?;

@@ -82,7 +82,7 @@ impl MasterSource for KeptMasters {
             let current = Arc::new(MasterKey::new(**current));
             return Ok(Ring { current, retired: configured.others().collect(), configured: true });
         }
-        Ok(ring_of(&self.0.file.kept().map_err(failed)?, &configured))
+        Ok(ring_of(&self.0.file.held().map_err(failed)?, &configured))
     }
 
     fn renew(&self, in_force: &str) -> Result<Ring, MasterFault> {

@@ -203,6 +203,27 @@ on_both_stores! {
     }
 
     /// A key that is good and not let in is its tenant's to know, at every door; nobody else's trail tells of it.
+    /// In an incident somebody pastes the key where its id belongs.
+    async fn a_key_in_an_ids_place_is_not_on_the_trail_and_an_answer_told_again_is(store) {
+        let house = House::start(store, "").await;
+        house.make("acme").await;
+        let key = "sk-live-0123456789";
+        let wrong = Call::post(house.gateway.at(&format!("/v2alpha1/admin/issuedApiKeys/{key}:revoke")), &json!({}));
+        let refused = wrong.bearer(ADMIN_KEY).header("x-tenant-id", "acme").send().await;
+        assert!([400, 404].contains(&refused.status), "{}", refused.text());
+        let again = || {
+            let body = json!({"id": "again"});
+            Call::post(house.gateway.at(TENANTS), &body).bearer(ADMIN_KEY).header("idempotency-key", "one")
+        };
+        assert_eq!((again().send().await.status, again().send().await.status), (201, 201));
+        let is = |events: &[Value], action: &str| events.iter().any(|event| event["action"] == action);
+        let trail = format!("{TENANTS}/acme/audit");
+        let events = house.events_become(&trail, "a failure", |events| is(events, "request.failed")).await;
+        let text = json!(events).to_string();
+        assert!(!text.contains(key) && text.contains("[redacted]"), "{text}");
+        house.events_become(INSTALLATION, "what was told again", |events| is(events, "request.done")).await;
+    }
+
     async fn whom_a_tenants_fence_keeps_out_is_on_its_trail_and_a_flood_is_two_records_a_minute(store) {
         let house = House::start(store, "").await;
         let key = house.make("fenced").await;

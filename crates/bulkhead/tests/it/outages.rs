@@ -150,7 +150,7 @@ async fn postgres_goes_and_comes_back_under_load_and_no_cap_is_forgotten() {
     let database = server.fresh_database();
     let provider = provider();
     let more = format!("store:\n  url: \"{}\"\n", database.url());
-    let gateway = gateway(&config(&provider, ["{max_daily_cost: 1.5}", "{}", "{}"], &more)).start().await;
+    let gateway = gateway(&config(&provider, ["{max_daily_cost: 5}", "{}", "{}"], &more)).start().await;
     let known = |answer: &Answer| {
         let known = match answer.status {
             200 | 201 | 403 | 409 => true,
@@ -178,7 +178,7 @@ async fn postgres_goes_and_comes_back_under_load_and_no_cap_is_forgotten() {
     let records = entries(&gateway, APP).await;
     let day = day(&gateway, APP, "app").await;
     assert_eq!(sum(&records), day.settled, "what was spent is on the record");
-    assert!(day.settled + day.unsettled <= CENT.times(150), "{day:?}");
+    assert!(day.settled + day.unsettled <= CENT.times(500), "{day:?}");
     let allowed = records.iter().filter(|record| record["allowed"] == true).count();
     assert!(
         told[&200] <= allowed && allowed <= provider.hits(),

@@ -104,6 +104,24 @@ on_both_stores! {
         assert_eq!(events, "1");
     }
 
+    /// What the file held is in use: it is not made anew, and the key in memory stays.
+    async fn a_file_of_secrets_that_goes_away_while_the_gateway_serves_takes_no_key_with_it(store) {
+        let house = House::start(store, "").await;
+        house.make("acme").await;
+        house.put("acme", "db", "hunter2").await;
+        let file = house.0.data_dir().join("server-secrets.json");
+        let held = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let shown = house.ask("GET", &format!("{SECRETS}/master-key"), None).await;
+        let turned = house.ask("POST", &format!("{SECRETS}/rotate-master"), None).await;
+        assert_eq!((shown.status, turned.status), (500, 500), "{} {}", shown.text(), turned.text());
+        assert!(!file.exists());
+        house.put("acme", "another", "hunter3").await;
+        std::fs::write(&file, held).unwrap();
+        let (_, secrets, unreadable) = house.verified().await;
+        assert_eq!((secrets, unreadable), (2, vec![]));
+    }
+
     async fn a_configured_master_key_is_replaced_by_what_the_configuration_says_next(store) {
         let mut house = House::start(store, &masters(&[OLD])).await;
         house.make("acme").await;

@@ -88,14 +88,16 @@ impl Move {
         Ok(Self { api, file, text, window, data_dir, journal, tenants, args })
     }
 
-    /// The tenant as the gateway tells it; `None` where it is to be made. One that is there by itself is to be made, too.
+    /// The tenant as the gateway tells it; `None` where it is to be made. One that is there by itself is to be made, too; one
+    /// that a file names is there.
     async fn found(&self, id: &str) -> Result<Option<Value>, Failure> {
         let mut cursor = String::new();
         loop {
             let page = self.api.get(&format!("{TENANTS}?limit=1000&cursor={}", escaped(&cursor))).await?;
             let tenants = page["data"].as_array().cloned().unwrap_or_default();
             if let Some(tenant) = tenants.into_iter().find(|tenant| tenant["id"] == *id) {
-                return Ok(Some(tenant).filter(|tenant| !tenant["createdAt"].is_null()));
+                let is_made = !tenant["createdAt"].is_null() || tenant["managedBy"] == "file";
+                return Ok(Some(tenant).filter(|_| is_made));
             }
             match page["metadata"]["nextCursor"].as_str() {
                 Some(next) if next < id => next.clone_into(&mut cursor),
@@ -139,7 +141,12 @@ impl Move {
             let step = format!("tenant {id}");
             let told = self.journal.as_ref().and_then(|journal| journal.state(id));
             steps.push(match (self.found(id).await?, told) {
-                (Some(tenant), _) if tenant["status"] == "suspended" => Step::new(&step, "todo", "resume it"),
+                (Some(tenant), Some(TenantState::Made)) if tenant["status"] == "suspended" => {
+                    Step::new(&step, "todo", "resume it")
+                }
+                (Some(tenant), Some(TenantState::Found) | None) if tenant["status"] == "suspended" => {
+                    Step::new(&step, "done", "it is there, and suspended by its operator")
+                }
                 (Some(_), Some(TenantState::Making)) => Step::new(
                     &step,
                     "todo",
@@ -189,6 +196,8 @@ pub(super) async fn run(source: &ConfigSource, args: TenancyArgs, as_json: bool)
     journal.write()?;
     if let Window::Append(lines) = &moving.window {
         let after = format!("{}{lines}", moving.text);
+        // A file in another style, JSON's say, does not take them.
+        source.load_with(Some(&after))?;
         // What it was comes first: whatever is interrupted, there is a way back.
         replace(&moving.backup(), moving.text.as_bytes())?;
         journal.config_before = Some(digest(&moving.text));
@@ -197,21 +206,32 @@ pub(super) async fn run(source: &ConfigSource, args: TenancyArgs, as_json: bool)
         replace(&moving.file, after.as_bytes())?;
     }
     let mut keys = Vec::new();
+    let mut settled = Ok(());
     for id in &moving.tenants {
-        if let Some(key) = settle(&moving, &mut journal, id).await? {
-            keys.push(json!({ "tenant": id, "apiKey": key }));
-            // Told before it is noted as told: a key is rather replaced than lost.
-            if !as_json {
-                print::line(&format!("{id} {key}"))?;
+        match settle(&moving, &mut journal, id).await {
+            Ok(None) => {}
+            Ok(Some(key)) => {
+                if !as_json {
+                    print::line(&format!("{id} {key}"))?;
+                    // Told before it is noted as told: a key is rather replaced than lost.
+                    journal.note(id, TenantState::Made)?;
+                }
+                keys.push(json!({ "tenant": id, "apiKey": key }));
+            }
+            // What was made before it is told all the same.
+            Err(failure) => {
+                settled = Err(failure);
+                break;
             }
         }
     }
     if as_json {
         print::json(&json!({ "keys": keys }))?;
+        for key in &keys {
+            journal.note(key["tenant"].as_str().unwrap_or_default(), TenantState::Made)?;
+        }
     }
-    for key in &keys {
-        journal.note(key["tenant"].as_str().unwrap_or_default(), TenantState::Made)?;
-    }
+    settled?;
     print::talk(match keys.len() {
         0 => "nothing to change",
         _ => "done: give each tenant's clients its key, and look at `bulkhead migrate verify`",
@@ -227,7 +247,9 @@ async fn settle(moving: &Move, journal: &mut Journal, id: &str) -> Result<Option
         journal.note(id, TenantState::Making)?;
         return Ok(key(&moving.api.post(TENANTS, &moving.body(id)).await?));
     };
-    if tenant["status"] == "suspended" && journal.state(id) == Some(TenantState::Made) {
+    // A rollback has suspended what this migration made. What an operator suspended stays so.
+    let ours = matches!(journal.state(id), Some(TenantState::Made | TenantState::Making));
+    if tenant["status"] == "suspended" && ours {
         moving.api.post(&format!("{path}/resume"), &json!({})).await?;
     }
     match journal.state(id) {
