@@ -183,6 +183,7 @@ gateway:
     global_requests_per_min: 100000000
     per_tenant_requests_per_min: 100000000
     per_caller_requests_per_min: 100000000
+  default_policy: {{max_daily_cost: 1000000, max_monthly_cost: 9000000}}
   callers:
     - {{name: quiet, tenant_key: {quiet}, tenant_id: t0}}
     - {{name: noisy, tenant_key: {noisy}, tenant_id: t1}}
