@@ -24,6 +24,7 @@ pub(crate) fn set_up() -> Result<Vec<(&'static str, PathBuf)>, String> {
     Ok(vec![
         (names::PG_BIN_ENV, postgres()?),
         (names::REDIS_ENV, redis()?),
+        (names::CHROMIUM_ENV, chromium()?),
         (names::PROMTOOL_ENV, promtool(&home.join("prometheus"))?),
         (names::PYTHON_ENV, python(&home.join("python"))?),
         (names::NODE_MODULES_ENV, node(&home.join("node"))?),
@@ -51,6 +52,14 @@ pub(crate) fn redis() -> Result<PathBuf, String> {
         apt_install(&["redis-server", "redis-tools"])?;
     }
     names::installed_redis().ok_or_else(|| "redis-server was installed, but is not in /usr/bin".to_owned())
+}
+
+/// Chromium, installed if need be.
+fn chromium() -> Result<PathBuf, String> {
+    if names::installed_chromium().is_none() {
+        apt_install(&["chromium"])?;
+    }
+    names::installed_chromium().ok_or_else(|| "chromium was installed, but is not in /usr/bin".to_owned())
 }
 
 /// Prometheus's checker, out of its package: installed, that would start a server of its own.

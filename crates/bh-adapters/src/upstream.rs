@@ -1,5 +1,7 @@
 //! Providers over HTTP: pooled, keep-alive connections, with time limits for each attempt.
 
+mod pool;
+
 use std::collections::HashMap;
 use std::error::Error;
 use std::net::IpAddr;
@@ -7,30 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bh_app::ports::{
-    Attempt, BoxFuture, CallerBodyBroken, ProviderBody, ProviderRequest, ProviderResponse, SendFault,
-    SendFaultKind, Upstream,
+    Attempt, BoxFuture, CallerBodyBroken, ProviderRequest, ProviderResponse, SendFault, SendFaultKind,
+    Upstream,
 };
 use http_body_util::BodyExt;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::RwLock;
 use rustls::ClientConfig;
 
+use self::pool::{Pool, PoolFault};
 use crate::egress::{GuardedResolver, NoPublicAddress, is_public};
 
-const IDLE_CONNECTIONS_PER_HOST_MAX: usize = 512;
-const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-
-type Pool = Client<HttpsConnector<HttpConnector<GuardedResolver>>, ProviderBody>;
 
 /// HTTP/1.1 to every provider. Many parallel connections rather than one multiplexed one: a provider's limit on
 /// concurrent streams would otherwise queue one tenant's calls behind another's.
 pub struct HttpUpstream {
     tls: ClientConfig,
-    pools: RwLock<HashMap<PoolKey, Pool>>,
+    pools: RwLock<HashMap<PoolKey, Arc<Pool>>>,
 }
 
 /// What a pool is configured by: connections made under one rule are never used under another.
@@ -55,15 +51,15 @@ impl HttpUpstream {
         Arc::new(Self { tls, pools: RwLock::default() })
     }
 
-    fn pool(&self, attempt: Attempt) -> Pool {
+    fn pool(&self, attempt: Attempt) -> Arc<Pool> {
         let key = PoolKey { connect_timeout: attempt.connect_timeout, public_only: !attempt.private_network };
         if let Some(pool) = self.pools.read().get(&key) {
-            return pool.clone();
+            return Arc::clone(pool);
         }
         self.pools.write().entry(key).or_insert_with(|| self.connect(key)).clone()
     }
 
-    fn connect(&self, key: PoolKey) -> Pool {
+    fn connect(&self, key: PoolKey) -> Arc<Pool> {
         let mut tcp = HttpConnector::new_with_resolver(GuardedResolver::new(key.public_only));
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(TCP_KEEPALIVE));
@@ -74,11 +70,7 @@ impl HttpUpstream {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST_MAX)
-            .pool_timer(TokioTimer::new())
-            .build(https)
+        Pool::new(https)
     }
 }
 
@@ -89,7 +81,7 @@ impl Upstream for HttpUpstream {
     }
 }
 
-async fn send(pool: Pool, request: ProviderRequest) -> Result<ProviderResponse, SendFault> {
+async fn send(pool: Arc<Pool>, request: ProviderRequest) -> Result<ProviderResponse, SendFault> {
     let ProviderRequest { method, uri, headers, body, attempt } = request;
     if !attempt.private_network && literal_address(&uri).is_some_and(|ip| !is_public(ip)) {
         return Err(SendFault { kind: SendFaultKind::Forbidden, cause: Box::new(NoPublicAddress) });
@@ -98,12 +90,12 @@ async fn send(pool: Pool, request: ProviderRequest) -> Result<ProviderResponse, 
     *outgoing.method_mut() = method;
     *outgoing.uri_mut() = uri;
     *outgoing.headers_mut() = headers;
-    match tokio::time::timeout(attempt.header_timeout, pool.request(outgoing)).await {
+    match tokio::time::timeout(attempt.header_timeout, pool.send(outgoing)).await {
         Err(elapsed) => Err(SendFault { kind: SendFaultKind::Timeout, cause: Box::new(elapsed) }),
-        Ok(Err(fault)) => Err(SendFault { kind: kind_of(&fault), cause: Box::new(fault) }),
+        Ok(Err(fault)) => Err(fault_of(fault)),
         Ok(Ok(response)) => {
             let (head, body) = response.into_parts();
-            let body = body.map_err(Into::into).boxed_unsync();
+            let body = body.boxed_unsync();
             Ok(ProviderResponse { status: head.status, headers: head.headers, body })
         }
     }
@@ -113,19 +105,25 @@ fn literal_address(uri: &http::Uri) -> Option<IpAddr> {
     uri.host()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-fn kind_of(fault: &hyper_util::client::legacy::Error) -> SendFaultKind {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(fault);
+fn fault_of(fault: PoolFault) -> SendFault {
+    let (otherwise, cause) = match fault {
+        PoolFault::Connect(cause) => (SendFaultKind::Connect, cause),
+        PoolFault::Broken(cause) => (SendFaultKind::Broken, cause),
+    };
+    SendFault { kind: kind_of(&*cause).unwrap_or(otherwise), cause }
+}
+
+/// What a cause says of itself.
+fn kind_of(cause: &(dyn Error + 'static)) -> Option<SendFaultKind> {
+    let mut cause = Some(cause);
     while let Some(error) = cause {
         if error.is::<CallerBodyBroken>() {
-            return SendFaultKind::CallerBody;
+            return Some(SendFaultKind::CallerBody);
         }
-        if error
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
-        {
-            return SendFaultKind::Forbidden;
+        if error.downcast_ref::<std::io::Error>().is_some_and(NoPublicAddress::is_cause_of) {
+            return Some(SendFaultKind::Forbidden);
         }
         cause = error.source();
     }
-    if fault.is_connect() { SendFaultKind::Connect } else { SendFaultKind::Broken }
+    None
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bh_domain::hostname::normalise;
+use bh_domain::hostname::{HostTable, normalise};
 use bh_domain::refusal::{Code, Refusal};
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Uri, Version};
@@ -31,9 +31,7 @@ impl Host {
     pub fn resolve(snapshot: &Snapshot, uri: &Uri, version: Version, headers: &HeaderMap) -> Self {
         let Some(hosts) = &snapshot.hosts else { return Self::Any };
         match named(uri, version, headers, snapshot.trust_forwarded_host) {
-            Ok(name) => {
-                name.and_then(|name| hosts.find(name)).map_or(Self::Unknown, |t| Self::Of(Arc::clone(t)))
-            }
+            Ok(name) => name.and_then(|name| led_to(snapshot, hosts, name)).map_or(Self::Unknown, Self::Of),
             Err(ambiguous) => ambiguous,
         }
     }
@@ -52,6 +50,19 @@ impl Host {
                 "The request needs exactly one Host header, the same as its authority over HTTP/2",
             )),
         }
+    }
+}
+
+/// The tenant that a name leads to. The narrowest entry wins, and of two that are alike the file's.
+fn led_to(snapshot: &Snapshot, hosts: &HostTable<Arc<Tenant>>, raw: &[u8]) -> Option<Arc<Tenant>> {
+    let name = normalise(raw)?;
+    let of_file = |tenant: &Arc<Tenant>| snapshot.current(tenant);
+    match hosts.exact(&name) {
+        Some(tenant) => of_file(tenant),
+        None => match snapshot.made.by_host(snapshot.generation, &name) {
+            Some(tenant) => snapshot.current(&tenant),
+            None => hosts.wide(&name).and_then(of_file),
+        },
     }
 }
 

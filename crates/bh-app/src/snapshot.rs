@@ -5,9 +5,10 @@ mod callers;
 mod client;
 mod keys;
 mod providers;
+mod tenants;
 mod webhooks;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -327,41 +328,6 @@ impl EvidencePolicy {
 }
 
 impl Snapshot {
-    /// The tenant with this network id.
-    #[must_use]
-    pub fn tenant_by_nid(&self, nid: Nid) -> Option<Arc<Tenant>> {
-        self.in_force(self.tenants_by_nid.get(&nid), || self.made.by_nid(self.generation, nid))
-    }
-
-    /// The tenant with this slug.
-    #[must_use]
-    pub fn tenant(&self, id: &TenantId) -> Option<Arc<Tenant>> {
-        self.in_force(self.tenants.get(id), || self.made.by_id(self.generation, id))
-    }
-
-    /// Every tenant, wherever it comes from, suspended ones included: slug and network id.
-    #[must_use]
-    pub fn every_tenant(&self) -> Vec<(TenantId, Nid)> {
-        let rows = self.made.everyone();
-        let rowed: HashSet<Nid> = rows.iter().map(|(_, nid)| *nid).collect();
-        let named = self.tenants.values().filter(|tenant| !rowed.contains(&tenant.nid));
-        let alive = named.filter(|tenant| tenant.origin == Origin::File || !self.made.is_gone(tenant.nid));
-        alive.map(|tenant| (tenant.id.clone(), tenant.nid)).chain(rows).collect()
-    }
-
-    /// What a file names wins over the row; one that was deleted is nobody.
-    fn in_force(
-        &self,
-        named: Option<&Arc<Tenant>>,
-        made: impl FnOnce() -> Option<Arc<Tenant>>,
-    ) -> Option<Arc<Tenant>> {
-        match named {
-            Some(tenant) if tenant.origin == Origin::File => Some(Arc::clone(tenant)),
-            Some(tenant) => made().or_else(|| (!self.made.is_gone(tenant.nid)).then(|| Arc::clone(tenant))),
-            None => made(),
-        }
-    }
-
     /// The client's address: the peer's, or behind trusted proxies the nearest hop that is not one of them.
     #[must_use]
     pub fn client_ip(&self, peer: IpAddr, forwarded_for: Option<&str>) -> IpAddr {

@@ -129,7 +129,19 @@ impl<T> HostTable<T> {
     #[must_use]
     pub fn find(&self, raw: &[u8]) -> Option<&T> {
         let name = normalise(raw)?;
-        self.exact.get(&*name).or_else(|| self.find_below(&name)).or(self.catch_all.as_ref())
+        self.exact(&name).or_else(|| self.wide(&name))
+    }
+
+    /// What a name that is normalised leads to by itself.
+    #[must_use]
+    pub fn exact(&self, name: &str) -> Option<&T> {
+        self.exact.get(name)
+    }
+
+    /// What a name that is normalised leads to by a wildcard.
+    #[must_use]
+    pub fn wide(&self, name: &str) -> Option<&T> {
+        self.find_below(name).or(self.catch_all.as_ref())
     }
 
     fn find_below(&self, name: &str) -> Option<&T> {

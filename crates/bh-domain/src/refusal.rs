@@ -34,6 +34,8 @@ pub enum Code {
     TenantNotFound,
     /// There is a tenant of that name.
     TenantExists,
+    /// The host name leads to another tenant.
+    HostnameTaken,
     /// The tenant is changed elsewhere: in a file.
     TenantReadOnly,
     /// The function is switched off for the tenant.
@@ -131,6 +133,7 @@ pub const TABLE: &[Row] = &[
     row(Code::Forbidden, "forbidden", 403, false),
     row(Code::TenantNotFound, "tenant_not_found", 404, false),
     row(Code::TenantExists, "tenant_already_exists", 409, false),
+    row(Code::HostnameTaken, "hostname_taken", 409, false),
     row(Code::TenantReadOnly, "tenant_read_only", 409, false),
     row(Code::FeatureDisabled, "feature_disabled", 403, false),
     row(Code::IpNotAllowed, "ip_not_allowed", 403, false),

@@ -62,8 +62,19 @@ pub struct Row {
     pub access: Access,
     /// What answers.
     pub answer: Family,
-    /// Whether it answers on every host alike: probes, and what is the process's rather than a tenant's.
-    pub any_host: bool,
+    /// Whose it is, and so on which hosts it answers where these tell tenants apart.
+    pub whose: Whose,
+}
+
+/// Whose a row is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The process's: probes and metrics answer on every host, behind every surface, and until the last call has ended.
+    Process,
+    /// The installation's: what operators administer, and the description of all doors, answer on every host.
+    Installation,
+    /// A tenant's: it answers on tenants' hosts alone.
+    Tenant,
 }
 
 macro_rules! now {
@@ -73,11 +84,16 @@ macro_rules! now {
 }
 
 const fn row(methods: &'static str, path: &'static str, access: Access, answer: Family) -> Row {
-    Row { methods, path, access, answer, any_host: false }
+    Row { methods, path, access, answer, whose: Whose::Tenant }
+}
+
+/// A row of the installation's.
+const fn ours(methods: &'static str, path: &'static str, access: Access, answer: Family) -> Row {
+    Row { methods, path, access, answer, whose: Whose::Installation }
 }
 
 const fn probe(path: &'static str, answer: Family) -> Row {
-    Row { methods: "GET", path, access: Access::Open, answer, any_host: true }
+    Row { methods: "GET", path, access: Access::Open, answer, whose: Whose::Process }
 }
 
 use Access::{Admin, KeyAdmin, Open, Tenant, TenantOrAdmin};
@@ -113,9 +129,9 @@ pub const MATRIX: &[Row] = &[
     probe("/health/alive", now!(health::alive)),
     probe("/health/ready", now!(health::prepared)),
     // What the doors say of themselves.
-    row("GET", "/openapi.json", Open, now!(openapi::show)),
-    row("GET", "/docs", Open, now!(openapi::page)),
-    row("GET", "/docs/{part}", Open, now!(openapi::part)),
+    ours("GET", "/openapi.json", Open, now!(openapi::show)),
+    ours("GET", "/docs", Open, now!(openapi::page)),
+    ours("GET", "/docs/{part}", Open, now!(openapi::part)),
     // Gateway data plane.
     row("*", "/v1/proxy/{provider}/{*rest}", Tenant, Llm(llm::Entry::Proxy)),
     row("POST", "/v1/chat/completions", Tenant, Llm(llm::Entry::Native(Endpoint::ChatCompletions))),
@@ -196,40 +212,40 @@ pub const MATRIX: &[Row] = &[
     row("*", "/v1/tool-approvals/{*rest}", Admin, GOVERNANCE),
     row("GET", "/gateway/dashboard", Admin, DASHBOARDS),
     row("GET", "/api/v1/audit", TenantOrAdmin, now!(tenants::own_audit)),
-    row("GET", "/api/v1/admin/audit", Admin, now!(tenants::installation_trail)),
-    row("GET POST", "/api/v1/admin/tenants", Admin, now!(tenants::all)),
-    row("GET PATCH PUT DELETE", "/api/v1/admin/tenants/{id}", Admin, now!(tenants::one)),
-    row("POST", "/api/v1/admin/tenants/{id}/suspend", Admin, now!(tenants::suspend)),
-    row("POST", "/api/v1/admin/tenants/{id}/resume", Admin, now!(tenants::resume)),
-    row("POST", "/api/v1/admin/tenants/{id}/rotate-api-key", Admin, now!(tenants::rotate_key)),
-    row("GET POST", "/api/v1/admin/tenants/{id}/api-keys", Admin, now!(tenants::keys)),
-    row("DELETE", "/api/v1/admin/tenants/{id}/api-keys/{key_id}", Admin, now!(tenants::revoke_key)),
-    row("GET", "/api/v1/admin/tenants/{id}/audit", Admin, now!(tenants::trail)),
-    row("GET", "/api/v1/admin/tenants/{id}/secrets", Admin, now!(tenants::secrets)),
-    row("GET PUT DELETE", "/api/v1/admin/tenants/{id}/secrets/{*name}", Admin, now!(tenants::secret)),
-    row("GET PUT DELETE", OAUTH_CREDENTIALS, Admin, now!(tenants::credentials)),
-    row("POST", "/api/v1/admin/tenants/{id}/rotate-data-key", Admin, now!(tenants::rotate_data_key)),
-    row("GET", "/api/v1/admin/secrets/master-key", Admin, now!(masters::show)),
-    row("POST", "/api/v1/admin/secrets/rotate-master", Admin, now!(masters::rotate)),
-    row("POST", "/api/v1/admin/secrets/verify", Admin, now!(masters::verify)),
-    row("GET", "/api/v1/admin/tenants/{id}/keyless-calls", Admin, now!(tenants::keyless)),
+    ours("GET", "/api/v1/admin/audit", Admin, now!(tenants::installation_trail)),
+    ours("GET POST", "/api/v1/admin/tenants", Admin, now!(tenants::all)),
+    ours("GET PATCH PUT DELETE", "/api/v1/admin/tenants/{id}", Admin, now!(tenants::one)),
+    ours("POST", "/api/v1/admin/tenants/{id}/suspend", Admin, now!(tenants::suspend)),
+    ours("POST", "/api/v1/admin/tenants/{id}/resume", Admin, now!(tenants::resume)),
+    ours("POST", "/api/v1/admin/tenants/{id}/rotate-api-key", Admin, now!(tenants::rotate_key)),
+    ours("GET POST", "/api/v1/admin/tenants/{id}/api-keys", Admin, now!(tenants::keys)),
+    ours("DELETE", "/api/v1/admin/tenants/{id}/api-keys/{key_id}", Admin, now!(tenants::revoke_key)),
+    ours("GET", "/api/v1/admin/tenants/{id}/audit", Admin, now!(tenants::trail)),
+    ours("GET", "/api/v1/admin/tenants/{id}/secrets", Admin, now!(tenants::secrets)),
+    ours("GET PUT DELETE", "/api/v1/admin/tenants/{id}/secrets/{*name}", Admin, now!(tenants::secret)),
+    ours("GET PUT DELETE", OAUTH_CREDENTIALS, Admin, now!(tenants::credentials)),
+    ours("POST", "/api/v1/admin/tenants/{id}/rotate-data-key", Admin, now!(tenants::rotate_data_key)),
+    ours("GET", "/api/v1/admin/secrets/master-key", Admin, now!(masters::show)),
+    ours("POST", "/api/v1/admin/secrets/rotate-master", Admin, now!(masters::rotate)),
+    ours("POST", "/api/v1/admin/secrets/verify", Admin, now!(masters::verify)),
+    ours("GET", "/api/v1/admin/tenants/{id}/keyless-calls", Admin, now!(tenants::keyless)),
     row("GET", "/api/v1/usage", TenantOrAdmin, now!(tenants::own_month)),
     row("GET", OWN_METRICS, TenantOrAdmin, now!(tenants::own_metrics)),
-    row("GET", "/api/v1/admin/tenants/{id}/usage", Admin, now!(tenants::month_of)),
-    row("GET", "/api/v1/admin/tenants/{id}/metrics", Admin, now!(tenants::metrics_of)),
-    row("POST", "/api/v1/admin/tenants/{id}/billing/close", Admin, now!(webhooks::close_period)),
-    row("GET", "/api/v1/admin/webhooks/events", Admin, now!(webhooks::events)),
-    row("GET", "/api/v1/admin/webhooks/events/{id}", Admin, now!(webhooks::event)),
-    row("POST", "/api/v1/admin/webhooks/events/{id}/redeliver", Admin, now!(webhooks::redeliver)),
-    row("GET", "/api/v1/admin/webhooks/dead-letters", Admin, now!(webhooks::dead_letters)),
-    row("GET", "/api/v1/admin/webhooks/endpoints", Admin, now!(webhooks::endpoints)),
-    row("POST", "/api/v1/admin/webhooks/endpoints/{id}/test", Admin, now!(webhooks::test)),
+    ours("GET", "/api/v1/admin/tenants/{id}/usage", Admin, now!(tenants::month_of)),
+    ours("GET", "/api/v1/admin/tenants/{id}/metrics", Admin, now!(tenants::metrics_of)),
+    ours("POST", "/api/v1/admin/tenants/{id}/billing/close", Admin, now!(webhooks::close_period)),
+    ours("GET", "/api/v1/admin/webhooks/events", Admin, now!(webhooks::events)),
+    ours("GET", "/api/v1/admin/webhooks/events/{id}", Admin, now!(webhooks::event)),
+    ours("POST", "/api/v1/admin/webhooks/events/{id}/redeliver", Admin, now!(webhooks::redeliver)),
+    ours("GET", "/api/v1/admin/webhooks/dead-letters", Admin, now!(webhooks::dead_letters)),
+    ours("GET", "/api/v1/admin/webhooks/endpoints", Admin, now!(webhooks::endpoints)),
+    ours("POST", "/api/v1/admin/webhooks/endpoints/{id}/test", Admin, now!(webhooks::test)),
     // Tools (seed 001).
     row("GET POST", "/api/v1/tools/{*rest}", Tenant, MCP),
     row("GET", "/api/v1/categories", Tenant, MCP),
     row("GET POST DELETE", CUSTOM_SERVERS, Tenant, MCP),
     row("GET POST DELETE", OF_TENANT, Tenant, MCP),
-    row("GET", "/api/v1/metrics", Admin, now!(health::totals)),
+    ours("GET", "/api/v1/metrics", Admin, now!(health::totals)),
     row("GET", "/api/v1/metrics/stream", Admin, DASHBOARDS),
 ];
 
@@ -266,6 +282,16 @@ impl Row {
         [CUSTOM_SERVERS, OF_TENANT].contains(&self.path)
     }
 
+    /// Whether it answers on every host alike.
+    pub(crate) fn on_any_host(&self) -> bool {
+        self.whose != Whose::Tenant
+    }
+
+    /// Whether it is the process's own.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.whose == Whose::Process
+    }
+
     pub(crate) fn takes(&self, method: &Method) -> bool {
         self.accepted().any(|accepted| accepted == method.as_str())
     }
@@ -282,5 +308,13 @@ mod tests {
             rows.insert(row.path, row.methods).unwrap_or_else(|conflict| panic!("{}: {conflict}", row.path));
         }
         assert_eq!(rows.at("/v1/proxy/openai/v1/models").map(|found| *found.value), Ok("*"));
+    }
+
+    #[test]
+    fn what_is_administered_for_the_whole_installation_answers_on_every_host() {
+        for row in MATRIX {
+            let installation = row.path.starts_with("/api/v1/admin/") || row.path == "/api/v1/metrics";
+            assert_eq!(row.on_any_host() && row.access != Open, installation, "{}", row.path);
+        }
     }
 }

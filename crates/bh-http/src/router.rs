@@ -48,7 +48,7 @@ pub fn router(doors: Arc<Doors>, quickstart: bool, metrics_here: bool, surface: 
 
 /// The router of a metrics listener of its own: metrics and probes.
 pub fn metrics_router(doors: Arc<Doors>) -> Router {
-    Router::new(doors, MATRIX.iter().filter(|row| row.any_host).copied().chain([METRICS]))
+    Router::new(doors, MATRIX.iter().filter(|row| row.is_probe()).copied().chain([METRICS]))
 }
 
 /// Answers requests by the rows of the matrix.
@@ -82,7 +82,7 @@ impl Router {
         let Routes { doors, rows } = &*self.0;
         let snapshot = doors.live.load_full();
         let found = rows.at(request.uri().path());
-        let host = if found.as_ref().is_ok_and(|found| found.value.any_host) {
+        let host = if found.as_ref().is_ok_and(|found| found.value.on_any_host()) {
             Host::Any
         } else {
             Host::resolve(&snapshot, request.uri(), request.version(), request.headers())
@@ -92,7 +92,7 @@ impl Router {
         if !row.takes(request.method()) {
             return wrong_method(doors, &row, &host, request.uri().path());
         }
-        if doors.llm.stopping() && !row.any_host && !matches!(row.answer, Llm(_)) {
+        if doors.llm.stopping() && !row.is_probe() && !matches!(row.answer, Llm(_)) {
             return plain_refusal(doors, &shutting_down(), Dialect::of(row.path));
         }
         let arrival = Arrival { snapshot, host, peer, request_id };

@@ -21,7 +21,7 @@ pub enum Surface {
 impl Surface {
     /// Whether a row of the matrix answers. Probes always do.
     pub(crate) fn has(self, row: &Row) -> bool {
-        let everywhere = row.any_host || KEY_SETS.contains(&row.path);
+        let everywhere = row.is_probe() || KEY_SETS.contains(&row.path);
         match self {
             // The description is of all doors.
             Self::All => true,

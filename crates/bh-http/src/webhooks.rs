@@ -115,7 +115,7 @@ pub(crate) async fn close_period(mut ask: Ask) -> Result<Response, Refusal> {
         let detail = json!({ "month": month });
         ask.doors.webhooks.note(&by, tenant.nid, "billing.closed", tenant.id.as_str(), &detail).await?;
     }
-    let event = ask.doors.webhooks.event(&closed.event_id).await?;
+    let event = ask.doors.webhooks.event_or_told(closed.event).await?;
     let told = Closed { event, created: closed.is_new };
     let status = if closed.is_new { StatusCode::CREATED } else { StatusCode::OK };
     envelope::data(&ask, status, &told, Map::new())

@@ -3,6 +3,8 @@
 //! Whoever changes a window locks its row first, in the order of [`WindowKey`]; everything read after that is
 //! settled among processes.
 
+use std::collections::HashMap;
+
 use bh_app::ports::{
     BudgetStore, BudgetWindow, Change, ChangeId, Figures, Grant, Holder, LeaseRequest, Settled, SpendQuery,
     StoreResult,
@@ -56,15 +58,28 @@ impl BudgetStore for SqlStore {
         })
     }
 
+    fn committed(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<NanoUsd>> {
+        self.run("read what is committed of budgets", |db| async move {
+            let keys = reached(&scope, budgets);
+            let windows = keys.iter().flatten().flat_map(WindowKey::args).collect();
+            let mut tx = db.read(&scope).await?;
+            let rows = tx.fetch_rows(&statements::COMMITTED, windows).await?;
+            tx.commit().await?;
+            let found = rows.iter().map(|row| Ok((window_key(row)?, row.nano(3)?)));
+            let found = found.collect::<Outcome<HashMap<WindowKey, NanoUsd>>>()?;
+            let of = |key: &Option<WindowKey>| key.as_ref().and_then(|key| found.get(key)).copied();
+            Ok(keys.iter().map(|key| of(key).unwrap_or_default()).collect())
+        })
+    }
+
     fn figures(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<Figures>> {
         self.run("read budgets", |db| async move {
             let mut tx = db.read(&scope).await?;
             let mut figures = Vec::with_capacity(budgets.len());
-            for budget in budgets {
-                figures.push(if reaches(&scope, budget.nid) {
-                    Ledger::read(&mut tx, &key(budget)).await?.figures()
-                } else {
-                    Figures::default()
+            for key in reached(&scope, budgets) {
+                figures.push(match key {
+                    Some(key) => Ledger::read(&mut tx, &key).await?.figures(),
+                    None => Figures::default(),
                 });
             }
             tx.commit().await?;
@@ -235,6 +250,11 @@ fn caller_sums(row: &Row) -> Outcome<(String, Settled)> {
 
 fn owner_key(caller: Option<String>) -> Option<String> {
     caller.map(|name| Owner::Caller(name).key())
+}
+
+/// The keys of budgets; none where a scope does not reach.
+fn reached(scope: &Scope, budgets: Vec<BudgetWindow>) -> Vec<Option<WindowKey>> {
+    budgets.into_iter().map(|budget| reaches(scope, budget.nid).then(|| key(budget))).collect()
 }
 
 pub(crate) fn key(budget: BudgetWindow) -> WindowKey {

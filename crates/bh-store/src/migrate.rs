@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 12] = [
+const MIGRATIONS: [Migration; 15] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -88,6 +88,24 @@ const MIGRATIONS: [Migration; 12] = [
         name: "keyless",
         text: include_str!("../migrations/0012_keyless.sql"),
         postgres: include_str!("../migrations/0012_keyless.postgres.sql"),
+    },
+    Migration {
+        version: 13,
+        name: "open_anchors",
+        text: include_str!("../migrations/0013_open_anchors.sql"),
+        postgres: "",
+    },
+    Migration {
+        version: 14,
+        name: "billing_closed",
+        text: include_str!("../migrations/0014_billing_closed.sql"),
+        postgres: include_str!("../migrations/0014_billing_closed.postgres.sql"),
+    },
+    Migration {
+        version: 15,
+        name: "tenant_hostnames",
+        text: include_str!("../migrations/0015_tenant_hostnames.sql"),
+        postgres: include_str!("../migrations/0015_tenant_hostnames.postgres.sql"),
     },
 ];
 

@@ -297,6 +297,13 @@ bulk_statements! {
         ") AS v WHERE nid = v.column1 AND budget = v.column2 AND window_label = v.column3 \
          AND committed_nano + v.column4 <= v.column5"
     );
+    /// What is committed of windows.
+    COMMITTED = bulk!(
+        List,
+        "SELECT b.nid, b.budget, b.window_label, b.committed_nano FROM (VALUES ",
+        3,
+        ") AS v JOIN budget_windows AS b ON b.nid = v.column1 AND b.budget = v.column2 AND b.window_label = v.column3"
+    );
     /// Leases of windows, and whether their processes are dead: window, system.
     LEASES_OF_WINDOWS = bulk!(
         List,

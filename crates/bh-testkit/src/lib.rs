@@ -9,6 +9,7 @@
     reason = "a harness that cannot do its part must fail the test at once, with the place"
 )]
 
+pub mod browser;
 pub mod client;
 pub mod gateway;
 pub mod headers;

@@ -14,6 +14,8 @@ pub const PROMTOOL_ENV: &str = "BULKHEAD_TEST_PROMTOOL";
 pub const PYTHON_ENV: &str = "BULKHEAD_TEST_PYTHON";
 /// A `node_modules` with the official SDKs installed.
 pub const NODE_MODULES_ENV: &str = "BULKHEAD_TEST_NODE_MODULES";
+/// Chromium.
+pub const CHROMIUM_ENV: &str = "BULKHEAD_TEST_CHROMIUM";
 /// The folder of our own SDKs: see [`own_sdks`].
 pub const OWN_SDKS_ENV: &str = "BULKHEAD_TEST_OWN_SDKS";
 
@@ -51,6 +53,22 @@ pub fn redis_server() -> PathBuf {
 #[must_use]
 pub fn installed_redis() -> Option<PathBuf> {
     Some(PathBuf::from("/usr/bin/redis-server")).filter(|path| path.exists())
+}
+
+/// Chromium: the environment's, or Debian's.
+///
+/// # Panics
+/// When there is none; the message says what to run.
+#[must_use]
+pub fn chromium() -> PathBuf {
+    let named = std::env::var_os(CHROMIUM_ENV).map(PathBuf::from);
+    named.or_else(installed_chromium).unwrap_or_else(|| panic!("no chromium found: run `cargo xtask test`"))
+}
+
+/// The Chromium that Debian's package installed.
+#[must_use]
+pub fn installed_chromium() -> Option<PathBuf> {
+    Some(PathBuf::from("/usr/bin/chromium")).filter(|path| path.exists())
 }
 
 fn major_version(bin: &std::path::Path) -> u32 {

@@ -15,7 +15,7 @@ use bh_app::vault::Vault;
 use bh_domain::time::{DAY_MS, SECOND_MS, Timestamp};
 use bh_domain::usage::UtcDay;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::trails::Trails;
 use crate::webhooks::Webhooks;
@@ -86,11 +86,40 @@ pub(crate) struct Jobs {
     pub(crate) key_uses_every: Duration,
 }
 
+/// The heartbeat of a process.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    stop: watch::Sender<bool>,
+    beating: JoinHandle<()>,
+}
+
+impl Pulse {
+    /// Ends it. When this returns, nothing says any more that the process lives.
+    pub(crate) async fn end(self) {
+        self.stop.send_replace(true);
+        if let Err(fault) = self.beating.await {
+            tracing::error!(error = &fault as &dyn std::error::Error, "the heartbeat broke off");
+        }
+    }
+}
+
 impl Jobs {
-    /// Starts every job; they end when `stop` turns true.
+    /// Says again and again that this process lives, until it is told to end: that is after the drain, however long it
+    /// takes, or another replica would count what running calls hold as a dead one's.
+    pub(crate) fn pulse(&self) -> Pulse {
+        let (stop, stopping) = watch::channel(false);
+        let jobs = self.clone();
+        let beat = move || {
+            let jobs = jobs.clone();
+            async move { jobs.heartbeat().await }
+        };
+        Pulse { stop, beating: tokio::spawn(every(HEARTBEAT_EVERY, stopping, beat)) }
+    }
+
+    /// Starts every other job; they end when `stop` turns true.
     pub(crate) fn start(&self, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        let (jobs, recorder) = (self.clone(), self.recorder.clone());
+        let recorder = self.recorder.clone();
         tasks.spawn(async move { recorder.run().await });
         let (reads, changes, uses) = (self.keys.clone(), self.keys.clone(), self.keys.clone());
         let trail = self.keys.trail();
@@ -108,10 +137,6 @@ impl Jobs {
             let keys = uses.clone();
             async move { keys.flush_uses().await }
         }));
-        tasks.spawn(every(HEARTBEAT_EVERY, stop.clone(), move || {
-            let jobs = jobs.clone();
-            async move { jobs.heartbeat().await }
-        }));
         if let Some(rates) = &self.rates {
             let (jobs, rates) = (self.clone(), Arc::clone(rates));
             let stop = stop.clone();
@@ -124,7 +149,7 @@ impl Jobs {
         let trails = self.trails.clone();
         tasks.spawn(every(ANCHOR_EVERY, stop.clone(), move || {
             let trails = trails.clone();
-            async move { trails.anchor().await }
+            async move { trails.anchor(false).await }
         }));
         let trails = self.trails.clone();
         tasks.spawn(every(AUDIT_EVERY, stop.clone(), move || {
@@ -207,7 +232,7 @@ impl Jobs {
     /// Writes what waits of the audit trail and makes it part of the evidence, before the process ends.
     pub(crate) async fn close_trail(&self) {
         self.keys.trail().close().await;
-        self.trails.anchor().await;
+        self.trails.anchor(true).await;
         self.trails.anchors.let_go().await;
     }
 

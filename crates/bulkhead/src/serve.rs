@@ -150,6 +150,7 @@ impl Run {
     async fn until_stopped(self) -> Result<(), ServeFault> {
         let Self { gateway, router, listener, metrics_listener, limits, reload, stopping } = self;
         let Gateway { doors, jobs, store, reloader: _ } = gateway;
+        let pulse = jobs.pulse();
         let mut tasks = jobs.start(&stopping);
         jobs.ready().await;
         if let Some(reload) = reload {
@@ -184,6 +185,8 @@ impl Run {
         jobs.count_verifications().await;
         jobs.trails.flush().await;
         jobs.webhooks.close().await;
+        // Only now: what is given back below must not come to life again.
+        pulse.end().await;
         if !(settled && written) {
             // What calls still hold may be spent: it counts as unsettled rather than being given back.
             tracing::warn!("leases are kept until their windows end");

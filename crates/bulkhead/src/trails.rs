@@ -48,6 +48,7 @@ impl Trails {
             recorder: recorder.clone(),
             clock: Arc::clone(clock),
             live: Arc::clone(live),
+            fading: Arc::default(),
         };
         let keyless = KeylessCalls::new(Arc::new(sql.clone()), Arc::clone(clock), Arc::clone(metrics), trail);
         keyless.learn().await?;
@@ -75,9 +76,9 @@ impl Trails {
         }
     }
 
-    /// Makes events of the audit trail part of the evidence.
-    pub(crate) async fn anchor(&self) {
-        if let Err(fault) = self.anchors.round().await {
+    /// Makes events of the audit trail part of the evidence; before the process ends, all of them.
+    pub(crate) async fn anchor(&self, last: bool) {
+        if let Err(fault) = self.anchors.round(last).await {
             let error = &fault as &dyn std::error::Error;
             tracing::warn!(error, "audit events are not part of the evidence yet");
         }

@@ -50,7 +50,7 @@ impl Webhooks {
         });
         let (figures, outbox) = (Arc::clone(&store) as _, Arc::clone(&store) as _);
         let budgets = BudgetWatch::new(keeper.clone(), figures, outbox, live(), clock());
-        Self { courier, budgets, periods: PeriodCloser::new(store, live(), clock()) }
+        Self { courier, budgets, periods: PeriodCloser::new(Arc::clone(&store) as _, store, live(), clock()) }
     }
 
     /// Starts what runs until the process is to stop.

@@ -57,9 +57,24 @@ def test_a_post_that_comes_to_the_same_when_repeated_is_under_one_idempotency_ke
 @both
 @pytest.mark.parametrize("fault", ["cut", 502, 504])
 def test_a_post_that_does_something_is_not_repeated_when_it_may_have_been_done(serve, kind, fault):
-    server = serve(fault if fault == "cut" else refused(fault, "LATER"), enveloped({"apiKey": "new"}))
-    kind.fails(bulkhead.BulkheadError, lambda: kind.admin(server.url).tenants.rotate_api_key("acme"))
+    server = serve(fault if fault == "cut" else refused(fault, "LATER"), enveloped({"result": 1}))
+    kind.fails(bulkhead.BulkheadError, lambda: kind.client(server.url).tools.invoke("a.b", {}))
     assert len(server.requests) == 1
+
+
+@both
+@pytest.mark.parametrize("fault", ["cut", 502, 504])
+def test_a_key_that_is_told_again_is_asked_for_again_under_one_idempotency_key(serve, kind, fault):
+    fault = fault if fault == "cut" else refused(fault, "LATER")
+    for ask in (
+        lambda admin: admin.tenants.rotate_api_key("acme"),
+        lambda admin: admin.tenants.api_keys.create("acme", name="ci"),
+    ):
+        server = serve(fault, enveloped({"id": "k", "apiKey": "new"}))
+        told = kind.run(lambda: ask(kind.admin(server.url)))
+        assert getattr(told, "api_key", told) == "new"
+        assert len(server.requests) == 2
+        assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
 
 
 @both

@@ -60,10 +60,25 @@ test("a tenant is asked for again, under one idempotency key, and its answer tol
   assert.equal(server.requests.length, 3);
 });
 
+test("a key that is told again is asked for again, under one idempotency key", async (t) => {
+  const asks = [
+    async (server) => admin(server).tenants.rotateApiKey("acme"),
+    async (server) => (await admin(server).tenants.apiKeys.create("acme", { name: "ci" })).apiKey,
+  ];
+  for (const ask of asks) {
+    for (const fault of ["cut", refused(502, "LATER"), refused(504, "LATER")]) {
+      const server = await misbehaving(t, fault, enveloped({ id: "k", apiKey: "new" }));
+      assert.equal(await ask(server), "new", JSON.stringify(fault));
+      assert.equal(server.requests.length, 2);
+      assert.equal(new Set(server.requests.map((request) => request.headers["idempotency-key"])).size, 1);
+    }
+  }
+});
+
 test("a POST that does something is repeated only when nothing can have been done", async (t) => {
   for (const fault of ["cut", refused(502, "LATER"), refused(504, "LATER")]) {
-    const server = await misbehaving(t, fault, enveloped({ apiKey: "new" }));
-    await assert.rejects(admin(server).tenants.rotateApiKey("acme"), JSON.stringify(fault));
+    const server = await misbehaving(t, fault, enveloped({ result: 1 }));
+    await assert.rejects(client(server).tools.invoke("a.b", {}), JSON.stringify(fault));
     assert.equal(server.requests.length, 1);
   }
   const busy = await misbehaving(t, refused(503, "SERVICE_UNAVAILABLE", {}, { "retry-after": "0" }), enveloped({ apiKey: "new" }));

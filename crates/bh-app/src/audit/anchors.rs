@@ -4,11 +4,13 @@
 //! Whoever changes, removes or renames an anchored event changes the root, and cannot change the record unnoticed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bh_domain::evidence::merkle::{Frontier, leaf_hash};
 use bh_domain::evidence::{Hash, hex};
 use bh_domain::tenant::{Nid, Scope};
+use bh_domain::time::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -29,6 +31,8 @@ const INSTALLATION: &str = "installation";
 const ANCHOR_EVENTS_MAX: u32 = 250;
 /// Anchors of one kind in one round; the rest waits for the next one.
 const ANCHORS_PER_ROUND_MAX: usize = 32;
+/// How often what goes with time is anchored: its anchors' records stay, and nobody is to fill the evidence by being refused.
+const FADING_EVERY_MS: i64 = 60_000;
 /// The job that one process does at a time, and how long a dead one keeps the others from it.
 const JOB: &str = "audit anchors";
 const CLAIM: Duration = Duration::from_secs(30);
@@ -53,6 +57,8 @@ pub struct Anchors {
     pub clock: Arc<dyn Clock>,
     /// The configuration in force.
     pub live: Live,
+    /// When what goes with time is anchored.
+    pub fading: Arc<FadingPace>,
 }
 
 impl std::fmt::Debug for Anchors {
@@ -61,13 +67,34 @@ impl std::fmt::Debug for Anchors {
     }
 }
 
+/// When what goes with time was anchored last.
+#[derive(Debug, Default)]
+pub struct FadingPace(AtomicI64);
+
+impl FadingPace {
+    /// Whether it is time for it; asked once a round.
+    fn is_due(&self, now: Timestamp) -> bool {
+        let is_due = now.0.saturating_sub(self.0.load(Ordering::Relaxed)) >= FADING_EVERY_MS;
+        if is_due {
+            self.0.store(now.0, Ordering::Relaxed);
+        }
+        is_due
+    }
+
+    /// The next round is not to wait.
+    fn go_on(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 impl Anchors {
-    /// Anchors what has no anchor yet, and puts on record what another process has left open. Returns how many events
-    /// were given an anchor; none while another process does it.
+    /// Anchors what has no anchor yet, what goes with time once a minute unless this is the `last` round of a process, and
+    /// puts on record what another process has left open. Returns how many events were given an anchor; none while another
+    /// process does it.
     ///
     /// # Errors
     /// When the store does not answer. What is left is done in the next round.
-    pub async fn round(&self) -> Result<u64, StoreFault> {
+    pub async fn round(&self, last: bool) -> Result<u64, StoreFault> {
         let now = self.clock.now();
         let until = now.plus_ms(i64::try_from(CLAIM.as_millis()).unwrap_or(i64::MAX));
         if !self.claims.claim(JOB, self.recorder.holder(), now, until).await? {
@@ -77,8 +104,9 @@ impl Anchors {
             self.put_on_record(&anchor).await?;
         }
         let mut total = 0;
-        for fading in [false, true] {
-            for _ in 0..ANCHORS_PER_ROUND_MAX {
+        let fading_is_due = self.fading.is_due(now) || last;
+        for fading in [false, true].into_iter().filter(|fading| !fading || fading_is_due) {
+            for left in (0..ANCHORS_PER_ROUND_MAX).rev() {
                 let anchor = Anchor { id: Uuid::now_v7(), made: self.clock.now(), fading };
                 let events =
                     self.audit.anchor_events(Scope::system(WHY), anchor.clone(), ANCHOR_EVENTS_MAX).await?;
@@ -86,6 +114,10 @@ impl Anchors {
                     break;
                 }
                 total += events;
+                if fading && left == 0 {
+                    // More than a round takes: the next one goes on, or the rest would grow for ever.
+                    self.fading.go_on();
+                }
                 self.put_on_record(&anchor).await?;
             }
         }
@@ -94,8 +126,9 @@ impl Anchors {
 
     /// Lets another process do it at once.
     pub async fn let_go(&self) {
-        let zero = bh_domain::time::Timestamp(0);
-        if let Err(fault) = self.claims.claim(JOB, self.recorder.holder(), self.clock.now(), zero).await {
+        if let Err(fault) =
+            self.claims.claim(JOB, self.recorder.holder(), self.clock.now(), Timestamp(0)).await
+        {
             tracing::debug!(error = &fault as &dyn std::error::Error, "the audit anchors were not let go");
         }
     }
@@ -289,5 +322,19 @@ impl Anchored {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_with_time_is_anchored_at_once_and_then_once_a_minute() {
+        let pace = FadingPace::default();
+        let due = |s: i64| pace.is_due(Timestamp(1_795_000_000_000 + s * 1_000));
+        assert_eq!([0, 5, 59, 60, 65, 119, 120].map(due), [true, false, false, true, false, false, true]);
+        pace.go_on();
+        assert_eq!([125, 130].map(due), [true, false], "what a round has left is taken by the next one");
     }
 }

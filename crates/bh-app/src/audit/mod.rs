@@ -12,7 +12,7 @@ mod sampler;
 mod trail;
 mod view;
 
-pub use anchors::{AnchorFault, Anchored, Anchors, check_anchors};
+pub use anchors::{AnchorFault, Anchored, Anchors, FadingPace, check_anchors};
 pub use export::{TrailFormat, TrailShape};
 pub use follow::Following;
 pub use provenance::Provenance;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use bh_domain::audit::VERIFICATION_FAILED;
+use bh_domain::audit::{TrailFilter, VERIFICATION_FAILED};
 use bh_domain::keys::key::JsonObject;
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::{Nid, Scope};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::requests::{RequestNote, Requests, Taken};
 use super::sampler::{Minute, Sample};
 use crate::metrics::{CredentialType, Metrics};
-use crate::ports::{AuditEvent, AuditStore, Clock, StoreFault};
+use crate::ports::{AuditEvent, AuditStore, Clock, StoreFault, TrailOrder};
 
 /// Events that wait to be written; more are dropped, and counted.
 const WAITING_MAX: usize = 8_192;
@@ -79,6 +79,16 @@ impl AuditTrail {
     pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
         let (waiting, writing) = (Mutex::default(), tokio::sync::Mutex::default());
         Self(Arc::new(Inner { store, clock, metrics, waiting, writing }))
+    }
+
+    /// Whether it tells of this object of a tenant's.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub(crate) async fn knows(&self, scope: Scope, object: &str) -> Result<bool, StoreFault> {
+        let filter = TrailFilter { object: Some(object.to_owned()), ..TrailFilter::default() };
+        let events = self.0.store.audit_events(scope, filter, TrailOrder::NewestFirst, None, 1).await?;
+        Ok(!events.is_empty())
     }
 
     /// Tells of a credential that was not good: of the first ones of a tenant's minute by themselves, of the others by

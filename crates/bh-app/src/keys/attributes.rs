@@ -158,6 +158,11 @@ pub(super) fn with_text(extras: &JsonObject, name: &str, text: &str) -> JsonObje
     with_member(extras, name, serde_json::value::to_raw_value(text).ok())
 }
 
+/// Extras without a member.
+pub(super) fn without(extras: &JsonObject, name: &str) -> JsonObject {
+    if *extras == JsonObject::default() { extras.clone() } else { with_member(extras, name, None) }
+}
+
 fn with_member(extras: &JsonObject, name: &str, value: Option<Box<RawValue>>) -> JsonObject {
     let mut members: BTreeMap<String, Box<RawValue>> =
         serde_json::from_str(extras.as_str()).unwrap_or_default();

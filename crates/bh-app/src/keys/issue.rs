@@ -56,12 +56,23 @@ impl KeyStory {
     /// # Errors
     /// `invalid_request`, `quota_exceeded`, `evidence_unavailable`.
     pub async fn issue(&self, asker: &Asker, issue: Issue) -> Result<IssuedKey, Refusal> {
+        let repeated =
+            || Refusal::new(Code::Internal, "The machine's randomness has repeated itself; try again");
+        self.issue_from(asker, issue, &*self.0.parts.entropy).await?.ok_or_else(repeated)
+    }
+
+    /// As [`KeyStory::issue`], made from this; `None`: there is a key that was.
+    pub(crate) async fn issue_from(
+        &self,
+        asker: &Asker,
+        issue: Issue,
+        entropy: &dyn Entropy,
+    ) -> Result<Option<IssuedKey>, Refusal> {
         let attributes = issue.attributes.checked()?;
         let house = self.0.houses.of(&asker.tenant)?;
         let now = self.0.parts.clock.now();
         let expires = expiry(&house.settings, issue.ttl, now)?;
-        let Minted { key, secret } =
-            self.mint(&house, attributes, now, Some(expires), &*self.0.parts.entropy)?;
+        let Minted { key, secret } = self.mint(&house, attributes, now, Some(expires), entropy)?;
         let event = self.event(asker, Action::Issued, &key.key_id, None, Some(&key));
         let max = asker.tenant.api_keys_max();
         let inserted = self.0.parts.store.insert(asker.scope(), key.clone(), max, event).await;
@@ -69,16 +80,14 @@ impl KeyStory {
             Inserted::Created => {
                 self.0.parts.metrics.keys.created.inc();
                 self.0.rows.appeared(asker.tenant.nid, &key.key_id);
-                Ok(IssuedKey { key, secret: Some(secret) })
+                Ok(Some(IssuedKey { key, secret: Some(secret) }))
             }
             Inserted::Replayed(key) => {
                 asker.origin.untold();
-                Ok(IssuedKey { key: *key, secret: None })
+                Ok(Some(IssuedKey { key: *key, secret: None }))
             }
             Inserted::QuotaExceeded { used } => Err(quota_exceeded(max, used)),
-            Inserted::Exists => {
-                Err(Refusal::new(Code::Internal, "The machine's randomness has repeated itself; try again"))
-            }
+            Inserted::Exists => Ok(None),
         }
     }
 
@@ -148,7 +157,7 @@ impl KeyStory {
 }
 
 /// A key's id and its random bytes.
-fn drawn(entropy: &dyn Entropy) -> (Uuid, [u8; RANDOM_BYTES]) {
+pub(super) fn drawn(entropy: &dyn Entropy) -> (Uuid, [u8; RANDOM_BYTES]) {
     let (mut id, mut random) = ([0; 16], [0; RANDOM_BYTES]);
     entropy.fill(&mut id);
     entropy.fill(&mut random);

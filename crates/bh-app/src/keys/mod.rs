@@ -5,6 +5,7 @@
 //! than the last change this process knows of.
 
 mod adopt;
+mod again;
 mod attributes;
 mod change;
 mod counting;
@@ -39,6 +40,7 @@ use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Nid, Scope};
 use uuid::Uuid;
 
+pub(crate) use again::{REPEATED_WITHIN_MS, used_up};
 pub use attributes::{Attributes, EXTRAS_BYTES_MAX, METADATA_BYTES_MAX, policy_overrides, policy_text};
 pub use change::Change;
 pub use counting::{LimitTold, LimitUse};

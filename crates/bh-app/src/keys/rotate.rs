@@ -1,6 +1,6 @@
 //! A new text for a key: another key takes its place.
 
-use bh_domain::keys::extras::CREDITS_OF;
+use bh_domain::keys::extras::{CREDITS_OF, Extras, SUCCEEDS};
 use bh_domain::keys::key::{Key, KeyId, KeyKind, Revocation};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::keys::verdict::{KeyStatus, RevocationReason, Visibility};
@@ -8,12 +8,14 @@ use bh_domain::refusal::{Code, Refusal};
 use bh_domain::time::Timestamp;
 use secrecy::SecretString;
 
-use super::attributes::with_text;
+use super::attributes::{with_text, without};
 use super::house::House;
 use super::issue::{FirstKey, Minted, expiry, visibility_of};
 use super::trail::Action;
-use super::{Asker, Attributes, CHANGE_TRIES_MAX, Change, KeyStory, changed_too_often, unknown_key};
-use crate::ports::{AuditEvent, KeyTurn};
+use super::{
+    Asker, Attributes, CHANGE_TRIES_MAX, Change, KeyStory, changed_too_often, internal, unknown_key,
+};
+use crate::ports::{AuditEvent, Entropy, KeyTurn};
 
 /// What the new key has of its own; the rest it inherits.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +52,7 @@ impl KeyStory {
         for _ in 0..CHANGE_TRIES_MAX {
             let before = self.stored(asker, kind, &key_id).await?;
             let Turning { new, secret, mut old, event } =
-                self.turning(asker, &house, &before, &rotate).await?;
+                self.turning(asker, &house, &before, &rotate, &*self.0.parts.entropy).await?;
             let store = &self.0.parts.store;
             let written = store.rotate(asker.scope(), new.clone(), old.clone(), before.revision, event).await;
             let written = written.map_err(|fault| fault.refusal())?;
@@ -66,7 +68,7 @@ impl KeyStory {
     }
 
     /// What is to take the place of a tenant's first key: its successor while it lives, else a fresh one. To be stored with
-    /// whatever names it, and then told with [`KeyStory::turned`].
+    /// whatever names it, and then told with [`KeyStory::turned`]. Made from the machine's randomness, unless from `entropy`.
     ///
     /// # Errors
     /// Those of [`KeyStory::rotate`].
@@ -76,6 +78,7 @@ impl KeyStory {
         current: Option<&KeyId>,
         fresh: Attributes,
         grace: Option<Lifetime>,
+        entropy: Option<&dyn Entropy>,
     ) -> Result<(KeyTurn, SecretString), Refusal> {
         let found = match current {
             Some(key_id) => {
@@ -87,17 +90,35 @@ impl KeyStory {
         };
         let now = self.0.parts.clock.now();
         let Some(before) = found.filter(|key| key.status_at(now) == KeyStatus::Active) else {
-            let FirstKey { key, secret, event } = self.first_key(asker, fresh, None)?;
+            let FirstKey { key, secret, event } = self.first_key(asker, fresh, entropy)?;
             return Ok((KeyTurn::Fresh { new: Box::new(key), event }, secret));
         };
         let house = self.0.houses.of(&asker.tenant)?;
         let rotate = Rotate { grace, ..Rotate::default() };
-        let turning = self.turning(asker, &house, &before, &rotate).await?;
+        let entropy = entropy.unwrap_or(&*self.0.parts.entropy);
+        let turning = self.turning(asker, &house, &before, &rotate, entropy).await?;
         let Turning { mut new, secret, old, event } = turning;
+        new.extras = with_text(&new.extras, SUCCEEDS, old.key_id.as_str());
         // It is a fresh key to its tenant: it lives as long as the first one did.
         new.expires = Some(expiry(&house.settings, None, now)?);
         let (new, old, old_revision) = (Box::new(new), Box::new(old), before.revision);
         Ok((KeyTurn::Rotated { new, old, old_revision, event }, secret))
+    }
+
+    /// Until when the key that this one took the place of in a turn still works; `None`: it works no more.
+    ///
+    /// # Errors
+    /// `evidence_unavailable`.
+    pub(crate) async fn previous_until(
+        &self,
+        asker: &Asker,
+        key: &Key,
+    ) -> Result<Option<Timestamp>, Refusal> {
+        let extras = Extras::read(&key.extras).map_err(|error| internal("read a key", &error))?;
+        let Some(old) = extras.succeeds.and_then(|id| KeyId::parse(&id).ok()) else { return Ok(None) };
+        let found = self.0.parts.store.keys(asker.scope(), KeyKind::Issued, vec![old]).await;
+        let old = found.map_err(|fault| fault.refusal())?.pop();
+        Ok(old.filter(|old| old.status == KeyStatus::Active).and_then(|old| old.expires))
     }
 
     /// Forgets what memory knew before a turn that was stored.
@@ -131,6 +152,7 @@ impl KeyStory {
         house: &House,
         before: &Key,
         rotate: &Rotate,
+        entropy: &dyn Entropy,
     ) -> Result<Turning, Refusal> {
         let now = self.0.parts.clock.now();
         if before.status_at(now) != KeyStatus::Active {
@@ -141,8 +163,7 @@ impl KeyStory {
             return Err(refusal);
         }
         let attributes = inherited(before, rotate).checked()?;
-        let Minted { key: mut new, secret } =
-            self.mint(house, attributes, now, before.expires, &*self.0.parts.entropy)?;
+        let Minted { key: mut new, secret } = self.mint(house, attributes, now, before.expires, entropy)?;
         new.enabled = before.enabled;
         let old = superseded(before, &new.key_id, now, rotate.grace);
         let event = self.event(asker, Action::Rotated, &before.key_id, Some(before), Some(&new));
@@ -160,7 +181,7 @@ struct Turning {
 
 /// The attributes of the new key: the old one's, under what was asked for.
 fn inherited(old: &Key, rotate: &Rotate) -> Attributes {
-    let mut key = old.clone();
+    let mut key = Key { extras: without(&old.extras, SUCCEEDS), ..old.clone() };
     rotate.change.clone().apply(&mut key);
     Attributes {
         visibility: visibility_of(rotate.visibility, old),

@@ -10,6 +10,7 @@ use bh_domain::money::NanoUsd;
 use bh_domain::price::TokenCounts;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
+use bh_domain::time::Timestamp;
 use bh_domain::usage::{Hour, Latency, UsageKind};
 use bytes::Bytes;
 
@@ -145,7 +146,7 @@ impl Closer {
             }
             None => spend(ticket, tally, &TokenCounts::default(), NanoUsd::ZERO),
         };
-        let usage = Some(usage(ticket, &draft, tally));
+        let usage = Some(usage(self.0.clock.now(), &draft, tally));
         self.0.metrics.call(&ticket.caller.tenant.id, "", if upstream { "failed" } else { "denied" });
         self.attempts(ticket);
         self.0.recorder.submit(Entry { draft, spend, usage, contents: Vec::new() }, ticket.durability)
@@ -197,7 +198,7 @@ impl Closer {
         let failed = outcome.ending != Ending::Completed && outcome.ending != Ending::ClientGone;
         let tally = Tally { requests: true, calls: true, denied: false, failed };
         let spend = spend(ticket, tally, &tokens, cost);
-        let usage = Some(usage(ticket, &draft, tally));
+        let usage = Some(usage(self.0.clock.now(), &draft, tally));
         let contents = Self::contents(ticket, &draft, outcome.answer.as_ref());
         self.attempts(ticket);
         self.0.recorder.submit(Entry { draft, spend, usage, contents }, ticket.durability)
@@ -231,7 +232,7 @@ impl Closer {
             let tally = Tally { requests: false, calls: false, denied: false, failed: false };
             let spend =
                 failed.lost.map(|lost| self.charge(ticket, &mut draft, tally, lost)).unwrap_or_default();
-            let usage = failed.lost.map(|_| usage(ticket, &draft, tally));
+            let usage = failed.lost.map(|_| usage(self.0.clock.now(), &draft, tally));
             self.0.recorder.submit(Entry { draft, spend, usage, contents: Vec::new() }, Durability::Relaxed);
         }
     }
@@ -319,19 +320,15 @@ fn spend(ticket: &Ticket, tally: Tally, tokens: &TokenCounts, cost: NanoUsd) -> 
     deltas
 }
 
-/// What a record counts as: one row of the usage ledger, with the very tokens and cost of the record (decision 22).
-fn usage(ticket: &Ticket, draft: &Draft, tally: Tally) -> UsageDelta {
+/// What a record counts as: one row of the usage ledger, with the very tokens and cost of the record (decision 22). It is
+/// counted when it ends, which is before its month is closed, however long ago it began.
+fn usage(ended: Timestamp, draft: &Draft, tally: Tally) -> UsageDelta {
     let Execution { provider, model_used, tokens, cost, duration_ms, .. } = &draft.execution;
     // What was asked for, and never of anybody, is whatever a client writes.
     let model = if provider.is_empty() { "" } else { model_used };
     let served = tally.requests && draft.status == Ending::Completed.status();
     UsageDelta {
-        key: UsageKey::new(
-            draft.nid,
-            Hour::of(ticket.at),
-            UsageKind::Llm,
-            [&draft.agent_id, provider, model],
-        ),
+        key: UsageKey::new(draft.nid, Hour::of(ended), UsageKind::Llm, [&draft.agent_id, provider, model]),
         sums: UsageSums {
             requests: u64::from(tally.requests),
             denied: u64::from(tally.denied),
@@ -347,4 +344,29 @@ fn usage(ticket: &Ticket, draft: &Draft, tally: Tally) -> UsageDelta {
 /// A model name as a provider tells it, unless it holds what a column or a terminal cannot.
 fn plain(model: Option<String>) -> Option<String> {
     model.filter(|model| !model.chars().any(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    use bh_domain::time::SECOND_MS;
+    use bh_domain::webhook::Month;
+
+    use super::*;
+    use crate::evidence::tests::house;
+
+    #[test]
+    fn a_call_is_counted_in_the_month_in_which_it_ends() {
+        let at = |text: &str| Timestamp::parse(text).unwrap();
+        let began = at("2026-10-31T23:59:59.999Z");
+        let draft = Draft { timestamp: began, ..house::draft("acme", Nid::SYSTEM, 1) };
+        let served = Tally { requests: true, calls: true, denied: false, failed: false };
+        let month = |ended| {
+            let UsageDelta { key, sums } = usage(ended, &draft, served);
+            assert_eq!((sums.requests, sums.cost), (1, draft.execution.cost), "once, and whole");
+            Month::of(Timestamp(key.hour.0 * 3_600 * SECOND_MS)).to_string()
+        };
+        assert_eq!(month(began), "2026-10");
+        assert_eq!(month(at("2026-11-01T00:00:00Z")), "2026-11", "as its end is");
+        assert_eq!(month(at("2026-11-01T02:00:00Z")), "2026-11", "when October has been closed");
+    }
 }

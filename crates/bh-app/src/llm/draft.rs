@@ -190,6 +190,7 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::NetworkNotFound
         | Code::TenantNotFound
         | Code::TenantExists
+        | Code::HostnameTaken
         | Code::TenantReadOnly
         | Code::FeatureDisabled
         | Code::Conflict

@@ -36,7 +36,7 @@ pub use outside::{
     Attempt, CallerBodyBroken, Clock, Connections, Entropy, ProviderBody, ProviderRequest, ProviderResponse,
     SendFault, SendFaultKind, SystemClock, SystemEntropy, TenantRow, TenantStore, Tokenizer, Upstream,
 };
-pub use profiles::{KeyTurn, Made, ProfileStore};
+pub use profiles::{KeyTurn, Made, ProfileStore, Replaced};
 pub use shared::{SharedCounts, SharedFault, SharedLimit, SharedMemory, SharedResult};
 pub use usage::{ModelDay, TenantUsage, UsageDays, UsageDelta, UsageKey, UsageStore, UsageSums};
 pub use vault::{KeyAdded, KeyRef, KeyState, SecretRow, SecretStored, StoredRoot, VaultStore, WrappedKey};

@@ -139,6 +139,9 @@ pub trait BudgetStore: Send + Sync + 'static {
     fn overdraw(&self, holder: Holder, over: Vec<Change>) -> StoreResult<()>;
     /// The process has heard the answer to every change before this one: none of them will be asked for again.
     fn forget_changes(&self, holder: Holder, before: ChangeId) -> StoreResult<()>;
+    /// What was ever granted of budgets and not given back, in the order asked: no less than was spent, but for calls that
+    /// cost more than they held and are settled just now. A look at one row each, where [`BudgetStore::figures`] adds up.
+    fn committed(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<NanoUsd>>;
     /// The state of budgets, in the order asked.
     fn figures(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<Figures>>;
     /// Sums over days of one tenant (`None` = all tenants, for a system scope).

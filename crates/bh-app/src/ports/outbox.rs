@@ -71,6 +71,13 @@ pub struct StoredEvent {
     pub payload: String,
 }
 
+impl From<OutboxEvent> for StoredEvent {
+    fn from(event: OutboxEvent) -> Self {
+        let OutboxEvent { nid, id, kind, at, payload, .. } = event;
+        Self { nid, id, kind: kind.as_str().to_owned(), at, payload }
+    }
+}
+
 /// A delivery as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDelivery {
@@ -161,6 +168,9 @@ pub struct EndpointCounts {
 pub trait OutboxStore: Send + Sync + 'static {
     /// Writes events that belong to no other change; for each, whether it was not there before.
     fn append_outbox(&self, scope: Scope, events: Vec<OutboxEvent>) -> StoreResult<Vec<bool>>;
+    /// Writes events that tell of closed periods, each unless its period was closed before, also when the event that told of
+    /// it is forgotten by now; for each, when it was closed before.
+    fn close_periods(&self, scope: Scope, events: Vec<OutboxEvent>) -> StoreResult<Vec<Option<Timestamp>>>;
     /// Takes at most `limit` deliveries of an endpoint that are due at `now`, until an instant: no other process has them
     /// until then.
     fn take_deliveries(

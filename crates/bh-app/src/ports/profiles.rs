@@ -10,7 +10,7 @@ use bh_domain::time::Timestamp;
 use super::{AuditEvent, StoreResult};
 
 /// What became of a tenant that was to be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {
     /// It is stored, with its key.
     Created,
@@ -19,6 +19,19 @@ pub enum Made {
     /// The name belongs to a tenant that is no row: one that a configuration has named, now or before, under this
     /// network id. Nothing was stored.
     Known(Nid),
+    /// A host name of it leads to another tenant that is a row; nothing was stored.
+    HostTaken(String),
+}
+
+/// What became of a profile that was to be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It is stored.
+    Done,
+    /// It is not what it was any more; nothing was stored.
+    Outdated,
+    /// A host name of it leads to another tenant that is a row; nothing was stored.
+    HostTaken(String),
 }
 
 /// A key that takes the place of a tenant's first one.
@@ -58,15 +71,16 @@ pub trait ProfileStore: Send + Sync + 'static {
     fn profile(&self, scope: Scope) -> StoreResult<Option<Profile>>;
     /// Makes a tenant with its first key: its name, its row, the key and the events of both, or nothing.
     fn make_tenant(&self, profile: Profile, key: Key, events: [AuditEvent; 2]) -> StoreResult<Made>;
-    /// Replaces the profile whose revision is still `expected_revision`; the row then has the next one.
+    /// Replaces the profile whose revision is still `expected_revision`; the row then has the next one. A host name is one
+    /// tenant's; those of a deleted tenant are free again.
     fn replace_profile(
         &self,
         scope: Scope,
         profile: Profile,
         expected_revision: u64,
         event: AuditEvent,
-    ) -> StoreResult<bool>;
-    /// The same, together with a new key; nothing unless both are what they were.
+    ) -> StoreResult<Replaced>;
+    /// The same, together with a new key; nothing unless both are what they were. Host names stay as they are.
     fn replace_profile_and_key(
         &self,
         scope: Scope,

@@ -18,7 +18,7 @@ const NAME_BYTES_MAX: usize = 256;
 pub struct UsageKey {
     /// Tenant.
     pub nid: Nid,
-    /// The hour in which what is counted began.
+    /// The hour in which what is counted ended: a month that is over gets nothing more once its last calls are written.
     pub hour: Hour,
     /// What is counted.
     pub kind: UsageKind,
@@ -139,8 +139,11 @@ pub trait UsageStore: Send + Sync + 'static {
     fn put_usage(&self, holder: Holder, rows: Vec<UsageDelta>) -> StoreResult<()>;
     /// Moves the hours before a day into days, in bounded steps: no sum changes by it. Returns how many rows were moved.
     fn roll_usage_up(&self, before: UtcDay) -> StoreResult<u64>;
-    /// Forgets days before one, in bounded steps. Returns how many rows were forgotten.
+    /// Forgets days before one, in bounded steps, having noted that they go. Returns how many rows were forgotten.
     fn forget_usage(&self, before: UtcDay) -> StoreResult<u64>;
+    /// The day from which on nothing has been forgotten; `None`: nothing has. Read after sums, it says whether they are
+    /// whole: a day is noted before it goes.
+    fn usage_kept_from(&self) -> StoreResult<Option<UtcDay>>;
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! Making a tenant, once: also when the answer is lost on its way and the request is made again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use bh_domain::keys::key::KeyKind;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::profile::{Profile, Settings, Status, slug};
@@ -13,17 +11,16 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::hosts::hosts_free;
+use super::repeat::{Chance, RequestName};
 use super::{Actor, TenantStory, TenantView, first_key, wrong};
+use crate::keys::REPEATED_WITHIN_MS;
 use crate::ports::{Entropy, Made};
 use crate::snapshot::Origin;
 
-/// How long after it a request is taken for a repetition.
-const REPEATED_WITHIN_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Until this process has heard of a tenant that another one made, and how often it looks.
 const HEARD_WITHIN: u32 = 20;
 const LOOKS_EVERY: Duration = Duration::from_millis(100);
-/// The longest name of a request, in bytes.
-const NAME_BYTES_MAX: usize = 255;
 
 /// A tenant that was made, and its key's text, which is told once.
 #[derive(Debug)]
@@ -32,77 +29,6 @@ pub struct NewTenant {
     pub tenant: TenantView,
     /// The text of its key.
     pub api_key: SecretString,
-}
-
-/// What a client calls a request, so that it may make it again (`Idempotency-Key`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestName(String);
-
-impl RequestName {
-    /// Reads one.
-    ///
-    /// # Errors
-    /// `invalid_request` for a name that is empty, long, or not printable ASCII.
-    pub fn parse(text: &str) -> Result<Self, Refusal> {
-        let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-        if text.is_empty() || text.len() > NAME_BYTES_MAX || !printable {
-            let message =
-                format!("`Idempotency-Key` must be 1 to {NAME_BYTES_MAX} printable ASCII characters");
-            return Err(Refusal::new(Code::InvalidRequest, message).with("field", "Idempotency-Key"));
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-/// What the keys of named requests are made from, so that nobody has to keep their texts: the same request of the same
-/// operator makes the same key.
-pub struct Repetitions(hmac::Key);
-
-impl std::fmt::Debug for Repetitions {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Repetitions(..)")
-    }
-}
-
-impl Repetitions {
-    /// From a key of the installation's own.
-    #[must_use]
-    pub fn new(key: &[u8; 32]) -> Self {
-        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
-    }
-
-    /// What a request of an operator makes its key from. Another body is another request, whatever its name.
-    fn chance(&self, actor: &Actor, name: &RequestName, id: &str, given: &Map<String, Value>) -> Chance {
-        let body = Value::Object(given.clone()).to_string();
-        let mut context = hmac::Context::with_key(&self.0);
-        for part in [actor.name.as_str(), &name.0, id, &body] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        Chance { key: hmac::Key::new(hmac::HMAC_SHA256, context.sign().as_ref()), blocks: AtomicU64::new(0) }
-    }
-}
-
-/// Bytes that follow from a request, and that nobody can tell from random ones.
-struct Chance {
-    key: hmac::Key,
-    blocks: AtomicU64,
-}
-
-impl Chance {
-    fn again(&self) -> Self {
-        Self { key: self.key.clone(), blocks: AtomicU64::new(0) }
-    }
-}
-
-impl Entropy for Chance {
-    fn fill(&self, bytes: &mut [u8]) {
-        for part in bytes.chunks_mut(hmac::HMAC_SHA256.digest_algorithm().output_len()) {
-            let block = self.blocks.fetch_add(1, Ordering::Relaxed);
-            let tag = hmac::sign(&self.key, &block.to_be_bytes());
-            part.iter_mut().zip(tag.as_ref()).for_each(|(byte, chance)| *byte = *chance);
-        }
-    }
 }
 
 impl TenantStory {
@@ -118,7 +44,7 @@ impl TenantStory {
         given: &Map<String, Value>,
         name: Option<&RequestName>,
     ) -> Result<NewTenant, Refusal> {
-        let chance = name.map(|name| self.0.repetitions.chance(actor, name, id, given));
+        let chance = name.map(|name| self.0.repetitions.of_tenant(actor, name, id, given));
         let snapshot = self.0.live.load_full();
         let id = slug(id).map_err(|error| wrong(&error))?;
         let settings = Settings::default().changed(given).map_err(|error| wrong(&error))?;
@@ -127,6 +53,7 @@ impl TenantStory {
         if named.is_some_and(|tenant| tenant.origin == Origin::File) {
             return Err(exists(&id, "a configuration file names it, and is where it is changed"));
         }
+        hosts_free(&snapshot, &id, &settings)?;
         let now = self.0.clock.now();
         // One that is always there keeps its network id: whoever was its customer stays (seed 001, migration step 2).
         let nid = named.map_or_else(|| Nid(Uuid::now_v7()), |tenant| tenant.nid);
@@ -156,6 +83,10 @@ impl TenantStory {
                     api_key: first.secret,
                 });
             }
+            Made::HostTaken(name) => {
+                actor.origin.untold();
+                return Err(self.host_taken(&name));
+            }
             Made::Exists => exists(&id, "choose another id, or change that one"),
             Made::Known(_) if self.0.directory.profile_ever(&id).is_some() => {
                 exists(&id, "choose another id, or change that one; a slug is never used twice")
@@ -183,7 +114,7 @@ impl TenantStory {
         let snapshot = self.0.live.load_full();
         let asker = self.asker(&snapshot, actor, &profile)?;
         let key = self.0.keys.get(&asker, KeyKind::Issued, key_id.as_str()).await?;
-        if self.0.clock.now().0 - key.created.0 > REPEATED_WITHIN_MS {
+        if key.created.plus_ms(REPEATED_WITHIN_MS) < self.0.clock.now() {
             return Ok(None);
         }
         let text = self.0.keys.text_of(&asker, &key, chance)?;

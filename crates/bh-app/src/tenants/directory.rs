@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bh_domain::tenant::profile::{Profile, Status};
 use bh_domain::tenant::{Nid, TenantId};
+use bh_domain::time::Timestamp;
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
@@ -29,6 +30,8 @@ pub struct Directory {
 struct Entries {
     by_id: BTreeMap<TenantId, Arc<Entry>>,
     by_nid: HashMap<Nid, Arc<Entry>>,
+    /// Whose each host name is.
+    by_host: HashMap<Box<str>, Nid>,
     /// Those that were deleted, which no list and no door knows.
     gone: HashMap<TenantId, Arc<Profile>>,
     gone_by_nid: HashMap<Nid, u64>,
@@ -77,6 +80,13 @@ impl Directory {
         self.profile(id).or_else(gone)
     }
 
+    /// The profile that has this host name, which is normalised.
+    #[must_use]
+    pub fn profile_at(&self, host: &str) -> Option<Arc<Profile>> {
+        let entry = self.entry(|entries| entries.by_nid.get(entries.by_host.get(host)?));
+        entry.map(|entry| Arc::clone(&entry.profile))
+    }
+
     /// Whether a row keeps a tenant from being served, whatever names it: it is suspended, or was deleted.
     #[must_use]
     pub fn keeps_out(&self, nid: Nid) -> bool {
@@ -89,6 +99,14 @@ impl Directory {
     #[must_use]
     pub fn is_gone(&self, nid: Nid) -> bool {
         self.entries.read().gone_by_nid.contains_key(&nid)
+    }
+
+    /// Those that were deleted at an instant or later: slug and network id.
+    #[must_use]
+    pub fn gone_since(&self, since: Timestamp) -> Vec<(TenantId, Nid)> {
+        let entries = self.entries.read();
+        let later = entries.gone.values().filter(|profile| profile.updated >= since);
+        later.map(|profile| (profile.id.clone(), profile.nid)).collect()
     }
 
     /// Profiles in order of their slugs, after one.
@@ -125,6 +143,15 @@ impl Entries {
         if known.is_some_and(|known| known >= profile.revision) {
             return false;
         }
+        if let Some(before) = self.by_nid.get(&profile.nid) {
+            // News may come in another order than the names went from one tenant to the other.
+            let left = before.profile.settings.hostnames.iter().map(String::as_str);
+            left.for_each(|name| {
+                if self.by_host.get(name) == Some(&profile.nid) {
+                    self.by_host.remove(name);
+                }
+            });
+        }
         if profile.status == Status::Deleted {
             self.by_id.remove(&profile.id);
             self.by_nid.remove(&profile.nid);
@@ -132,6 +159,8 @@ impl Entries {
             self.gone.insert(profile.id.clone(), Arc::new(profile));
             return true;
         }
+        let names = profile.settings.hostnames.iter().map(|name| (name.as_str().into(), profile.nid));
+        self.by_host.extend(names);
         let entry = Arc::new(Entry { profile: Arc::new(profile), made: ArcSwapOption::empty() });
         self.by_nid.insert(entry.profile.nid, Arc::clone(&entry));
         self.by_id.insert(entry.profile.id.clone(), entry);
@@ -165,6 +194,17 @@ impl MadeTenants {
         Some(self.made(generation, &entry))
     }
 
+    /// The tenant with this slug, as its row makes it, also when it was deleted.
+    pub(crate) fn ever(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        self.directory.profile_ever(id).map(|profile| Arc::new(self.presets.tenant(&profile)))
+    }
+
+    /// The tenant with this host name, which is normalised.
+    pub(crate) fn by_host(&self, generation: u64, host: &str) -> Option<Arc<Tenant>> {
+        let entry = self.directory.entry(|entries| entries.by_nid.get(entries.by_host.get(host)?))?;
+        Some(self.made(generation, &entry))
+    }
+
     /// Every row that is not deleted: slug and network id.
     pub(crate) fn everyone(&self) -> Vec<(TenantId, Nid)> {
         let told = |profile: &Arc<Profile>| (profile.id.clone(), profile.nid);
@@ -174,6 +214,11 @@ impl MadeTenants {
     /// Whether a tenant was made at run time and deleted: nothing makes another of it.
     pub(crate) fn is_gone(&self, nid: Nid) -> bool {
         self.directory.is_gone(nid)
+    }
+
+    /// Rows that were deleted at an instant or later: slug and network id.
+    pub(crate) fn gone_since(&self, since: Timestamp) -> Vec<(TenantId, Nid)> {
+        self.directory.gone_since(since)
     }
 
     /// What the configuration gives tenants that ask for nothing.
@@ -195,7 +240,6 @@ impl MadeTenants {
 #[cfg(test)]
 mod tests {
     use bh_domain::tenant::profile::Settings;
-    use bh_domain::time::Timestamp;
     use uuid::Uuid;
 
     use super::*;
@@ -234,5 +278,8 @@ mod tests {
         directory.put([profile(1, "a", 3, Status::Active)]);
         assert_eq!((directory.profile(&id), directory.is_gone(Nid(Uuid::from_u128(1)))), (None, true));
         assert!(directory.profile_ever(&id).is_some());
+        // It was deleted at 1, and may owe something of what began then or before.
+        assert_eq!(directory.gone_since(Timestamp(1)), [(id, Nid(Uuid::from_u128(1)))]);
+        assert_eq!(directory.gone_since(Timestamp(2)), []);
     }
 }

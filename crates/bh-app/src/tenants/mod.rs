@@ -6,30 +6,31 @@
 mod create;
 mod directory;
 mod follow;
+mod hosts;
+mod keys;
 mod presets;
+mod repeat;
 mod trail;
 mod view;
 
 use std::sync::Arc;
 
-use bh_domain::keys::key::KeyId;
-use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::profile::{Profile, SettingsError, Status};
 use bh_domain::tenant::{Scope, TenantId};
-use bh_domain::time::Timestamp;
-use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-pub use create::{NewTenant, Repetitions, RequestName};
+pub use create::NewTenant;
 pub use directory::{Directory, MadeTenants};
 pub use follow::learn;
+pub use keys::RotatedTenantKey;
 pub use presets::{InForce, Plan, Presets};
+pub use repeat::{NamedRequest, Repetitions, RequestName};
 pub use view::TenantView;
 
 use crate::audit::Provenance;
 use crate::keys::{Asker, Attributes, KeyStory};
-use crate::ports::{Clock, KeyTurn, ProfileStore};
+use crate::ports::{Clock, ProfileStore, Replaced};
 use crate::snapshot::{Live, Origin, Snapshot, Tenant};
 use crate::webhooks::Outbox;
 
@@ -57,17 +58,6 @@ impl Actor {
     fn in_tenant(&self, tenant: Arc<Tenant>) -> Asker {
         Asker { tenant, actor: self.name.clone(), role: self.role, origin: Arc::clone(&self.origin) }
     }
-}
-
-/// A tenant's new key.
-#[derive(Debug)]
-pub struct RotatedTenantKey {
-    /// Its text, told once.
-    pub api_key: SecretString,
-    /// Its id.
-    pub id: KeyId,
-    /// Until when the old one works; `None`: no more.
-    pub previous_until: Option<Timestamp>,
 }
 
 /// What the story is built from.
@@ -138,11 +128,9 @@ impl TenantStory {
     /// # Errors
     /// `tenant_not_found`.
     pub fn tenant_ever(&self, id: &str) -> Result<Arc<Tenant>, Refusal> {
-        self.tenant(id).or_else(|unknown| {
-            let profile = TenantId::parse(id).ok().and_then(|id| self.0.directory.profile_ever(&id));
-            let snapshot = self.0.live.load();
-            profile.map(|profile| Arc::new(snapshot.made.presets().tenant(&profile))).ok_or(unknown)
-        })
+        let snapshot = self.0.live.load();
+        let found = TenantId::parse(id).ok().and_then(|id| snapshot.tenant_ever(&id));
+        found.ok_or_else(|| unknown(id))
     }
 
     /// A page of tenants in order of their slugs, and whether there are more.
@@ -183,6 +171,7 @@ impl TenantStory {
         let presets = self.0.live.load_full();
         self.change(actor, "tenant.updated", id, |profile| {
             profile.settings = profile.settings.changed(change).map_err(|error| wrong(&error))?;
+            hosts::hosts_free(&presets, &profile.id, &profile.settings)?;
             presets.made.presets().admit(&profile.settings)
         })
         .await
@@ -203,42 +192,6 @@ impl TenantStory {
             Ok(())
         })
         .await
-    }
-
-    /// A new text for the key that the tenant was made with. Without grace the old one is refused from now on.
-    ///
-    /// # Errors
-    /// `tenant_not_found`; `tenant_read_only`; those of [`KeyStory::rotate`].
-    pub async fn rotate_key(
-        &self,
-        actor: &Actor,
-        id: &str,
-        grace: Option<Lifetime>,
-    ) -> Result<RotatedTenantKey, Refusal> {
-        for _ in 0..CHANGE_TRIES_MAX {
-            let snapshot = self.0.live.load_full();
-            let before = self.row(&snapshot, id)?;
-            let asker = self.asker(&snapshot, actor, &before)?;
-            let (turn, api_key) =
-                self.0.keys.turn(&asker, before.api_key.as_ref(), first_key(), grace).await?;
-            let (key_id, previous_until) = match &turn {
-                KeyTurn::Fresh { new, .. } => (new.key_id.clone(), None),
-                KeyTurn::Rotated { new, old, .. } => (new.key_id.clone(), grace.and(old.expires)),
-            };
-            let profile = self.next(&before, |profile| profile.api_key = Some(key_id.clone()));
-            let event = self.event(actor, "tenant.key_rotated", Some(&before), Some(&profile));
-            let scope = Scope::tenant(profile.nid);
-            let (store, revision) = (&self.0.store, before.revision);
-            let stored =
-                store.replace_profile_and_key(scope.clone(), profile.clone(), revision, turn.clone(), event);
-            if stored.await.map_err(|fault| fault.refusal())? {
-                self.0.keys.turned(&asker, &turn);
-                self.0.directory.put([profile]);
-                return Ok(RotatedTenantKey { api_key, id: key_id, previous_until });
-            }
-            self.reread(scope).await?;
-        }
-        Err(changed_too_often())
     }
 
     /// Whoever acts on a tenant's keys.
@@ -267,11 +220,14 @@ impl TenantStory {
             let scope = Scope::tenant(profile.nid);
             let replaced =
                 self.0.store.replace_profile(scope.clone(), profile.clone(), before.revision, event);
-            if replaced.await.map_err(|fault| fault.refusal())? {
-                self.0.directory.put([profile.clone()]);
-                return Ok(TenantView::of_row(&snapshot, &profile));
+            match replaced.await.map_err(|fault| fault.refusal())? {
+                Replaced::Done => {
+                    self.0.directory.put([profile.clone()]);
+                    return Ok(TenantView::of_row(&snapshot, &profile));
+                }
+                Replaced::HostTaken(name) => return Err(self.host_taken(&name)),
+                Replaced::Outdated => self.reread(scope).await?,
             }
-            self.reread(scope).await?;
         }
         Err(changed_too_often())
     }

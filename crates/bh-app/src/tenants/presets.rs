@@ -1,9 +1,10 @@
 //! What a configuration gives tenants that were made at run time: plans, and what holds without one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Nid;
 use bh_domain::tenant::profile::{Budgets, Features, Limits, Profile, Settings, Status};
 
 use crate::budgets::ZoneClock;
@@ -32,6 +33,8 @@ pub struct Presets {
     pub clock: Arc<ZoneClock>,
     /// Settings of the API-key server.
     pub keys: Arc<KeySettings>,
+    /// The same of tenants whose network has an overlay.
+    pub overlaid: HashMap<Nid, Arc<KeySettings>>,
     /// Whether tenants are held to their limits of requests.
     pub limited: bool,
     /// Counts.
@@ -96,7 +99,7 @@ impl Presets {
             durability: None,
             active: *status == Status::Active,
             caps: Caps { daily: budgets.daily, monthly: budgets.monthly, session: budgets.session },
-            keys: Arc::clone(&self.keys),
+            keys: Arc::clone(self.overlaid.get(nid).unwrap_or(&self.keys)),
             limits,
             features,
             allowed_ips: settings.security.networks(),

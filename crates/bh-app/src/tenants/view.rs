@@ -27,6 +27,9 @@ pub struct TenantView {
     pub plan: Option<String>,
     /// `active` or `suspended`.
     pub status: &'static str,
+    /// Host names that were given to it here; a file's are in the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostnames: Option<Vec<String>>,
     /// Numbers in force.
     pub limits: Limits,
     /// Functions in force.
@@ -64,7 +67,7 @@ impl TenantView {
     /// One that was made at run time.
     pub(super) fn of_row(snapshot: &Snapshot, profile: &Profile) -> Self {
         let InForce { limits, features, budgets } = snapshot.made.presets().in_force(&profile.settings);
-        let Settings { name, email, plan, security, metadata, .. } = profile.settings.clone();
+        let Settings { name, email, plan, hostnames, security, metadata, .. } = profile.settings.clone();
         Self {
             id: profile.id.to_string(),
             nid: profile.nid.to_string(),
@@ -72,6 +75,7 @@ impl TenantView {
             email,
             plan,
             status: profile.status.as_str(),
+            hostnames: Some(hostnames),
             limits,
             features,
             security: Addresses { allowed_ips: security.allowed_ips },
@@ -93,6 +97,7 @@ impl TenantView {
             email: None,
             plan: None,
             status: if tenant.active { "active" } else { "suspended" },
+            hostnames: None,
             limits: tenant.limits,
             features: tenant.features,
             security: Addresses::default(),

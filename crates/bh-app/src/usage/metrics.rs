@@ -26,6 +26,9 @@ pub struct UsageMetrics {
     pub start_date: String,
     /// Last day, included.
     pub end_date: String,
+    /// The day from which on usage is kept, where that is after `startDate`: what was used before it is in none of these
+    /// numbers. `null` when they are whole.
+    pub kept_from: Option<String>,
     /// Requests.
     pub requests: RequestCounts,
     /// Tools.
@@ -164,11 +167,13 @@ impl UsageReads {
     /// When the store does not answer.
     pub async fn metrics(&self, account: &Account, days: UsageDays) -> Result<UsageMetrics, StoreFault> {
         let used = self.used(account, days).await?;
+        let kept_from = self.kept_after(days.first).await?;
         let all = Totals::of(&used);
         Ok(UsageMetrics {
             tenant_id: account.tenant_id.clone(),
             start_date: days.first.to_string(),
             end_date: days.last.to_string(),
+            kept_from: kept_from.map(|day| day.to_string()),
             requests: RequestCounts::of(&all.all),
             tools: ToolCounts { invocations: all.tools.units },
             servers: ServerCounts { custom: used.servers, hours: all.server_hours() },
@@ -179,6 +184,15 @@ impl UsageReads {
             by_model: by_model(&used, &all.llm),
             by_day: by_day(&used),
         })
+    }
+
+    /// The day from which on usage is kept, when days that begin with `first` reach back before it. What was read before
+    /// this was asked is whole without one.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn kept_after(&self, first: UtcDay) -> Result<Option<UtcDay>, StoreFault> {
+        Ok(self.store.usage_kept_from().await?.filter(|kept_from| *kept_from > first))
     }
 
     pub(super) async fn used(&self, account: &Account, days: UsageDays) -> Result<TenantUsage, StoreFault> {

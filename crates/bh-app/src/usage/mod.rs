@@ -9,11 +9,12 @@ mod verifications;
 use std::fmt;
 use std::sync::Arc;
 
+use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
 use bh_domain::usage::{UtcDay, UtcMonth};
 
-use crate::ports::{Clock, UsageDays, UsageStore};
+use crate::ports::{Clock, StoreFault, UsageDays, UsageStore};
 use crate::snapshot::{Live, Tenant};
 
 pub use metrics::{DayUsage, KeyCounts, ModelUsage, Percentiles, RequestCounts, TokenTotals, UsageMetrics};
@@ -79,6 +80,37 @@ pub enum DaysError {
         /// Last day.
         last: UtcDay,
     },
+}
+
+/// Why nobody can be told what a month comes to.
+#[derive(Debug, thiserror::Error)]
+pub enum MonthError {
+    /// Part of it has been forgotten: the sum of the rest would be too small.
+    #[error(
+        "The month {month} is not known whole any more: usage is kept from {kept_from} on, as `usage.retention_days` says"
+    )]
+    Forgotten {
+        /// The month.
+        month: UtcMonth,
+        /// From which day on usage is kept.
+        kept_from: UtcDay,
+    },
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+impl MonthError {
+    /// What whoever asks is told.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        match self {
+            Self::Forgotten { .. } => {
+                Refusal::new(Code::InvalidRequest, self.to_string()).with("field", "month")
+            }
+            Self::Store(fault) => fault.refusal(),
+        }
+    }
 }
 
 impl UsageReads {

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::metrics::{RequestCounts, TokenTotals, Totals};
-use super::{Account, UsageReads};
-use crate::ports::{StoreFault, TenantUsage, UsageDays};
+use super::{Account, MonthError, UsageReads};
+use crate::ports::{TenantUsage, UsageDays};
 
 /// A month's use and its costs, at the prices in force. `total_cost` is the sum of the items.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -77,12 +77,24 @@ impl UsageReads {
     /// A tenant's month.
     ///
     /// # Errors
-    /// When the store does not answer.
-    pub async fn month(&self, account: &Account, month: UtcMonth) -> Result<MonthUsage, StoreFault> {
+    /// [`MonthError::Forgotten`] when it reaches back before what is kept; when the store does not answer.
+    pub async fn month(&self, account: &Account, month: UtcMonth) -> Result<MonthUsage, MonthError> {
         let used = self.used(account, UsageDays { first: month.first, last: month.last }).await?;
+        self.whole(month).await?;
         let snapshot = self.live.load();
         let terms = snapshot.billing.of(account.plan.as_deref());
         Ok(MonthUsage::of(account, month, &used, terms, &snapshot.billing.currency))
+    }
+
+    /// Says when part of a month has been forgotten. To be asked once what is told of it has been read.
+    ///
+    /// # Errors
+    /// As [`UsageReads::month`].
+    pub async fn whole(&self, month: UtcMonth) -> Result<(), MonthError> {
+        match self.kept_after(month.first).await? {
+            Some(kept_from) => Err(MonthError::Forgotten { month, kept_from }),
+            None => Ok(()),
+        }
     }
 }
 

@@ -147,6 +147,9 @@ mod tests {
         fn forget_usage(&self, _: UtcDay) -> StoreResult<u64> {
             Box::pin(async { Ok(0) })
         }
+        fn usage_kept_from(&self) -> StoreResult<Option<UtcDay>> {
+            Box::pin(async { Ok(None) })
+        }
     }
 
     #[tokio::test]

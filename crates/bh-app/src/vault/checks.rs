@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bh_domain::refusal::Refusal;
-use bh_domain::tenant::Nid;
+use bh_domain::tenant::{Nid, Scope};
 
 use super::Vault;
 use super::keys::{DataKey, scope};
@@ -87,12 +87,18 @@ impl Vault {
             for row in &rows {
                 if self.opens(&mut keys, row).await? {
                     check.secrets += 1;
-                } else {
+                } else if self.is_there(row).await? {
                     let secret = Some(row.name.clone());
                     check.note(Unreadable { nid: row.nid, secret, key_version: row.key.version });
                 }
             }
         }
+    }
+
+    /// Whether a secret is still what was read: its tenant may have been deleted meanwhile, and its key with it.
+    async fn is_there(&self, row: &SecretRow) -> Result<bool, Refusal> {
+        let now = self.store().secret(Scope::tenant(row.nid), row.name.clone()).await;
+        Ok(now.map_err(|fault| fault.refusal())?.is_some_and(|now| now.revision == row.revision))
     }
 
     async fn opens(

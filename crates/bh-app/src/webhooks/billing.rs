@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Nid, Scope, TenantId};
-use bh_domain::time::Timestamp;
+use bh_domain::time::{SECOND_MS, Timestamp};
 use bh_domain::webhook::{self, EventKind, Month};
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::outbox::{body, with_tenant};
-use crate::ports::{Clock, OutboxEvent, OutboxStore, StoreFault};
+use crate::ports::{Clock, OutboxEvent, OutboxStore, StoreFault, StoredEvent, UsageStore};
 use crate::snapshot::{Live, Snapshot};
+use crate::usage::{MonthError, UsageReads};
 
 /// Where the store remembers which month was closed last.
 const PROGRESS: &str = "billing closed through";
@@ -20,11 +21,14 @@ const MONTHS_MAX: usize = 12;
 /// Tenants whose events are written in one transaction.
 const TENANTS_AT_ONCE: usize = 256;
 
+/// How long after a month's end what ended in it may still be on its way to the ledger: no month is closed sooner.
+const SETTLED_WITHIN_MS: i64 = 60 * SECOND_MS;
+
 /// A month that was closed by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedPeriod {
-    /// The event that tells of it.
-    pub event_id: String,
+    /// The event that tells of it, which may be forgotten by now.
+    pub event: StoredEvent,
     /// Whether it was closed by this: another time before, and nothing is sent again.
     pub is_new: bool,
 }
@@ -35,6 +39,7 @@ pub struct PeriodCloser(Arc<Inner>);
 
 struct Inner {
     store: Arc<dyn OutboxStore>,
+    usage: UsageReads,
     live: Live,
     clock: Arc<dyn Clock>,
     /// The last month that is known to be closed.
@@ -50,8 +55,14 @@ impl std::fmt::Debug for PeriodCloser {
 impl PeriodCloser {
     /// A closer for the tenants and endpoints of the configuration in force.
     #[must_use]
-    pub fn new(store: Arc<dyn OutboxStore>, live: Live, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { store, live, clock, closed: Mutex::default() }))
+    pub fn new(
+        store: Arc<dyn OutboxStore>,
+        usage: Arc<dyn UsageStore>,
+        live: Live,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let usage = UsageReads::new(usage, Arc::clone(&clock), Arc::clone(&live));
+        Self(Arc::new(Inner { store, usage, live, clock, closed: Mutex::default() }))
     }
 
     /// Closes every month that is over and was not closed yet: of an installation that was down meanwhile, several. What
@@ -62,7 +73,7 @@ impl PeriodCloser {
     pub async fn round(&self) -> Result<(), StoreFault> {
         let snapshot = self.0.live.load_full();
         let delay_ms = i64::try_from(snapshot.webhooks.billing_close_delay.as_millis()).unwrap_or(i64::MAX);
-        let last = Month::of(self.0.clock.now().plus_ms(-delay_ms)).previous();
+        let last = last_settled(self.0.clock.now(), delay_ms);
         if *self.0.closed.lock() == Some(last) {
             return Ok(());
         }
@@ -81,7 +92,13 @@ impl PeriodCloser {
             open.drain(..open.len() - MONTHS_MAX);
         }
         for month in open {
-            self.close_all(&snapshot, month).await?;
+            match self.0.usage.whole(month.into()).await {
+                Ok(()) => self.close_all(&snapshot, month).await?,
+                Err(MonthError::Store(fault)) => return Err(fault),
+                Err(error @ MonthError::Forgotten { .. }) => {
+                    tracing::error!(%month, "the month is not closed, and nobody is told of it: {error}")
+                }
+            }
         }
         if found.is_none_or(|found| found < last) {
             self.0.store.set_progress(PROGRESS, last.to_string()).await?;
@@ -92,13 +109,13 @@ impl PeriodCloser {
 
     async fn close_all(&self, snapshot: &Snapshot, month: Month) -> Result<(), StoreFault> {
         let now = self.0.clock.now();
-        // Suspended ones as well: what they used before is owed.
-        let tenants = snapshot.every_tenant();
+        // Suspended and since then deleted ones as well: what they used before is owed.
+        let tenants = snapshot.every_debtor(month.start());
         let event = |(id, nid): &(TenantId, Nid)| self.event(snapshot, (*nid, id), month, now);
         let wanted = tenants.iter().map(event).filter(|event| !event.endpoints.is_empty());
         let events: Vec<OutboxEvent> = wanted.collect();
         for part in events.chunks(TENANTS_AT_ONCE) {
-            self.0.store.append_outbox(Scope::system("close months"), part.to_vec()).await?;
+            self.0.store.close_periods(Scope::system("close months"), part.to_vec()).await?;
         }
         tracing::info!(%month, tenants = events.len(), "the month is closed");
         Ok(())
@@ -107,21 +124,24 @@ impl PeriodCloser {
     /// Closes a month of one tenant now, and tells of it. A month that was closed before stays closed.
     ///
     /// # Errors
-    /// `invalid_request` for what is no month, or not over yet; what a store that does not answer leads to.
+    /// `invalid_request` for what is no month, not over yet, or forgotten in part; what a store that does not answer leads to.
     pub async fn close(&self, tenant: (Nid, &TenantId), month: &str) -> Result<ClosedPeriod, Refusal> {
         let now = self.0.clock.now();
         let Some(month) = Month::parse(month) else {
             return Err(invalid(&format!("`month` is `{month}`; it must be a month such as 2026-10")));
         };
-        if month.end() > now {
-            let over = month.end().rfc3339();
-            return Err(invalid(&format!("The month {month} is not over: it can be closed from {over} on")));
+        if month > last_settled(now, 0) {
+            let from = month.end().plus_ms(SETTLED_WITHIN_MS).rfc3339();
+            return Err(invalid(&format!("The month {month} is not over: it can be closed from {from} on")));
         }
-        let event = self.event(&self.0.live.load(), tenant, month, now);
-        let event_id = event.id.clone();
-        let added = self.0.store.append_outbox(Scope::system("close a month"), vec![event]).await;
-        let is_new = added.map_err(|fault| fault.refusal())?.contains(&true);
-        Ok(ClosedPeriod { event_id, is_new })
+        self.0.usage.whole(month.into()).await.map_err(|error| error.refusal())?;
+        let snapshot = self.0.live.load_full();
+        let event = self.event(&snapshot, tenant, month, now);
+        let closed = self.0.store.close_periods(Scope::system("close a month"), vec![event.clone()]).await;
+        let before = closed.map_err(|fault| fault.refusal())?.into_iter().next().flatten();
+        // What was told then: an event is made of nothing but tenant, month and when it was closed.
+        let told = before.map_or(event, |at| self.event(&snapshot, tenant, month, at));
+        Ok(ClosedPeriod { event: told.into(), is_new: before.is_none() })
     }
 
     fn event(
@@ -153,6 +173,26 @@ impl PeriodCloser {
     }
 }
 
+/// The last month of which everything that ended in it has reached the ledger, and that has been over for this long. A call
+/// is counted when it ends: one that ends later is the next month's.
+fn last_settled(now: Timestamp, delay_ms: i64) -> Month {
+    Month::of(now.plus_ms(-delay_ms.max(SETTLED_WITHIN_MS))).previous()
+}
+
 fn invalid(message: &str) -> Refusal {
     Refusal::new(Code::InvalidRequest, message).with("field", "month")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_is_closed_no_sooner_than_what_ended_in_it_has_reached_the_ledger() {
+        let last = |now: &str, delay_ms| last_settled(Timestamp::parse(now).unwrap(), delay_ms).to_string();
+        assert_eq!(last("2026-12-01T00:00:59.999Z", 0), "2026-10");
+        assert_eq!(last("2026-12-01T00:01:00Z", 0), "2026-11");
+        assert_eq!(last("2026-12-01T00:01:00Z", 3_600 * SECOND_MS), "2026-10", "configured to take longer");
+        assert_eq!(last("2026-12-01T01:00:00Z", 3_600 * SECOND_MS), "2026-11");
+    }
 }

@@ -124,11 +124,26 @@ impl WebhookReads {
     /// `not_found`.
     pub async fn event(&self, id: &str) -> Result<EventDetail, Refusal> {
         let (event, deliveries) = self.stored(id).await?;
+        self.detail(&event, &deliveries)
+    }
+
+    /// An event that may be forgotten by now: then what it told, and nothing of its deliveries.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn event_or_told(&self, told: StoredEvent) -> Result<EventDetail, Refusal> {
+        let found = self.parts().store.outbox_event(Scope::system(WHY), told.id.clone()).await;
+        let found = found.map_err(|fault| fault.refusal())?;
+        let (event, deliveries) = found.unwrap_or((told, Vec::new()));
+        self.detail(&event, &deliveries)
+    }
+
+    fn detail(&self, event: &StoredEvent, deliveries: &[StoredDelivery]) -> Result<EventDetail, Refusal> {
         let payload = RawValue::from_string(event.payload.clone()).map_err(|error| {
             tracing::error!(%error, event = event.id, "the body of an event is no JSON");
             Refusal::new(Code::Internal, "The event's body cannot be read; the log has its id")
         })?;
-        let view = EventView::of(&self.parts().live.load(), &event);
+        let view = EventView::of(&self.parts().live.load(), event);
         Ok(EventDetail {
             event: view,
             payload,

@@ -21,10 +21,15 @@ use crate::snapshot::Live;
 const LEVELS: [Level; 3] = [Level::Percent(80), Level::Percent(95), Level::Exceeded];
 /// Budgets that are watched at a time.
 const WATCHED_MAX: usize = 8_192;
-/// Budgets that one round asks the store about.
-const ROUND_MAX: usize = 256;
-/// A budget that has not got there yet is looked at again after this long: each look is a sum over its window.
+/// Budgets that one round looks at: one row each.
+const ROUND_MAX: usize = 2_048;
+/// Budgets that one round adds up.
+const SUMS_MAX: usize = 256;
+/// A budget that has not got there yet is looked at again after this long.
 const AGAIN_MS: i64 = SECOND_MS;
+/// A budget is added up only when as much is committed as its next threshold, and after this long all the same: a call may
+/// have cost more than it held, or been begun while there was no cap.
+const SUMMED_AGAIN_MS: i64 = 60 * SECOND_MS;
 /// A window that is over is looked at for so long: its last calls may be settled a little later.
 const AFTER_END_MS: i64 = 60 * SECOND_MS;
 /// A session has no end; it is watched for this long.
@@ -73,7 +78,17 @@ struct Watched {
     /// Which of [`LEVELS`] were told, or need not be.
     told: [bool; LEVELS.len()],
     look_at: Timestamp,
+    /// When it is added up whatever is committed.
+    sum_at: Timestamp,
     give_up_at: Timestamp,
+}
+
+impl Watched {
+    /// What was reached and is not told yet.
+    fn reached(&self, spent: NanoUsd) -> impl Iterator<Item = Level> {
+        let open = LEVELS.into_iter().zip(self.told).filter(|(_, told)| !told).map(|(level, _)| level);
+        open.filter(move |level| level.is_reached(spent, self))
+    }
 }
 
 /// Watches budgets that calls have noted.
@@ -121,6 +136,8 @@ impl BudgetWatch {
             return Ok(());
         }
         let scope = Scope::system("watch budgets");
+        let committed = self.0.budgets.committed(scope.clone(), due.clone()).await?;
+        let due = to_sum(&mut self.0.watched.lock(), due, &committed, now);
         let figures = self.0.budgets.figures(scope.clone(), due.clone()).await?;
         let (mut events, mut reached) = (Vec::new(), Vec::new());
         for (budget, figures) in due.into_iter().zip(figures) {
@@ -165,9 +182,7 @@ impl BudgetWatch {
 
     fn reached(&self, budget: &BudgetWindow, spent: NanoUsd) -> Vec<Level> {
         let watched = self.0.watched.lock();
-        let Some(one) = watched.get(budget) else { return Vec::new() };
-        let open = LEVELS.iter().zip(one.told).filter(|(_, told)| !told).map(|(level, _)| *level);
-        open.filter(|level| level.is_reached(spent, one)).collect()
+        watched.get(budget).map(|one| one.reached(spent).collect()).unwrap_or_default()
     }
 
     /// What was reached is told; what is told altogether, or can come no more, is watched no more.
@@ -179,6 +194,10 @@ impl BudgetWatch {
                 *told |= levels.contains(&level);
             }
             one.look_at = now.plus_ms(AGAIN_MS);
+            // The last calls of a window are proven before it is given up.
+            let last = one.give_up_at.plus_ms(-AFTER_END_MS / 2);
+            let again = now.plus_ms(SUMMED_AGAIN_MS);
+            one.sum_at = if now < last { again.min(last) } else { again };
         }
         watched.retain(|_, one| one.told.contains(&false));
     }
@@ -215,7 +234,7 @@ impl BudgetWatch {
 fn take_up(watched: &mut HashMap<BudgetWindow, Watched>, note: Note, now: Timestamp) -> Option<BudgetWindow> {
     let Note { budget, cap, ends, refused } = note;
     if let Some(one) = watched.get_mut(&budget) {
-        *one = Watched { cap, ends, refused: refused || one.refused, look_at: now, ..*one };
+        *one = Watched { cap, ends, refused: refused || one.refused, look_at: now, sum_at: now, ..*one };
         return None;
     }
     if watched.len() >= WATCHED_MAX {
@@ -223,8 +242,28 @@ fn take_up(watched: &mut HashMap<BudgetWindow, Watched>, note: Note, now: Timest
     }
     let give_up_at = ends.map_or(now.plus_ms(SESSION_WATCHED_MS), |ends| ends.plus_ms(AFTER_END_MS));
     let told = [false; LEVELS.len()];
-    watched.insert(budget, Watched { cap, ends, refused, told, look_at: now, give_up_at });
+    watched.insert(budget, Watched { cap, ends, refused, told, look_at: now, sum_at: now, give_up_at });
     None
+}
+
+/// Those that may have reached something, by what is committed of them, and those whose turn it is; the others wait for
+/// their next look.
+fn to_sum(
+    watched: &mut HashMap<BudgetWindow, Watched>,
+    due: Vec<BudgetWindow>,
+    committed: &[NanoUsd],
+    now: Timestamp,
+) -> Vec<BudgetWindow> {
+    let mut wanted = Vec::new();
+    for (budget, committed) in due.into_iter().zip(committed) {
+        let Some(one) = watched.get_mut(&budget) else { continue };
+        if one.sum_at > now && one.reached(*committed).next().is_none() {
+            one.look_at = now.plus_ms(AGAIN_MS);
+        } else if wanted.len() < SUMS_MAX {
+            wanted.push(budget);
+        }
+    }
+    wanted
 }
 
 /// Whose budget it is, for a receiver.
@@ -250,5 +289,53 @@ fn period(window: &str) -> Period {
         Period::Month
     } else {
         Period::Day
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bh_domain::tenant::Nid;
+
+    use super::*;
+
+    const CAP: NanoUsd = NanoUsd(100);
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    fn month(tenant: u128) -> BudgetWindow {
+        let nid = Nid(uuid::Uuid::from_u128(tenant));
+        BudgetWindow { nid, owner: Owner::Tenant, window: "2026-11".to_owned() }
+    }
+
+    /// Watched budgets of which 80 % were told, added up a moment ago.
+    fn watched(tenants: u128) -> HashMap<BudgetWindow, Watched> {
+        let mut watched = HashMap::new();
+        for budget in (0..tenants).map(month) {
+            let note = Note { budget: budget.clone(), cap: CAP, ends: None, refused: false };
+            assert_eq!(take_up(&mut watched, note, NOW), None);
+            if let Some(one) = watched.get_mut(&budget) {
+                (one.told[0], one.sum_at) = (true, NOW.plus_ms(SUMMED_AGAIN_MS));
+            }
+        }
+        watched
+    }
+
+    #[test]
+    fn only_what_may_have_reached_its_next_threshold_is_added_up_and_all_of_it_in_turn() {
+        let tenants = u128::try_from(WATCHED_MAX).unwrap();
+        let mut watched = watched(tenants);
+        let due: Vec<BudgetWindow> = (0..tenants).map(month).collect();
+        let mut committed = vec![NanoUsd(94); WATCHED_MAX];
+        assert_eq!(to_sum(&mut watched, due.clone(), &committed, NOW), []);
+        committed[7] = NanoUsd(95);
+        assert_eq!(to_sum(&mut watched, due.clone(), &committed, NOW), [month(7)]);
+        // A refusal is told whatever is committed; and a note has its budget added up.
+        let note = Note { budget: month(9), cap: CAP, ends: None, refused: true };
+        take_up(&mut watched, note, NOW);
+        assert_eq!(to_sum(&mut watched, due.clone(), &committed, NOW), [month(7), month(9)]);
+        // All the same, each is added up now and then: no more than so many in a round, and the others are the next due.
+        let later = NOW.plus_ms(SUMMED_AGAIN_MS);
+        let first = to_sum(&mut watched, due.clone(), &committed, later);
+        assert_eq!(first, due[..SUMS_MAX]);
+        assert!(due[SUMS_MAX..].iter().all(|budget| watched[budget].look_at <= later));
     }
 }

@@ -68,7 +68,8 @@ pub struct UsageIncluded {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct UsageLedger {
-    /// Days that it goes back. Hours are kept for 90 of them, before that days.
+    /// Days that it goes back. Hours are kept for 90 of them, before that days. A month that reaches back further has no
+    /// price any more and is not closed: keep at least 62 where months are billed.
     #[schemars(range(min = 1, max = 36_500))]
     pub retention_days: u32,
 }

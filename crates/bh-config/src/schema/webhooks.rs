@@ -31,7 +31,8 @@ pub struct Webhooks {
     /// Days that events and what became of them are kept. Never less than the longest budget window.
     #[schemars(range(min = 40, max = 3_650))]
     pub retention_days: u32,
-    /// How long after the end of a month, UTC, it is closed: what was called in it must be settled by then.
+    /// How long after the end of a month, UTC, it is closed; at least a minute. A call is counted in the month in which it
+    /// ends, and what ended in a month must be in the ledger by then.
     pub billing_close_delay: GoDuration,
 }
 

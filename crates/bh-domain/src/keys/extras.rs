@@ -21,6 +21,9 @@ pub const CREDITS_REFILL: &str = "credits_refill";
 /// The member under which it is kept whose credits a key spends.
 pub const CREDITS_OF: &str = "credits_of";
 
+/// The member under which it is kept which key of a tenant's this one took the place of.
+pub const SUCCEEDS: &str = "succeeds";
+
 /// A key's extras, read. A key without any has the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
@@ -35,6 +38,9 @@ pub struct Extras {
     /// The key whose credits it spends: after a rotation with a time of grace, the one that took its place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credits_of: Option<Box<str>>,
+    /// The tenant's key that it took the place of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub succeeds: Option<Box<str>>,
 }
 
 impl Extras {

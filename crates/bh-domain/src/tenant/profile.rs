@@ -2,11 +2,15 @@
 //! "Tenant Management").
 
 mod amount;
+mod change;
+mod hosts;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use self::change::{first_bad, is_group, is_object, merge};
+pub use self::hosts::HOSTNAMES_MAX;
 use super::{Nid, TenantId};
 use crate::keys::key::KeyId;
 use crate::money::NanoUsd;
@@ -91,6 +95,10 @@ pub struct Settings {
     /// Its preset.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub plan: Option<String>,
+    /// Host names that lead to it, where these tell tenants apart: whole names, without wildcards.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Option<Vec<String>>")]
+    pub hostnames: Vec<String>,
     /// Numbers it may not go beyond.
     #[schemars(with = "Option<Limits>")]
     pub limits: Limits,
@@ -304,7 +312,8 @@ impl Settings {
         changed.checked()
     }
 
-    fn checked(self) -> Result<Self, SettingsError> {
+    fn checked(mut self) -> Result<Self, SettingsError> {
+        self.hostnames = hosts::normalised(&self.hostnames)?;
         for (field, text) in [("name", &self.name), ("email", &self.email), ("plan", &self.plan)] {
             let text = text.as_deref().unwrap_or_default();
             if text.len() > TEXT_BYTES_MAX || text.contains(char::is_control) {
@@ -352,14 +361,6 @@ impl Settings {
     }
 }
 
-fn is_group(name: &str) -> bool {
-    ["limits", "features", "security", "budgets", "metadata"].contains(&name)
-}
-
-fn is_object(value: &Value) -> bool {
-    value.is_object() || value.is_null()
-}
-
 /// Whether a new tenant may be called so.
 ///
 /// # Errors
@@ -377,35 +378,6 @@ fn is_address(text: &str) -> bool {
     parts.is_some_and(|(name, host)| {
         !name.is_empty() && !host.is_empty() && !text.contains(char::is_whitespace)
     })
-}
-
-/// RFC 7396.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(members) = target else { return };
-    for (name, value) in patch {
-        if value.is_null() {
-            members.remove(name);
-        } else {
-            merge(members.entry(name.clone()).or_insert(Value::Null), value);
-        }
-    }
-}
-
-/// The first member of a change that cannot be read by itself.
-fn first_bad(change: &Map<String, Value>) -> String {
-    let alone = |(name, value): (&String, &Value)| {
-        let mut whole = Value::Object(Map::new());
-        merge(&mut whole, &Value::Object(Map::from_iter([(name.clone(), value.clone())])));
-        serde_json::from_value::<Settings>(whole).is_err().then(|| name.clone())
-    };
-    change.iter().find_map(alone).unwrap_or_else(|| "settings".to_owned())
 }
 
 /// An empty text is none.

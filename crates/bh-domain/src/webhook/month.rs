@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan};
 
 use crate::time::Timestamp;
+use crate::usage::{UtcDay, UtcMonth};
 
 /// A calendar month in UTC, e.g. `2026-11`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +54,12 @@ impl Month {
     }
 }
 
+impl From<Month> for UtcMonth {
+    fn from(month: Month) -> Self {
+        Self { first: UtcDay::of(month.start()), last: UtcDay::of(month.end()).plus(-1) }
+    }
+}
+
 impl fmt::Display for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04}-{:02}", self.0.year(), self.0.month())
@@ -71,6 +78,7 @@ mod tests {
         assert_eq!(Month::of(month.end()).to_string(), "2027-01");
         assert_eq!(Month::of(month.end().plus_ms(-1)), month);
         assert_eq!(month.next().previous(), month);
+        assert_eq!(Ok(UtcMonth::from(month)), UtcMonth::parse("2026-12"), "as the ledger has it");
         for stranger in ["2026-13", "2026-1", "2026-00", "2026/11", "2026-11-01", "", "latest"] {
             assert_eq!(Month::parse(stranger), None, "{stranger}");
         }

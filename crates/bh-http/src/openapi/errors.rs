@@ -272,10 +272,11 @@ pub(super) fn of_row(row: &Row, reads_body: bool) -> Vec<Code> {
     use bh_app::identity::Access;
     // A path with a NUL character in it.
     let mut codes = vec![Code::InvalidRequest];
-    if row.any_host {
+    if row.is_probe() {
         return codes;
     }
-    codes.extend([Code::NetworkNotFound, Code::Internal]);
+    codes.push(Code::Internal);
+    codes.extend((!row.on_any_host()).then_some(Code::NetworkNotFound));
     if matches!(row.answer, matrix::Family::Later(_)) {
         codes.push(Code::NotImplemented);
     }

@@ -125,7 +125,8 @@ impl<R: Answers> Acceptor<R> {
                     Version::Http2 => (request.map(Body::new), None),
                 };
                 let head = request.method() == Method::HEAD;
-                let mut answer = router.answer(request, peer.ip()).await;
+                // Boxed: the room for a call is kept as long as its connection, and a stream's call was answered long ago.
+                let mut answer = Box::pin(router.answer(request, peer.ip())).await;
                 if head {
                     // Over HTTP/1 hyper leaves the body out by itself, over HTTP/2 it does not.
                     answer = without_body(answer);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bh_app::identity::Principal;
-use bh_app::tenants::{Actor, NewTenant, RequestName, RotatedTenantKey, TenantView};
-use bh_app::usage::{Account, MonthUsage};
+use bh_app::tenants::{Actor, NamedRequest, NewTenant, RequestName, RotatedTenantKey, TenantView};
+use bh_app::usage::{Account, MonthError, MonthUsage};
 use bh_domain::keys::lifetime::Lifetime;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Role;
@@ -14,6 +14,7 @@ use bh_domain::time::Timestamp;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -49,7 +50,8 @@ pub(crate) async fn one(ask: Ask) -> Result<Response, Refusal> {
 pub(super) struct Shown<'t> {
     #[serde(flatten)]
     tenant: &'t TenantView,
-    usage: MonthUsage,
+    /// `null` where not even this month's usage is kept from its first day on.
+    usage: Option<MonthUsage>,
 }
 
 async fn show(ask: Ask) -> Result<Response, Refusal> {
@@ -57,7 +59,11 @@ async fn show(ask: Ask) -> Result<Response, Refusal> {
     let account = Account::of(&*ask.doors.tenants.tenant(ask.path(ID))?);
     let usage = &ask.doors.usage;
     let month = usage.month_of(None).map_err(|error| wrong("month", &error.to_string()))?;
-    let usage = usage.month(&account, month).await.map_err(|fault| fault.refusal())?;
+    let usage = match usage.month(&account, month).await {
+        Ok(usage) => Some(usage),
+        Err(MonthError::Forgotten { .. }) => None,
+        Err(MonthError::Store(fault)) => return Err(fault.refusal()),
+    };
     envelope::data(&ask, StatusCode::OK, &Shown { tenant: &view, usage }, Map::new())
 }
 
@@ -89,9 +95,23 @@ async fn create(mut ask: Ask) -> Result<Response, Refusal> {
 }
 
 /// What the client calls its request.
-fn request_name(ask: &Ask) -> Result<Option<RequestName>, Refusal> {
+pub(super) fn request_name(ask: &Ask) -> Result<Option<RequestName>, Refusal> {
     let name = ask.parts.headers.get(IDEMPOTENCY_KEY);
     name.map(|name| RequestName::parse(name.to_str().unwrap_or_default())).transpose()
+}
+
+/// A request under its name, where it has one.
+pub(super) fn named<'r>(
+    name: Option<&'r RequestName>,
+    given: &'r Map<String, Value>,
+) -> Option<NamedRequest<'r>> {
+    name.map(|name| NamedRequest { name, given })
+}
+
+/// Reads a body that was read as an object.
+pub(super) fn read<T: DeserializeOwned>(given: &Map<String, Value>) -> Result<T, Refusal> {
+    let read = T::deserialize(given);
+    read.map_err(|error| Refusal::new(Code::InvalidRequest, format!("The body is not as expected: {error}")))
 }
 
 fn list(ask: &Ask) -> Result<Response, Refusal> {
@@ -165,7 +185,9 @@ pub(super) struct Rotated<'k> {
 /// `POST …/rotate-api-key`: a new text for the tenant's key. The old one dies at once, or when its time of grace ends.
 pub(crate) async fn rotate_key(mut ask: Ask) -> Result<Response, Refusal> {
     let actor = actor(&ask)?;
-    let RotateIn { grace_period_seconds } = ask.json().await?;
+    let given: Map<String, Value> = ask.json().await?;
+    let RotateIn { grace_period_seconds } = read(&given)?;
+    let name = request_name(&ask)?;
     if grace_period_seconds > GRACE_SECONDS_MAX {
         return Err(wrong("gracePeriodSeconds", &format!("must be at most {GRACE_SECONDS_MAX}")));
     }
@@ -173,7 +195,8 @@ pub(crate) async fn rotate_key(mut ask: Ask) -> Result<Response, Refusal> {
         0 => None,
         seconds => Some(lifetime(seconds)?),
     };
-    let turned = ask.doors.tenants.rotate_key(&actor, ask.path(ID), grace).await?;
+    let turned =
+        ask.doors.tenants.rotate_key(&actor, ask.path(ID), grace, named(name.as_ref(), &given)).await?;
     let RotatedTenantKey { api_key, id, previous_until } = turned;
     let rotated = Rotated {
         api_key: api_key.expose_secret(),

@@ -81,6 +81,15 @@ pub(super) fn cursor() -> Parameter {
     openapi::text("cursor", "`metadata.nextCursor` of the page before.")
 }
 
+/// What a client calls its request.
+fn repeated() -> Parameter {
+    openapi::header(
+        "Idempotency-Key",
+        "Names the request: made again under this name, with the same body and within a day, it is answered as before and \
+         makes nothing more.",
+    )
+}
+
 /// What changes a tenant that is there.
 const CHANGED: [Code; 4] = [Code::Forbidden, Code::TenantNotFound, Code::TenantReadOnly, Code::Conflict];
 
@@ -96,9 +105,16 @@ fn list() -> Operation {
 fn create() -> Operation {
     Operation::post(BASE, "createTenant", "Make a tenant and its key")
         .text("The key is told this once. It opens every door at once, on every replica within a second.")
+        .takes([repeated()])
         .needs(new_tenant)
         .tells("201", "The tenant, with its key.", shape::<Created<'_>>)
-        .refuses(&[Code::Forbidden, Code::TenantExists, Code::QuotaExceeded, Code::Conflict])
+        .refuses(&[
+            Code::Forbidden,
+            Code::TenantExists,
+            Code::HostnameTaken,
+            Code::QuotaExceeded,
+            Code::Conflict,
+        ])
 }
 
 /// A tenant's settings under its slug.
@@ -140,6 +156,7 @@ fn update(method: &'static str) -> Operation {
         .reads(change)
         .tells("200", "The tenant as it is now.", shape::<TenantView>)
         .refuses(&CHANGED)
+        .refuses(&[Code::HostnameTaken])
 }
 
 fn delete() -> Operation {
@@ -166,7 +183,7 @@ fn status(verb: &str) -> Operation {
 fn rotate() -> Operation {
     Operation::post(&at("rotate-api-key"), "rotateTenantKey", "Give a tenant a new key")
         .text("The old one dies at once, or when its time of grace ends.")
-        .takes([slug()])
+        .takes([slug(), repeated()])
         .reads(Schemas::taken::<RotateIn>)
         .tells("200", "The new key.", shape::<Rotated<'_>>)
         .refuses(&CHANGED)
@@ -186,10 +203,11 @@ fn list_keys() -> Operation {
 
 fn issue() -> Operation {
     Operation::post(&at("api-keys"), "createTenantKey", "Issue a key")
-        .takes([slug()])
+        .takes([slug(), repeated()])
         .needs(Schemas::taken::<KeyIn>)
         .tells("201", "The key, with its text.", shape::<KeyOut<'_>>)
         .refuses(&[Code::Forbidden, Code::TenantNotFound, Code::QuotaExceeded, Code::FailedPrecondition])
+        .refuses(&[Code::Conflict])
 }
 
 fn revoke() -> Operation {

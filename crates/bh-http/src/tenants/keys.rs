@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::admin::{ID, actor, reader, secret, wrong};
+use super::admin::{ID, actor, named, read, reader, request_name, secret, wrong};
 use crate::ask::Ask;
 use crate::envelope;
 use crate::object::Object;
@@ -102,7 +102,9 @@ async fn list(ask: Ask) -> Result<Response, Refusal> {
 
 async fn issue(mut ask: Ask) -> Result<Response, Refusal> {
     let actor = actor(&ask)?;
-    let KeyIn { name, scopes, expires_at, rate_limit: Object(rate_limit) } = ask.json().await?;
+    let given: Map<String, Value> = ask.json().await?;
+    let request = request_name(&ask)?;
+    let KeyIn { name, scopes, expires_at, rate_limit: Object(rate_limit) } = read(&given)?;
     if name.trim().is_empty() {
         return Err(wrong("name", "is missing: say what the key is for"));
     }
@@ -114,8 +116,9 @@ async fn issue(mut ask: Ask) -> Result<Response, Refusal> {
         rate_limit: rate_limit.requests_per_minute.map(per_minute).transpose()?,
         ..Attributes::default()
     };
-    let asker = ask.doors.tenants.asker_of(&actor, ask.path(ID))?;
-    let issued = ask.doors.keys.issue(&asker, Issue { attributes, ttl }).await?;
+    let issue = Issue { attributes, ttl };
+    let named = named(request.as_ref(), &given);
+    let issued = ask.doors.tenants.issue_key(&actor, ask.path(ID), issue, named).await?;
     let text = issued.secret.as_ref().map(ExposeSecret::expose_secret);
     secret(&ask, StatusCode::CREATED, &KeyOut::of(&issued.key, now, text))
 }

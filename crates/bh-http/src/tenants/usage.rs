@@ -49,7 +49,7 @@ async fn metrics(ask: Ask, account: Account) -> Result<Response, Refusal> {
 async fn month(ask: Ask, account: Account) -> Result<Response, Refusal> {
     let query = ask.query()?;
     let month = ask.doors.usage.month_of(query.text("month")).map_err(|error| unreadable("month", &error))?;
-    let usage = ask.doors.usage.month(&account, month).await.map_err(|fault| fault.refusal())?;
+    let usage = ask.doors.usage.month(&account, month).await.map_err(|error| error.refusal())?;
     envelope::data(&ask, StatusCode::OK, &usage, Map::new())
 }
 

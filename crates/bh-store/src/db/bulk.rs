@@ -109,6 +109,12 @@ impl Form {
                 (" SELECT * FROM (VALUES ", ") AS v WHERE v.column1 IS NOT NULL")
             }
         };
+        // By default SQLite keeps a copy of each page that an insert of many rows changes, to take back that one statement if
+        // it fails. Whoever writes gives up the whole transaction then, as PostgreSQL makes them.
+        let head = match (shape, self) {
+            (Shape::Insert, Self::Padded) => head.replacen("INSERT INTO", "INSERT OR FAIL INTO", 1),
+            (Shape::Insert, Self::Exact) | (Shape::List, Self::Exact | Self::Padded) => head.to_owned(),
+        };
         let text = |rows: usize| {
             let rows = self.rows(rows, columns);
             format!("{head}{before}{rows}{after}{tail}")
@@ -158,7 +164,7 @@ mod tests {
         let text = |form| PAIRS.next(form, 2).map(|sized| sized.text);
         let exact = "INSERT INTO t VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING";
         assert_eq!(text(Form::Exact), Some(exact));
-        let padded = "INSERT INTO t SELECT * FROM (VALUES (?, ?), (?, ?)) AS v WHERE v.column1 IS NOT NULL \
+        let padded = "INSERT OR FAIL INTO t SELECT * FROM (VALUES (?, ?), (?, ?)) AS v WHERE v.column1 IS NOT NULL \
             ON CONFLICT DO NOTHING";
         assert_eq!(text(Form::Padded), Some(padded));
     }

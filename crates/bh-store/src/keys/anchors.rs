@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::Outcome;
 use super::audit::event;
-use super::statements::beside;
+use super::statements::trail;
 use crate::SqlStore;
 use crate::db::{BEFORE_ALL, Db, Row, malformed, uuid_text};
 
@@ -22,7 +22,7 @@ impl AnchorStore for SqlStore {
             if scope.nid().is_some() {
                 return Ok(Vec::new());
             }
-            let rows = db.fetch(&scope, beside::ANCHORED_EVENTS, vec![uuid_text(anchor).into()]).await?;
+            let rows = db.fetch(&scope, trail::ANCHORED_EVENTS, vec![uuid_text(anchor).into()]).await?;
             rows.iter().map(|row| Ok((row.nid(0)?, event(row)?))).collect()
         })
     }
@@ -32,7 +32,7 @@ impl AnchorStore for SqlStore {
             if scope.nid().is_some() {
                 return Ok(Vec::new());
             }
-            let rows = db.fetch(&scope, beside::OPEN_ANCHORS, vec![BEFORE_ALL.into()]).await?;
+            let rows = db.fetch(&scope, trail::OPEN_ANCHORS, vec![Nid::SYSTEM.into()]).await?;
             rows.iter().map(anchor_of).collect()
         })
     }
@@ -44,7 +44,7 @@ impl AnchorStore for SqlStore {
             }
             let mut tx = db.write().await?;
             let args = vec![Nid::SYSTEM.into(), uuid_text(anchor).into()];
-            tx.execute(beside::CLOSE_ANCHOR, args).await?;
+            tx.execute(trail::CLOSE_ANCHOR, args).await?;
             tx.commit().await
         })
     }
@@ -54,7 +54,7 @@ impl AnchorStore for SqlStore {
             if scope.nid().is_some() {
                 return Ok(0);
             }
-            let rows = db.fetch(&scope, beside::COUNT_UNANCHORED, vec![BEFORE_ALL.into()]).await?;
+            let rows = db.fetch(&scope, trail::COUNT_UNANCHORED, vec![BEFORE_ALL.into()]).await?;
             let count = rows.first().map_or(Ok(0), |row| row.int(0))?;
             Ok(u64::try_from(count).unwrap_or(0))
         })
@@ -66,10 +66,10 @@ async fn anchor_events(db: &Db, anchor: &Anchor, limit: u32) -> Outcome<u64> {
     let Anchor { id, made, fading } = *anchor;
     let mut tx = db.write().await?;
     let args = vec![uuid_text(id).into(), BEFORE_ALL.into(), fading.into(), limit.into()];
-    let events = tx.execute(beside::ANCHOR_EVENTS, args).await?;
+    let events = tx.execute(trail::ANCHOR_EVENTS, args).await?;
     if events > 0 {
         let row = vec![Nid::SYSTEM.into(), uuid_text(id).into(), made.into(), fading.into()];
-        tx.execute(beside::ADD_ANCHOR, row).await?;
+        tx.execute(trail::ADD_ANCHOR, row).await?;
     }
     tx.commit().await?;
     Ok(events)

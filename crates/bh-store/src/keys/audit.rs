@@ -10,7 +10,7 @@ use uuid::{Builder, Uuid};
 
 use super::Outcome;
 use super::row::object;
-use super::statements::beside;
+use super::statements::{beside, trail};
 use crate::db::{AFTER_ALL, BEFORE_ALL, Db, Row, Tx, Value, malformed, uuid_text};
 use crate::{SqlStore, outbox, reaches};
 
@@ -51,7 +51,7 @@ impl AuditStore for SqlStore {
             }
             let rows = events.iter().flat_map(|(nid, event)| values(*nid, event)).collect();
             let mut tx = db.write().await?;
-            tx.execute_rows(&beside::APPEND_EVENTS, rows).await?;
+            tx.execute_rows(&trail::APPEND_EVENTS, rows).await?;
             tx.commit().await
         })
     }
@@ -66,7 +66,7 @@ impl AuditStore for SqlStore {
 /// Removes the oldest failed verifications from before an instant.
 async fn forget_failures(db: &Db, before: Timestamp, limit: u32) -> Outcome<u64> {
     let mut tx = db.write().await?;
-    let removed = tx.execute(beside::FORGET_FAILURES, vec![near(before, 0).into(), limit.into()]).await?;
+    let removed = tx.execute(trail::FORGET_FAILURES, vec![near(before, 0).into(), limit.into()]).await?;
     tx.commit().await?;
     Ok(removed)
 }
@@ -82,7 +82,7 @@ pub(crate) async fn add<'e>(
         rows.extend(values(nid, event));
         told.extend(&event.told);
     }
-    tx.execute_rows(&beside::ADD_EVENTS, rows).await?;
+    tx.execute_rows(&trail::ADD_EVENTS, rows).await?;
     outbox::add(tx, told).await
 }
 
@@ -119,10 +119,10 @@ async fn of_tenant(
         TrailOrder::OldestFirst => low = after.into_iter().fold(low, Ord::max),
     }
     let sql = match (order, filter.object.is_some()) {
-        (TrailOrder::NewestFirst, false) => beside::EVENTS_NEWEST,
-        (TrailOrder::NewestFirst, true) => beside::EVENTS_NEWEST_OF_OBJECT,
-        (TrailOrder::OldestFirst, false) => beside::EVENTS_OLDEST,
-        (TrailOrder::OldestFirst, true) => beside::EVENTS_OLDEST_OF_OBJECT,
+        (TrailOrder::NewestFirst, false) => trail::EVENTS_NEWEST,
+        (TrailOrder::NewestFirst, true) => trail::EVENTS_NEWEST_OF_OBJECT,
+        (TrailOrder::OldestFirst, false) => trail::EVENTS_OLDEST,
+        (TrailOrder::OldestFirst, true) => trail::EVENTS_OLDEST_OF_OBJECT,
     };
     let (one, family) = match &filter.actions {
         None => ("", ""),
@@ -159,7 +159,7 @@ async fn everywhere(
     limit: u32,
 ) -> Outcome<Vec<(Nid, AuditEvent)>> {
     let after = after.map_or_else(|| BEFORE_ALL.into(), |id| uuid_text(id).into());
-    let rows = db.fetch(scope, beside::EVENTS_EVERYWHERE, vec![after, limit.into()]).await?;
+    let rows = db.fetch_page(scope, trail::EVENTS_EVERYWHERE, vec![after, limit.into()]).await?;
     rows.iter().map(|row| Ok((row.nid(0)?, event(row)?))).collect()
 }
 

@@ -1,6 +1,8 @@
 //! [`ProfileStore`] on SQL.
 
-use bh_app::ports::{AuditEvent, KeyChange, KeyTurn, Made, ProfileStore, StoreResult};
+use std::collections::BTreeSet;
+
+use bh_app::ports::{AuditEvent, KeyChange, KeyTurn, Made, ProfileStore, Replaced, StoreResult};
 use bh_domain::keys::key::{Key, KeyId};
 use bh_domain::tenant::profile::{Profile, Status};
 use bh_domain::tenant::{Nid, Scope, TenantId};
@@ -27,7 +29,8 @@ impl ProfileStore for SqlStore {
                 return Ok(Vec::new());
             }
             let after: Value = after.map_or_else(|| BEFORE_ALL.into(), Value::from);
-            let rows = db.fetch(&scope, sql::CHANGED_SINCE, vec![since.into(), after, limit.into()]).await?;
+            let rows =
+                db.fetch_page(&scope, sql::CHANGED_SINCE, vec![since.into(), after, limit.into()]).await?;
             Ok(rows.iter().filter_map(readable).collect())
         })
     }
@@ -53,14 +56,17 @@ impl ProfileStore for SqlStore {
         profile: Profile,
         expected_revision: u64,
         event: AuditEvent,
-    ) -> StoreResult<bool> {
+    ) -> StoreResult<Replaced> {
         self.change(scope, "replace a tenant", move |nid, db, feed| async move {
             let mut tx = db.write().await?;
             if !replace(&mut tx, nid, &profile, expected_revision, &event).await? {
-                return tx.rollback().await.map(|()| false);
+                return tx.rollback().await.map(|()| Replaced::Outdated);
+            }
+            if let Some(taken) = change_hosts(&mut tx, &profile).await? {
+                return tx.rollback().await.map(|()| Replaced::HostTaken(taken));
             }
             feed.commit(tx, [KeyChange::Profile(nid)]).await?;
-            Ok(true)
+            Ok(Replaced::Done)
         })
     }
 
@@ -130,10 +136,33 @@ async fn make(db: &Db, feed: &Feed, profile: &Profile, key: &Key, events: &[Audi
         tx.rollback().await?;
         return Ok(Made::Exists);
     }
+    if let Some(taken) = change_hosts(&mut tx, profile).await? {
+        tx.rollback().await?;
+        return Ok(Made::HostTaken(taken));
+    }
     add_key(&mut tx, nid, key).await?;
     audit::add(&mut tx, nid, events).await?;
     feed.commit(tx, [KeyChange::Profile(nid)]).await?;
     Ok(Made::Created)
+}
+
+/// Gives a tenant the host names that its profile says; the first that is another's, and then nothing of the transaction
+/// may stay. One that was deleted has none.
+async fn change_hosts(tx: &mut Tx, profile: &Profile) -> Outcome<Option<String>> {
+    let rows = tx.fetch(sql::HOSTS, vec![profile.nid.into()]).await?;
+    let had: BTreeSet<String> = rows.iter().map(|row| row.text(0)).collect::<Outcome<_>>()?;
+    let wanted = Some(&profile.settings.hostnames).filter(|_| profile.status != Status::Deleted);
+    let wanted: BTreeSet<String> = wanted.into_iter().flatten().cloned().collect();
+    // Nothing is touched that stays, and all in one order: two tenants who want each other's names never wait in a circle.
+    for name in had.symmetric_difference(&wanted) {
+        let args = vec![profile.nid.into(), name.as_str().into()];
+        if had.contains(name) {
+            tx.execute(sql::RELEASE_HOST, args).await?;
+        } else if tx.execute(sql::TAKE_HOST, args).await? != 1 {
+            return Ok(Some(name.clone()));
+        }
+    }
+    Ok(None)
 }
 
 async fn add_key(tx: &mut Tx, nid: Nid, key: &Key) -> Outcome<()> {

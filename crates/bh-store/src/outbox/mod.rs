@@ -25,11 +25,15 @@ const NO_HOLDER: &str = "";
 impl OutboxStore for SqlStore {
     fn append_outbox(&self, scope: Scope, events: Vec<OutboxEvent>) -> StoreResult<Vec<bool>> {
         self.run("append to the outbox", move |db| async move {
-            if !events.iter().all(|event| reaches(&scope, event.nid)) {
-                let wanted = "events are appended in the scope of their tenant".to_owned();
-                return Err(sqlx::Error::InvalidArgument(wanted));
-            }
+            within(&scope, &events)?;
             append(&db, &events).await
+        })
+    }
+
+    fn close_periods(&self, scope: Scope, events: Vec<OutboxEvent>) -> StoreResult<Vec<Option<Timestamp>>> {
+        self.run("close billing periods", move |db| async move {
+            within(&scope, &events)?;
+            close(&db, &events).await
         })
     }
 
@@ -203,6 +207,32 @@ fn delivery_values(event: &OutboxEvent) -> Vec<Value> {
         ]
     };
     event.endpoints.iter().flat_map(row).collect()
+}
+
+fn within(scope: &Scope, events: &[OutboxEvent]) -> Outcome<()> {
+    if events.iter().all(|event| reaches(scope, event.nid)) {
+        return Ok(());
+    }
+    Err(sqlx::Error::InvalidArgument("events are appended in the scope of their tenant".to_owned()))
+}
+
+/// Whoever closes a period first tells of it; the others learn when that was.
+async fn close(db: &Db, events: &[OutboxEvent]) -> Outcome<Vec<Option<Timestamp>>> {
+    let mut tx = db.write().await?;
+    let (mut before, mut told) = (Vec::with_capacity(events.len()), Vec::new());
+    for event in events {
+        let closed: [Value; 3] = [event.nid.into(), event.id.as_str().into(), event.at.into()];
+        if tx.execute(statements::ADD_CLOSED, closed.into()).await? == 1 {
+            told.push(event);
+            before.push(None);
+        } else {
+            let rows = tx.fetch(statements::CLOSED, vec![event.nid.into(), event.id.as_str().into()]).await?;
+            before.push(rows.first().map(|row| row.time(0)).transpose()?);
+        }
+    }
+    add(&mut tx, told).await?;
+    tx.commit().await?;
+    Ok(before)
 }
 
 /// An event that somebody else has written has the deliveries that they gave it.

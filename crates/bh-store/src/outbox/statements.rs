@@ -33,6 +33,11 @@ statements! {
     /// An event, unless it is there.
     ADD_EVENT = "INSERT INTO outbox_events (nid, id, kind, at_ms, payload) VALUES ($1, $2, $3, $4, $5) \
         ON CONFLICT (nid, id) DO NOTHING";
+    /// A period is closed by event `$2`, unless it was before.
+    ADD_CLOSED = "INSERT INTO billing_closed (nid, event_id, closed_ms) VALUES ($1, $2, $3) \
+        ON CONFLICT (nid, event_id) DO NOTHING";
+    /// When a period was closed.
+    CLOSED = "SELECT closed_ms FROM billing_closed WHERE nid = $1 AND event_id = $2";
     /// The first delivery that is due.
     DUE = "SELECT 1 FROM outbox_deliveries WHERE endpoint = $1 AND state = 'pending' AND next_at_ms <= $2 LIMIT 1";
     /// Takes what is due at endpoint `$1` at instant `$2`, for process `$3`, until `$4`: at most `$5`.

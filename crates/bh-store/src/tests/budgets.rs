@@ -74,6 +74,20 @@ on_both_stores! {
         assert_eq!(fixture.store.lease(p, both).await.unwrap(), [granted(5, 4), granted(7, 0)]);
     }
 
+    async fn what_is_committed_is_told_of_each_budget_in_the_order_asked(kind) {
+        let fixture = Fixture::new(kind).await;
+        let (web, tenant) = (|| window(caller("web"), DAY), || window(Owner::Tenant, MONTH));
+        fixture.lease(holder(1), wish(web(), 100, 10, 60)).await;
+        fixture.lease(holder(2), wish(web(), 100, 10, 30)).await;
+        fixture.lease(holder(2), wish(tenant(), 100, 7, 7)).await;
+        fixture.settle(holder(1), vec![spent(nid(1), caller("web"), DAY, 20)]).await;
+        let asked = || vec![tenant(), window(caller("nobody"), DAY), web(), tenant()];
+        let told = async |scope| fixture.store.committed(scope, asked()).await.unwrap();
+        assert_eq!(told(system()).await, [7, 0, 90, 7].map(NanoUsd));
+        assert_eq!(told(Scope::tenant(nid(1))).await, [7, 0, 90, 7].map(NanoUsd));
+        assert_eq!(told(Scope::tenant(nid(2))).await, [0; 4].map(NanoUsd), "no tenant is told of another");
+    }
+
     async fn money_given_back_can_be_leased_again_but_no_more_than_was_out(kind) {
         let fixture = Fixture::new(kind).await;
         let budget = || window(caller("web"), DAY);

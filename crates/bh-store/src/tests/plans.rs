@@ -5,7 +5,7 @@ use bh_testkit::on_both_stores;
 use super::fixture::Fixture;
 use crate::db::{Bulk, Form, Value};
 use crate::keyless::statements as keyless;
-use crate::keys::statements::{beside, identities, imported, issued, profiles};
+use crate::keys::statements::{beside, identities, imported, issued, profiles, trail};
 use crate::outbox::statements as outbox;
 use crate::statements;
 use crate::usage::statements as usage;
@@ -16,6 +16,7 @@ fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
     [
         statements::ALL,
         beside::ALL,
+        trail::ALL,
         identities::ALL,
         profiles::ALL,
         issued::ALL,
@@ -34,7 +35,7 @@ fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
 fn bulks() -> impl Iterator<Item = (&'static str, &'static Bulk)> {
     [
         statements::ALL_BULK,
-        beside::ALL_BULK,
+        trail::ALL_BULK,
         profiles::ALL_BULK,
         issued::ALL_BULK,
         imported::ALL_BULK,
@@ -130,14 +131,14 @@ async fn a_list_of_keys_is_one_range_of_one_index() {
 /// Statements about events, and the index that each is a range of.
 const EVENTS: [(&str, &str); 3] = [
     (
-        beside::EVENTS_NEWEST_OF_OBJECT,
+        trail::EVENTS_NEWEST_OF_OBJECT,
         "audit_events_by_object (nid=? AND (object,id)>(?,?) AND (object,id)<(?,?))",
     ),
     (
-        beside::EVENTS_OLDEST_OF_OBJECT,
+        trail::EVENTS_OLDEST_OF_OBJECT,
         "audit_events_by_object (nid=? AND (object,id)>(?,?) AND (object,id)<(?,?))",
     ),
-    (beside::FORGET_FAILURES, "audit_events_fading (id<?)"),
+    (trail::FORGET_FAILURES, "audit_events_fading (id<?)"),
 ];
 
 #[tokio::test]
@@ -159,11 +160,11 @@ async fn postgresql_reads_the_events_of_an_object_and_old_failures_by_index() {
     let fixture = Fixture::new(bh_testkit::Store::Postgres).await;
     let database = fixture.database.as_ref().unwrap();
     assert_eq!(database.sql(MANY_EVENTS), "");
-    let trail = "'tenant-3', '0', 'g', 0, 99999, '', '', '', 'key-7', 50, ''";
+    let of_object = "'tenant-3', '0', 'g', 0, 99999, '', '', '', 'key-7', 50, ''";
     for (text, index, args) in [
-        (beside::EVENTS_NEWEST_OF_OBJECT, "audit_events_by_object", trail),
-        (beside::EVENTS_OLDEST_OF_OBJECT, "audit_events_by_object", trail),
-        (beside::FORGET_FAILURES, "audit_events_fading", "'000001000', 100"),
+        (trail::EVENTS_NEWEST_OF_OBJECT, "audit_events_by_object", of_object),
+        (trail::EVENTS_OLDEST_OF_OBJECT, "audit_events_by_object", of_object),
+        (trail::FORGET_FAILURES, "audit_events_fading", "'000001000', 100"),
     ] {
         let plan = generic_plan(database, text, args);
         // It may sort what it has found: one object's events.

@@ -127,8 +127,12 @@ on_both_stores! {
         assert_eq!(fixture.count("SELECT COUNT(*) FROM usage_hours").await, 3, "those of the second day");
         assert_eq!(fixture.count("SELECT COUNT(*) FROM usage_days").await, 3, "two models and another tenant's");
 
+        assert_eq!(store.usage_kept_from().await.unwrap(), None);
         assert_eq!(store.forget_usage(DAY).await.unwrap(), 0);
+        assert_eq!(store.usage_kept_from().await.unwrap(), Some(DAY));
         assert_eq!(store.forget_usage(DAY.plus(1)).await.unwrap(), 3);
+        assert_eq!(store.forget_usage(DAY.plus(-9)).await.unwrap(), 0);
+        assert_eq!(store.usage_kept_from().await.unwrap(), Some(DAY.plus(1)), "what is gone stays gone");
         assert_eq!(read(store, nid(1), 0, 1).await.days, before[0].days[1..]);
     }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bh_app::content::ContentSealer;
-use bh_app::ports::{AuditEvent, KeyRef, ProfileStore as _, StoredContent, SystemClock, VaultStore as _};
+use bh_app::ports::{
+    AuditEvent, KeyRef, ProfileStore as _, Replaced, StoredContent, SystemClock, VaultStore as _,
+};
 use bh_app::tenants::Actor;
 use bh_app::vault::{
     MasterFault, MasterKey, MasterSource, Masters, Ring, SECRET_BYTES_MAX, SecretName, UnlockFault, Vault,
@@ -136,7 +138,8 @@ async fn delete_acme(store: &SqlStore) {
         origin: JsonObject::default(),
         told: None,
     };
-    assert!(store.replace_profile(Scope::tenant(nid(1)), profile, 1, event).await.unwrap());
+    let replaced = store.replace_profile(Scope::tenant(nid(1)), profile, 1, event).await.unwrap();
+    assert_eq!(replaced, Replaced::Done);
 }
 
 on_both_stores! {

@@ -4,13 +4,15 @@ use bh_domain::tenant::{Nid, Scope};
 use bh_domain::usage::UtcDay;
 
 use super::statements;
-use crate::db::{AFTER_ALL, Db, Value};
+use crate::db::{AFTER_ALL, Db, Row, Value, malformed};
 
 /// Rows of one step; in tests so few that it takes several.
 const STEP_ROWS: u32 = if cfg!(test) { 2 } else { 5_000 };
 
 /// Under this name a step waits for another process's.
 const TURN: &str = "usage roll-up";
+/// Under this name the first day stands that was not forgotten.
+const KEPT_FROM: &str = "usage kept from";
 
 /// Moves the hours before a day into their days. Nobody writes hours that old, and one process does this at a time: what
 /// a step adds up is what it forgets.
@@ -32,8 +34,13 @@ pub(super) async fn roll_up(db: &Db, before: UtcDay) -> Result<u64, sqlx::Error>
     }
 }
 
-/// Forgets the days before one.
+/// Forgets the days before one. That they go is durable before the first of them is gone, and stays so: what was forgotten
+/// does not come back when more is to be kept from then on.
 pub(super) async fn forget(db: &Db, before: UtcDay) -> Result<u64, sqlx::Error> {
+    let mut tx = db.write().await?;
+    let kept_from = vec![Nid::SYSTEM.into(), KEPT_FROM.into(), before.to_string().into()];
+    tx.execute(statements::KEEP_FROM, kept_from).await?;
+    tx.commit().await?;
     let mut forgotten = 0;
     loop {
         let (place, is_last) = next(db, statements::NEXT_DAYS, before.0).await?;
@@ -44,6 +51,15 @@ pub(super) async fn forget(db: &Db, before: UtcDay) -> Result<u64, sqlx::Error> 
             return Ok(forgotten);
         }
     }
+}
+
+/// The day from which on nothing was forgotten.
+pub(super) async fn kept_from(db: &Db) -> Result<Option<UtcDay>, sqlx::Error> {
+    let scope = Scope::system("since when usage is kept");
+    let found =
+        db.fetch(&scope, crate::statements::RECALL, vec![Nid::SYSTEM.into(), KEPT_FROM.into()]).await?;
+    let day = |row: &Row| UtcDay::parse(&row.text(0)?).map_err(|_| malformed(0, "a calendar day"));
+    found.first().map(day).transpose()
 }
 
 /// Where the next step ends, and whether it is the last one. A step takes whole hours or days of a tenant.

@@ -58,6 +58,10 @@ impl UsageStore for SqlStore {
     fn forget_usage(&self, before: UtcDay) -> StoreResult<u64> {
         self.run("forget old usage", move |db| async move { house::forget(&db, before).await })
     }
+
+    fn usage_kept_from(&self) -> StoreResult<Option<UtcDay>> {
+        self.run("read since when usage is kept", |db| async move { house::kept_from(&db).await })
+    }
 }
 
 async fn usage(

@@ -132,6 +132,9 @@ statements! {
     FORGET_HOURS = "DELETE FROM usage_hours WHERE (hour, nid) <= ($1, $2)";
     /// Where a step of forgetting ends: the row `$2` rows after the oldest one, if it is before day `$1`.
     NEXT_DAYS = "SELECT day, nid FROM usage_days WHERE day < $1 ORDER BY day, nid LIMIT 1 OFFSET $2";
+    /// Nothing before day `$3` is kept any more. A text of a calendar day is as great as its day.
+    KEEP_FROM = "INSERT INTO meta (nid, name, value) VALUES ($1, $2, $3) ON CONFLICT (nid, name) \
+        DO UPDATE SET value = excluded.value WHERE meta.value < excluded.value";
     /// Forgets the days up to a place.
     FORGET_DAYS = "DELETE FROM usage_days WHERE (day, nid) <= ($1, $2)";
 }

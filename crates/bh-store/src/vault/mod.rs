@@ -60,7 +60,7 @@ impl VaultStore for SqlStore {
         self.run("read data keys", move |db| async move {
             let place = after.map_or_else(|| [BEFORE_ALL.into(), 0_i64.into()], place_of_key);
             let args = place.into_iter().chain([limit.into()]).collect();
-            db.fetch(&scope, sql::KEYS_AFTER, args).await?.iter().map(key).collect()
+            db.fetch_page(&scope, sql::KEYS_AFTER, args).await?.iter().map(key).collect()
         })
     }
 
@@ -157,7 +157,7 @@ impl VaultStore for SqlStore {
                 return Ok(Vec::new());
             }
             let args = place_of_secret(after).into_iter().chain([limit.into()]).collect();
-            db.fetch(&scope, sql::SECRETS_EVERYWHERE, args).await?.iter().map(secret).collect()
+            db.fetch_page(&scope, sql::SECRETS_EVERYWHERE, args).await?.iter().map(secret).collect()
         })
     }
 

@@ -12,9 +12,11 @@ use bh_app::identity::KeyHasher;
 use bh_app::metrics::Metrics;
 use bh_app::ports::{EvidenceFilter, Holder, Store};
 use bh_app::snapshot::{Accounts, Live, TenantSecrets};
+use bh_app::tenants;
 use bh_app::usage::{Account, UsageReads};
 use bh_domain::budget::{TimeZone, Windows};
 use bh_domain::money::NanoUsd;
+use bh_domain::tenant::TenantId;
 use bh_domain::time::Timestamp;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, Subcommand, ValueEnum};
@@ -117,21 +119,24 @@ impl Books {
             Accounts { budgets: keeper, rates: Arc::default(), shared: None },
             Metrics::new(),
         );
-        let (now, beside) = (reader.now(), reader.store.as_ref());
-        let snapshot =
-            compile::compile(&reader.loaded, &runtime, beside, None, now, Mode::Configured).await?;
-        let live: Live = Arc::new(ArcSwap::from_pointee(snapshot));
+        let live = Box::pin(in_force(&reader, &runtime)).await?;
         let costs = CostReads::new(store, Arc::clone(&reader.clock), Arc::clone(&live));
         let usage = UsageReads::new(reader.store.clone(), Arc::clone(&reader.clock), Arc::clone(&live));
         Ok(Self { reader, costs, usage, live })
     }
 
-    /// The accounts of the named tenant, or of all of them when none is named. One that is not configured any more has no
-    /// plan.
+    /// The accounts of the named tenant, or of all of them when none is named, as the gateway has them. One that is on
+    /// record and neither configured nor made at run time has no plan.
     pub(super) async fn accounts(&self, tenant: Option<&str>) -> Result<Vec<Account>, Failure> {
         let snapshot = self.live.load_full();
-        let plan = |nid| snapshot.tenant_by_nid(nid).and_then(|tenant| tenant.plan.clone());
-        let account = |Tenant { id, nid }| Account { tenant_id: id, nid, plan: plan(nid) };
+        let known = |tenant: &Tenant| {
+            let found = TenantId::parse(&tenant.id).ok().and_then(|id| snapshot.tenant_ever(&id));
+            found.filter(|found| found.nid == tenant.nid)
+        };
+        let account = |tenant: Tenant| match known(&tenant) {
+            Some(known) => Account::of(&known),
+            None => Account { tenant_id: tenant.id, nid: tenant.nid, plan: None },
+        };
         Ok(self.reader.tenants(tenant).await?.into_iter().map(account).collect())
     }
 
@@ -141,6 +146,15 @@ impl Books {
         let zone = snapshot.tenant_by_nid(tenant.nid).map(|tenant| tenant.clock.at(now));
         zone.map_or_else(|| Windows::at(now, &TimeZone::UTC), |windows| Windows::clone(&windows))
     }
+}
+
+/// The configuration as the gateway has it in force, with the tenants that were made at run time: their plans say what they
+/// owe.
+async fn in_force(reader: &Reader, runtime: &Runtime) -> Result<Live, Failure> {
+    tenants::learn(reader.store.profiles(), &runtime.directory, Timestamp(i64::MIN)).await?;
+    let (now, beside) = (reader.now(), reader.store.as_ref());
+    let snapshot = compile::compile(&reader.loaded, runtime, beside, None, now, Mode::Configured).await?;
+    Ok(Arc::new(ArcSwap::from_pointee(snapshot)))
 }
 
 /// One caller's line.

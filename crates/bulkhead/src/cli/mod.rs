@@ -183,7 +183,15 @@ impl<E: std::error::Error> From<E> for Failure {
 
 /// Runs a command that needs the async runtime.
 fn on_runtime(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+    // With one core, what a task wakes runs after what was woken before: that keeps alike work together, where the scheduler
+    // for many cores would run it at once (decision 30).
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut runtime = if cores == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    runtime.enable_all().build()?.block_on(command)
 }
 
 fn serve_command(config: Option<PathBuf>, args: &ServeArgs) -> Result<(), Failure> {

@@ -130,8 +130,10 @@ pub(crate) async fn compile(
     let rows = Rows::of(config, store, mode).await?;
     let organization = organization_clock(config, runtime, now)?;
     let keys = KeySource::new(loaded, &runtime.tenant_secrets, before);
-    let presets = tenants::presets(config, runtime, keys.base(), now)?;
-    let Tenants { tenants, degraded } = tenants::compile(config, runtime, &rows, keys, &presets, now)?;
+    let mut presets = tenants::presets(config, runtime, keys.base(), now)?;
+    let Tenants { tenants, degraded, overlaid } =
+        tenants::compile(config, runtime, &rows, keys, &presets, now)?;
+    presets.overlaid = overlaid;
     let policy = callers::policy(config, organization.as_ref(), loaded.default_caps_written);
     let build = Build { config, runtime, tenants: &tenants, policy: &policy };
     let gateway = config.gateway.as_ref().filter(|gateway| gateway.enabled);

@@ -19,6 +19,8 @@ pub(super) struct Rows {
     pub(super) networks: HashMap<Uuid, TenantId>,
     /// Tenants that are there because a key or nobody names them, and that may be rows as well.
     implied: HashSet<TenantId>,
+    /// Tenants that only their network names: by a host name, which takes nothing from their rows.
+    networked: HashSet<TenantId>,
 }
 
 /// Tenants by slug, with the network id that the configuration gives them.
@@ -61,12 +63,18 @@ impl Rows {
         let of_networks: HashSet<&TenantId> = networks.values().collect();
         let implied = nids.keys().filter(|id| !listed.contains(id.as_str()) && !of_networks.contains(id));
         let implied = implied.cloned().collect();
-        Ok(Self { nids, networks, implied })
+        let networked = of_networks.into_iter().filter(|id| !listed.contains(id.as_str())).cloned().collect();
+        Ok(Self { nids, networks, implied, networked })
     }
 
     /// Whether a tenant is there without an entry of its own in the configuration.
     pub(super) fn is_implied(&self, id: &TenantId) -> bool {
         self.implied.contains(id)
+    }
+
+    /// Whether a row of its name says what the tenant is given: no entry of `tenants` does.
+    pub(super) fn may_be_row(&self, id: &TenantId) -> bool {
+        self.is_implied(id) || self.networked.contains(id)
     }
 }
 

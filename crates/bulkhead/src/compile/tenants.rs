@@ -7,8 +7,8 @@ use bh_app::snapshot::{Caps, KeySettings, Origin, Tenant};
 use bh_app::tenants::{Plan, Presets};
 use bh_config::schema::{self, Config, TenantStatus};
 use bh_domain::hostname::HostTable;
-use bh_domain::tenant::TenantId;
 use bh_domain::tenant::profile::{Budgets, Features, Limits};
+use bh_domain::tenant::{Nid, TenantId};
 use bh_domain::time::Timestamp;
 
 use super::keys::KeySource;
@@ -19,6 +19,8 @@ use super::{CompileFault, Runtime, caps, durability};
 pub(super) struct Tenants {
     pub(super) tenants: HashMap<TenantId, Arc<Tenant>>,
     pub(super) degraded: BTreeMap<TenantId, Arc<str>>,
+    /// Settings of the API-key server of rows whose network has an overlay.
+    pub(super) overlaid: HashMap<Nid, Arc<KeySettings>>,
 }
 
 pub(super) fn compile(
@@ -35,12 +37,20 @@ pub(super) fn compile(
     // Seed 001's limits are for tenants without their own, wherever they come from.
     let unlimited = config.multi_tenant.as_ref().map_or_else(Limits::default, multi_tenant_limits);
     let mut tenants = HashMap::with_capacity(rows.nids.len());
+    let mut overlaid = HashMap::new();
     for (id, nid) in &rows.nids {
-        let row = runtime.directory.profile(id).filter(|row| rows.is_implied(id) && row.nid == *nid);
+        let row = runtime.directory.profile(id).filter(|row| rows.may_be_row(id) && row.nid == *nid);
         if let Some(row) = row {
-            tenants.insert(id.clone(), Arc::new(presets.tenant(&row)));
+            // A network gives a row its host name and its overlay; limits and money stay the row's.
+            let keys = keys.of(id, *nid)?;
+            if !Arc::ptr_eq(&keys, &presets.keys) {
+                overlaid.insert(*nid, Arc::clone(&keys));
+            }
+            tenants.insert(id.clone(), Arc::new(Tenant { keys, ..presets.tenant(&row) }));
             continue;
         }
+        // Of a row that was deleted its network's name is left, which is nobody's then.
+        let is_left = rows.is_implied(id) || (rows.may_be_row(id) && runtime.directory.is_gone(*nid));
         let own = listed.get(id.as_str());
         let zone = own.and_then(|tenant| tenant.timezone.as_ref()).unwrap_or(&config.budgets.timezone);
         let per_minute = own.and_then(|tenant| tenant.rate_limits.requests_per_minute);
@@ -66,14 +76,14 @@ pub(super) fn compile(
             limits: limits_of,
             features: EVERYTHING,
             allowed_ips: Vec::new(),
-            origin: if rows.is_implied(id) { Origin::Implied } else { Origin::File },
+            origin: if is_left { Origin::Implied } else { Origin::File },
             plan: own.and_then(|tenant| tenant.plan.clone()),
         };
         tenants.insert(id.clone(), Arc::new(tenant));
     }
-    let compiled = rows.nids.iter().filter(|(id, _)| rows.is_implied(id)).map(|(_, nid)| *nid);
+    let compiled = rows.nids.iter().filter(|(id, _)| rows.may_be_row(id)).map(|(_, nid)| *nid);
     runtime.directory.compiled_with(compiled.collect());
-    Ok(Tenants { tenants, degraded: keys.degraded() })
+    Ok(Tenants { tenants, degraded: keys.degraded(), overlaid })
 }
 
 /// What tenants that are made at run time get.
@@ -91,6 +101,7 @@ pub(super) fn presets(
         defaults: Plan { limits, features: EVERYTHING, budgets: Budgets::default() },
         clock: runtime.zone(&config.budgets.timezone.0, now)?,
         keys,
+        overlaid: HashMap::new(),
         limited: config.rate_limit.as_ref().and_then(|limit| limit.enabled) != Some(false),
         accounts: runtime.accounts.clone(),
         metrics: Arc::clone(&runtime.metrics),

@@ -62,8 +62,16 @@ on_both_stores! {
             ("cache-control", "NO-STORE"),
             ("pragma", "No-Cache"),
         ] {
-            assert_eq!(api.seen(&key.secret, &[header]).await, told("valid", "SKIP"), "{header:?}");
-            assert_eq!(api.seen(&key.secret, &[]).await, told("valid", "HIT"), "{header:?}");
+            // A late word of an own change takes the key from memory in between: then once more.
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                assert_eq!(api.seen(&key.secret, &[header]).await, told("valid", "SKIP"), "{header:?}");
+                if api.seen(&key.secret, &[]).await == told("valid", "HIT") {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "after {header:?} memory has forgotten the key");
+                warm(&api, &key.secret).await;
+            }
         }
         // `no-cache` keeps what it reads, `no-store` does not.
         for (header, then) in [("no-store", "MISS"), ("no-cache", "HIT")] {

@@ -5,6 +5,8 @@ use bh_domain::money::NanoUsd;
 use bh_testkit::{Answer, Call, FakeProvider, Gateway, GatewayBuilder, Reply, Usage};
 use serde_json::{Value, json};
 
+pub(crate) use crate::verify_setup::reload;
+
 /// The admin key of every gateway here.
 pub(crate) const ADMIN: &str = "operator-key-for-tests-0001";
 /// The key of `app`, a caller of tenant `acme`.
@@ -131,20 +133,6 @@ pub(crate) async fn at_once(call: &Call, count: usize) -> Vec<Answer> {
 /// How many answers have this status.
 pub(crate) fn count_of(answers: &[Answer], status: u16) -> usize {
     answers.iter().filter(|answer| answer.status == status).count()
-}
-
-/// Puts a configuration in force and waits until it is.
-pub(crate) async fn reload(gateway: &mut Gateway, config: &str) {
-    let generation = |ready: Value| ready["config_generation"].as_u64().unwrap();
-    let before = generation(read(gateway, ADMIN, "/readyz?verbose").await);
-    gateway.reload(config);
-    for _ in 0..500 {
-        if generation(read(gateway, ADMIN, "/readyz?verbose").await) > before {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("the configuration is not in force:\n{}", gateway.output());
 }
 
 /// SQL on the gateway's store, past the gateway: what a person with access to the database could do. Returns the first

@@ -8,6 +8,7 @@ use bh_testkit::{Call, Gateway, Http2, Redis, Script, Store, on_both_stores, par
 use serde_json::{Value, json};
 
 use crate::llm_setup::{CHAT, KEY, PATIENCE, PRICES, Rig, chat, rig_with};
+use crate::money::tamper;
 
 const ADMIN: &str = "ops-admin-key-7f21c9";
 /// A call that is still running when everything else was tried.
@@ -64,6 +65,31 @@ on_both_stores! {
         assert_eq!(records["entries"].as_array().unwrap().len(), 1, "{records}");
         let late = Call::get(rig.gateway.at("/api/v1/admin/tenants/late")).bearer(ADMIN).send().await;
         assert_eq!(late.status, 404);
+    }
+
+    /// A drain may take longer than a silence that means death: another replica must not count what it holds as lost.
+    async fn a_gateway_that_drains_says_that_it_lives_until_it_has_ended(store) {
+        let mut rig = rig(store, "server:\n  drain_timeout_ms: 60000\n").await;
+        let usage = json!({"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2});
+        let script = Script::json(200, &json!({"choices": [], "usage": usage}));
+        rig.provider.then(script.after(LONG * 2));
+        let call = rig.post(CHAT, &chat("thinker"));
+        let running = tokio::spawn(async move { call.try_send().await });
+        assert!(rig.provider.hits_reach(1, PATIENCE).await);
+        stops(&rig.gateway).await;
+        // One beat may be on its way when it is told to end; of two, the second is the drain's.
+        for _ in 0..2 {
+            tamper(&rig.gateway, "UPDATE holders SET seen_ms = 0");
+            let deadline = Instant::now() + PATIENCE;
+            while tamper(&rig.gateway, "SELECT max(seen_ms) FROM holders") == "0" {
+                assert!(!running.is_finished(), "it has not said so while the call ran");
+                assert!(Instant::now() < deadline, "it has not said so");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+        assert_eq!(running.await.unwrap().unwrap().status, 200);
+        assert!(rig.gateway.terminate().await, "{}", rig.gateway.output());
+        assert_eq!(tamper(&rig.gateway, "SELECT count(*) FROM holders"), "0", "and no longer");
     }
 
     /// Proves: CONN-62

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::llm_setup::{PATIENCE, PRICES, binary, config, providers};
 use crate::money::{at_once, count_of};
-use crate::tenant_limits::House;
+use crate::tenant_limits::{ADMIN_KEY, House};
 use crate::verify_setup::metric;
 
 const COSTS: &str = "/v1/costs";
@@ -32,11 +32,22 @@ fn text(bytes: Vec<u8>) -> String {
 async fn beside(house: &House, more: &str) -> Gateway {
     let url = house.gateway.database().unwrap().url();
     let more = format!("{PRICES}store: {{url: \"{url}\"}}\n{SHARED}{more}");
-    binary().config(&config(&providers(house.provider.url()), "{}", &more)).start().await
+    let other = binary().config(&config(&providers(house.provider.url()), "{}", &more));
+    other.env("ADMIN_API_KEY", ADMIN_KEY).start().await
 }
 
 async fn read(gateway: &Gateway, key: &str) -> Answer {
     Call::get(gateway.at(COSTS)).bearer(key).send().await
+}
+
+/// Asks until a gateway has heard of a tenant that another one made: nothing of it is counted.
+async fn until_known(gateway: &Gateway, id: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    let path = format!("/api/v1/admin/tenants/{id}");
+    while Call::get(gateway.at(&path)).bearer(ADMIN_KEY).send().await.status != 200 {
+        assert!(Instant::now() < deadline, "{id} is not heard of: {}", gateway.output());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Asks until the gateway knows whether the counts answer.
@@ -158,6 +169,7 @@ async fn without_redis_each_gateway_has_its_part_and_what_it_had_let_in_counts()
     let last = house.limited("initech", json!({"requestsPerHour": 10})).await;
     let here = Call::get(house.gateway.at(COSTS)).bearer(&last);
     let there = Call::get(other.at(COSTS)).bearer(&last);
+    until_known(&other, "initech").await;
     let (one, two) = tokio::join!(at_once(&here, 8), at_once(&there, 8));
     assert_eq!(count_of(&one, 200) + count_of(&two, 200), 10);
     assert!(house.gateway.prints("the shared counts of requests answer again", PATIENCE).await);

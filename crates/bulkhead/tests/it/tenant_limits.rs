@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::llm_setup::{CHAT, PRICES, binary, chat, config, providers};
 use crate::money::{at_once, count_of};
 
-const ADMIN_KEY: &str = "ops-admin-key-7f21c9";
+pub(crate) const ADMIN_KEY: &str = "ops-admin-key-7f21c9";
 const TENANTS: &str = "/api/v1/admin/tenants";
 const COSTS: &str = "/v1/costs";
 

@@ -203,7 +203,7 @@ on_both_stores! {
         let key = text(&created["apiKey"]);
         assert_eq!(chat(&gateway).bearer(&key).send().await.status, 200);
         assert_eq!((&created["limits"]["requestsPerMinute"], &created["features"]["oauth"], &created["budgets"]["daily"]), (&json!(2000), &json!(false), &json!("12.5")));
-        let changed = run(&["update", "acme-corp", "--limit", "requestsPerMinute=", "--allow-ip", "127.0.0.0/8", "--json"]);
+        let changed = run(&["update", "acme-corp", "--limit", "requestsPerMinute=", "--allow-ip", "127.0.0.0/8", "--hostname", "Acme.example", "--json"]);
         let changed: Value = serde_json::from_str(&changed.stdout).unwrap();
         assert_eq!((&changed["limits"]["requestsPerMinute"], &changed["security"]["allowedIPs"]), (&json!(1000), &json!(["127.0.0.0/8"])));
         let listed = run(&["list"]);

@@ -69,6 +69,15 @@ async fn metrics(gateway: &Gateway, first: &str, last: &str) -> Value {
     data(gateway, ADMIN, &path).await
 }
 
+/// Waits until something is so.
+pub(crate) async fn until<F: Future<Output = bool>>(mut is_so: impl FnMut() -> F) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(Instant::now() < deadline, "it did not become so");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Waits until the ledger has so many requests of the tenant: records become durable a moment after their answers.
 pub(crate) async fn counted(gateway: &Gateway, requests: u64) {
     let deadline = Instant::now() + PATIENCE;
@@ -103,7 +112,7 @@ pub(crate) async fn two_days(gateway: &Gateway) {
 }
 
 /// Waits until a table has no rows.
-async fn emptied(gateway: &Gateway, table: &str) {
+pub(crate) async fn emptied(gateway: &Gateway, table: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let rows = tamper(gateway, &format!("SELECT COUNT(*) FROM {table}"));

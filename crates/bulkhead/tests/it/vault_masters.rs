@@ -252,7 +252,8 @@ async fn two_gateways_on_one_database_change_their_master_key_one_after_the_othe
     // First each learns of the new key, one after the other; the old one is in force all the while.
     one.0.try_restart_as(|same| same.config(&masters(&[NEW, OLD]))).await.unwrap();
     one.put("acme", "a", "v").await;
-    two.done("GET", &secret("acme", "a"), None, 200).await;
+    let knows = async || two.ask("GET", &secret("acme", "a"), None).await.status == 200;
+    until("the other gateway knows the tenant", knows).await;
     two.0.try_restart_as(|same| same.config(&on(&[NEW, OLD]))).await.unwrap();
     let turned = two.rotate_master().await;
     assert_eq!(turned["verified"], json!(2));

@@ -82,6 +82,8 @@ class Tenant(Wire):
     plan: str | None = None
     #: ``active`` or ``suspended``.
     status: str = ""
+    #: Host names that were given to it at run time; a file's are in the file.
+    hostnames: list[str] = field(default_factory=list)
     #: Numbers in force; one that is None has no limit.
     limits: TenantLimits = field(default_factory=TenantLimits)
     features: TenantFeatures = field(default_factory=TenantFeatures)
@@ -189,6 +191,8 @@ class TenantMetrics(Wire):
     tenant_id: str = ""
     start_date: str = ""
     end_date: str = ""
+    #: The day from which on usage is kept, where that is after ``start_date``; None when the numbers are whole.
+    kept_from: str | None = None
     requests: RequestCounts = field(default_factory=RequestCounts)
     tools: ToolCounts = field(default_factory=ToolCounts)
     servers: ServerCounts = field(default_factory=ServerCounts)

@@ -81,10 +81,11 @@ export class AdminTenants {
     await this.#transport.request({ method: "DELETE", path: at(id), query: { confirm: true }, options });
   }
 
-  /** Replaces the tenant's key and tells the new one, this once. */
+  /** Replaces the tenant's key, once: repeated under its idempotency key it is told again. Tells the new key, this once. */
   async rotateApiKey(id: string, options: RotateOptions = {}): Promise<string> {
     const { gracePeriodSeconds } = options;
-    const call = { method: "POST", path: `${at(id)}/rotate-api-key`, body: { gracePeriodSeconds }, options } as const;
+    const path = `${at(id)}/rotate-api-key`;
+    const call = { method: "POST", path, body: { gracePeriodSeconds }, repeatable: true, options } as const;
     return (await this.#transport.request<{ apiKey: string }>(call)).data.apiKey;
   }
 
@@ -117,10 +118,10 @@ export class ApiKeys {
     this.#transport = transport;
   }
 
-  /** Makes a key. The answer holds it, this once. */
+  /** Makes a key, once: repeated under its idempotency key it is told again. The answer holds it, this once. */
   async create(tenantId: string, key: ApiKeyCreate, options?: RequestOptions): Promise<CreatedApiKey> {
     const body = { ...key, expiresAt: instant(key.expiresAt) };
-    const call = { method: "POST", path: `${at(tenantId)}/api-keys`, body, options } as const;
+    const call = { method: "POST", path: `${at(tenantId)}/api-keys`, body, repeatable: true, options } as const;
     return hidden((await this.#transport.request<CreatedApiKey>(call)).data, "apiKey");
   }
 

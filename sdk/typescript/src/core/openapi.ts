@@ -53,6 +53,8 @@ export type components = {
             readonly plan?: string;
             /** @description `active` or `suspended`. */
             readonly status: string;
+            /** @description Host names that were given to it here; a file's are in the file. */
+            readonly hostnames?: readonly string[];
             /** @description Numbers in force. */
             readonly limits: components["schemas"]["TenantLimits"];
             /** @description Functions in force. */
@@ -290,6 +292,8 @@ export type components = {
             readonly plan?: string;
             /** @description `active` or `suspended`. */
             readonly status: string;
+            /** @description Host names that were given to it here; a file's are in the file. */
+            readonly hostnames?: readonly string[];
             /** @description Numbers in force. */
             readonly limits: components["schemas"]["TenantLimits"];
             /** @description Functions in force. */
@@ -387,6 +391,11 @@ export type components = {
             readonly startDate: string;
             /** @description Last day, included. */
             readonly endDate: string;
+            /**
+             * @description The day from which on usage is kept, where that is after `startDate`: what was used before it is in none of these
+             *     numbers. `null` when they are whole.
+             */
+            readonly keptFrom: string | null;
             /** @description Requests. */
             readonly requests: components["schemas"]["RequestCounts"];
             /** @description Tools. */
@@ -425,6 +434,8 @@ export type components = {
             readonly plan?: string;
             /** @description `active` or `suspended`. */
             readonly status: string;
+            /** @description Host names that were given to it here; a file's are in the file. */
+            readonly hostnames?: readonly string[];
             /** @description Numbers in force. */
             readonly limits: components["schemas"]["TenantLimits"];
             /** @description Functions in force. */
@@ -445,7 +456,8 @@ export type components = {
             readonly createdAt?: string;
             /** @description When it was last changed. */
             readonly updatedAt?: string;
-            readonly usage: components["schemas"]["UsageReport"];
+            /** @description `null` where not even this month's usage is kept from its first day on. */
+            readonly usage: components["schemas"]["UsageReport"] | null;
         };
         /** @description Tokens by kind. */
         readonly TokenCounts: {

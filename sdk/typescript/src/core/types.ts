@@ -76,6 +76,8 @@ export interface TenantCreate {
   name: string;
   email?: string;
   plan?: string;
+  /** Host names that lead to it, where these tell tenants apart: whole names, each one tenant's. */
+  hostnames?: string[];
   limits?: TenantLimits;
   features?: TenantFeatures;
   security?: TenantSecurity;
@@ -89,6 +91,7 @@ export interface TenantUpdate {
   name?: string;
   email?: string | null;
   plan?: string;
+  hostnames?: string[] | null;
   limits?: { [L in keyof TenantLimits]?: TenantLimits[L] | null };
   features?: { [F in keyof TenantFeatures]?: TenantFeatures[F] | null };
   security?: TenantSecurity;
@@ -101,7 +104,7 @@ export interface TenantUpdate {
 export type TenantUsage = Schemas["UsageReport"];
 
 /** A tenant: what holds in the end, wherever it comes from. Asked for alone, it tells what was used this month. */
-export type Tenant = Schemas["Tenant"] & { readonly usage?: TenantUsage };
+export type Tenant = Schemas["Tenant"] & { readonly usage?: TenantUsage | null };
 
 /** A tenant with its key, which is told this once. Printing it masks the key. */
 export type CreatedTenant = Schemas["CreatedTenant"];

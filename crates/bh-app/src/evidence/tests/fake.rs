@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use bh_domain::budget::Owner;
+use bh_domain::money::NanoUsd;
 use bh_domain::tenant::{Nid, Scope, TenantId};
 use bh_domain::time::Timestamp;
 
@@ -283,6 +284,13 @@ impl BudgetStore for FakeStore {
 
     fn forget_changes(&self, _: Holder, _: ChangeId) -> StoreResult<()> {
         self.answer(|_| ())
+    }
+
+    fn committed(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<NanoUsd>> {
+        let figures = self.figures(scope, budgets);
+        Box::pin(async move {
+            Ok(figures.await?.into_iter().map(|one| one.settled + one.leased + one.unsettled).collect())
+        })
     }
 
     fn figures(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<Figures>> {

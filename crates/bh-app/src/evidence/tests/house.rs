@@ -263,6 +263,7 @@ fn presets() -> Presets {
         defaults: Plan::default(),
         clock: Arc::new(ZoneClock::new(TimeZone::get("UTC").unwrap(), NOW)),
         keys: key_settings(),
+        overlaid: std::collections::HashMap::new(),
         limited: true,
         accounts: Accounts { budgets, rates: Arc::default(), shared: None },
         metrics,

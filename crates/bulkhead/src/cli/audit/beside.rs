@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bh_app::ports::{
     AnchorStore, Appended, Batch, BudgetStore, BudgetWindow, Change, ChangeId, Checkpoint, Connections,
-    EvidenceFilter, EvidenceStore, Figures, Grant, Holder, LeaseRequest, ModelDay, Purge, Settled,
-    SpendQuery, StoreResult, StoredContent, StoredHead, StoredRecord, TenantRow, TenantStore, TenantUsage,
-    UsageDays, UsageDelta, UsageStore,
+    EvidenceFilter, EvidenceStore, Figures, Grant, Holder, LeaseRequest, ModelDay, ProfileStore, Purge,
+    Settled, SpendQuery, StoreResult, StoredContent, StoredHead, StoredRecord, TenantRow, TenantStore,
+    TenantUsage, UsageDays, UsageDelta, UsageStore,
 };
 use bh_config::Loaded;
+use bh_domain::money::NanoUsd;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 use bh_domain::usage::UtcDay;
@@ -40,6 +41,11 @@ pub(in crate::cli) struct ReadBeside(SqlStore);
 impl ReadBeside {
     /// The audit trails, as far as they are part of the evidence.
     pub(super) fn trails(&self) -> &dyn AnchorStore {
+        &self.0
+    }
+
+    /// The tenants that were made at run time.
+    pub(in crate::cli) fn profiles(&self) -> &dyn ProfileStore {
         &self.0
     }
 }
@@ -166,6 +172,10 @@ impl BudgetStore for ReadBeside {
         self.0.forget_changes(holder, before)
     }
 
+    fn committed(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<NanoUsd>> {
+        self.0.committed(scope, budgets)
+    }
+
     fn figures(&self, scope: Scope, budgets: Vec<BudgetWindow>) -> StoreResult<Vec<Figures>> {
         self.0.figures(scope, budgets)
     }
@@ -224,5 +234,9 @@ impl UsageStore for ReadBeside {
 
     fn forget_usage(&self, before: UtcDay) -> StoreResult<u64> {
         self.0.forget_usage(before)
+    }
+
+    fn usage_kept_from(&self) -> StoreResult<Option<UtcDay>> {
+        self.0.usage_kept_from()
     }
 }

@@ -2,6 +2,7 @@
 //! tenant to many.
 
 mod journal;
+mod rollback;
 mod tenancy;
 mod window;
 
@@ -52,7 +53,7 @@ pub(super) async fn run(source: ConfigSource, args: MigrateArgs) -> Result<(), F
         MigrateCommand::Plan(args) => Box::pin(tenancy::plan(&source, *args, as_json)).await,
         MigrateCommand::Run(args) => Box::pin(tenancy::run(&source, *args, as_json)).await,
         MigrateCommand::Verify(args) => Box::pin(tenancy::verify(&source, *args, as_json)).await,
-        MigrateCommand::Rollback(args) => Box::pin(tenancy::rollback(&source, *args, as_json)).await,
+        MigrateCommand::Rollback(args) => Box::pin(rollback::rollback(&source, *args, as_json)).await,
     }
 }
 

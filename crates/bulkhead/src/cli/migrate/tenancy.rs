@@ -4,7 +4,7 @@
 //! The file is changed where the command runs; tenants are made through the gateway's own doors, so that every replica
 //! knows them. Each step is noted before it is done and after: whenever it is interrupted, `run` goes on from there.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bh_app::ports::EvidenceStore as _;
 use bh_domain::evidence::hex;
@@ -21,7 +21,7 @@ use crate::cli::{Failure, print};
 use crate::data_dir;
 use crate::load::ConfigSource;
 
-const TENANTS: &str = "/api/v1/admin/tenants";
+pub(super) const TENANTS: &str = "/api/v1/admin/tenants";
 const DEFAULT_NAME: &str = "Default Tenant";
 /// What ends the name of the configuration file as it was before.
 const BACKUP: &str = ".before-migration";
@@ -57,19 +57,19 @@ impl Step {
 }
 
 /// Where a migration stands.
-struct Move {
-    api: Api,
-    file: PathBuf,
-    text: String,
+pub(super) struct Move {
+    pub(super) api: Api,
+    pub(super) file: PathBuf,
+    pub(super) text: String,
     window: Window,
     data_dir: PathBuf,
-    journal: Option<Journal>,
+    pub(super) journal: Option<Journal>,
     tenants: Vec<String>,
     args: TenancyArgs,
 }
 
 impl Move {
-    fn open(source: &ConfigSource, args: TenancyArgs) -> Result<Self, Failure> {
+    pub(super) fn open(source: &ConfigSource, args: TenancyArgs) -> Result<Self, Failure> {
         let message = "a migration changes the configuration file: name it with --config";
         let file = source.file.clone().ok_or_else(|| Failure::new(message))?;
         let loaded = source.reload()?;
@@ -90,7 +90,7 @@ impl Move {
 
     /// The tenant as the gateway tells it; `None` where it is to be made. One that is there by itself is to be made, too; one
     /// that a file names is there.
-    async fn found(&self, id: &str) -> Result<Option<Value>, Failure> {
+    pub(super) async fn found(&self, id: &str) -> Result<Option<Value>, Failure> {
         let mut cursor = String::new();
         loop {
             let page = self.api.get(&format!("{TENANTS}?limit=1000&cursor={}", escaped(&cursor))).await?;
@@ -118,7 +118,7 @@ impl Move {
         body
     }
 
-    fn backup(&self) -> PathBuf {
+    pub(super) fn backup(&self) -> PathBuf {
         let mut path = self.file.as_os_str().to_owned();
         path.push(BACKUP);
         PathBuf::from(path)
@@ -344,67 +344,4 @@ async fn evidence_step(source: &ConfigSource, mark: &EvidenceMark) -> Result<Ste
     } else {
         Step::new(step, "blocked", format!("record {} from before is not what it was", mark.records))
     })
-}
-
-/// Runs `bulkhead migrate rollback`: the file as it was, and the tenants that were made suspended. Run again it changes
-/// nothing.
-pub(super) async fn rollback(source: &ConfigSource, args: TenancyArgs, as_json: bool) -> Result<(), Failure> {
-    let mut moving = Move::open(source, args)?;
-    let Some(mut journal) = moving.journal.take() else {
-        return Err(Failure::new("no migration has begun here: there is nothing to take back"));
-    };
-    let mut done = Vec::new();
-    if restore(&moving, &journal)? {
-        done.push(format!("{} is what it was", moving.file.display()));
-    }
-    for step in journal.tenants.clone() {
-        let ours = step.state != TenantState::Found && step.id != DEFAULT_TENANT;
-        let Some(tenant) = moving.found(&step.id).await?.filter(|_| ours) else { continue };
-        if tenant["status"] == "active" {
-            moving.api.post(&format!("{TENANTS}/{}/suspend", escaped(&step.id)), &json!({})).await?;
-            done.push(format!("tenant {} is suspended: a name is never used twice, so it is kept", step.id));
-        }
-    }
-    if !journal.rolled_back {
-        journal.rolled_back = true;
-        journal.write()?;
-    }
-    if as_json {
-        return print::json(&json!({ "done": done }));
-    }
-    done.iter().try_for_each(|line| print::line(line))?;
-    print::talk(if done.is_empty() {
-        "nothing to change"
-    } else {
-        "`default` keeps its key, its settings and its data"
-    });
-    Ok(())
-}
-
-/// Brings the file back, unless somebody has changed it since; whether it was another one.
-fn restore(moving: &Move, journal: &Journal) -> Result<bool, Failure> {
-    let (Some(before), Some(after)) = (&journal.config_before, &journal.config_after) else {
-        return Ok(false);
-    };
-    let now = digest(&moving.text);
-    if now == *before {
-        return Ok(false);
-    }
-    if now != *after {
-        return Err(Failure::new(format!(
-            "{} was changed since the migration: compare it with {} and bring back by hand what is to be",
-            moving.file.display(),
-            moving.backup().display()
-        )));
-    }
-    let old = std::fs::read_to_string(moving.backup())?;
-    if digest(&old) != *before {
-        return Err(Failure::new(format!("{} is not what the file was", shown(&moving.backup()))));
-    }
-    replace(&moving.file, old.as_bytes())?;
-    Ok(true)
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -17,6 +17,9 @@ pub(super) struct SettingsArgs {
     /// Preset; an empty text takes it away.
     #[arg(long)]
     plan: Option<String>,
+    /// A host name that leads to it; `none` takes all away. Can be repeated.
+    #[arg(long = "hostname", value_name = "NAME")]
+    hostnames: Vec<String>,
     /// A number it may not go beyond, e.g. `requestsPerMinute=2000`; without a number its plan's. Can be repeated.
     #[arg(long = "limit", value_name = "NAME=NUMBER")]
     limits: Vec<String>,
@@ -33,6 +36,8 @@ pub(super) struct SettingsArgs {
 
 /// Stands for no list of addresses at all.
 const ANY: &str = "any";
+/// Stands for no host name.
+const NONE: &str = "none";
 
 impl SettingsArgs {
     /// The members of the request: only those that are given.
@@ -47,6 +52,10 @@ impl SettingsArgs {
         put(&mut body, "limits", self.limits.iter().map(|given| pair(given, number)))?;
         put(&mut body, "features", self.features.iter().map(|given| pair(given, flag)))?;
         put(&mut body, "budgets", self.budgets.iter().map(|given| pair(given, text)))?;
+        if !self.hostnames.is_empty() {
+            let names = self.hostnames.into_iter().filter(|name| name != NONE).map(Value::from);
+            body.insert("hostnames".to_owned(), names.collect());
+        }
         if !self.allowed_ips.is_empty() {
             let ranges = self.allowed_ips.into_iter().filter(|range| range != ANY).map(Value::from);
             let security = Map::from_iter([("allowedIPs".to_owned(), ranges.collect())]);

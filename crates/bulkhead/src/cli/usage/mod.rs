@@ -54,7 +54,7 @@ enum By {
 /// Runs `bulkhead usage …`.
 pub(super) async fn run(source: ConfigSource, args: UsageArgs) -> Result<(), Failure> {
     if let Some(UsageCommand::Reconcile(args)) = args.command {
-        return reconcile::run(&source, args).await;
+        return Box::pin(reconcile::run(&source, args)).await;
     }
     let books = Books::open(&source).await?;
     let days = match args.month {
@@ -64,6 +64,14 @@ pub(super) async fn run(source: ConfigSource, args: UsageArgs) -> Result<(), Fai
     let mut used = Vec::new();
     for account in books.accounts(args.tenant.as_deref()).await? {
         used.push(books.usage.metrics(&account, days).await?);
+    }
+    if let Some(month) = args.month {
+        books.usage.whole(month).await?;
+    } else if let Some(kept_from) = books.usage.kept_after(days.first).await? {
+        let first = days.first;
+        print::talk(&format!(
+            "usage is kept from {kept_from} on, as `usage.retention_days` says: what was used from {first} until then is missing"
+        ));
     }
     if args.json {
         return print::json(&used);

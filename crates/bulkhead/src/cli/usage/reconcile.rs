@@ -75,6 +75,12 @@ pub(super) async fn run(source: &ConfigSource, args: ReconcileArgs) -> Result<()
     let scope = Scope::system("compare with what a provider charges");
     let days = UsageDays { first, last };
     let used = books.reader.store.usage_by_model_day(scope, provider.clone(), days).await?;
+    if let Some(kept_from) = books.usage.kept_after(first).await? {
+        return Err(Failure::new(format!(
+            "the export begins with {first}, and usage is kept from {kept_from} on, as `usage.retention_days` says: export \
+             from then on"
+        )));
+    }
     let ours = used.into_iter().map(|of| {
         let tokens = of.sums.tokens;
         let input = tokens.input + tokens.cache_read + tokens.cache_write;

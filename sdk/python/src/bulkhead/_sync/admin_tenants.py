@@ -26,8 +26,8 @@ class AdminTenants:
         self.api_keys = ApiKeys(transport)
 
     def create(self, tenant: Mapping[str, Any] | None = None, **named: Any) -> CreatedTenant:
-        """Makes a tenant of ``id``, ``name``, ``email``, ``plan``, ``limits``, ``features``, ``security``: by name, or in a
-        mapping; once, also when the call is repeated. The answer holds its key, this once."""
+        """Makes a tenant of ``id``, ``name``, ``email``, ``plan``, ``hostnames``, ``limits``, ``features``, ``security``: by
+        name, or in a mapping; once, also when the call is repeated. The answer holds its key, this once."""
         return self._transport.one(CreatedTenant, Call("POST", TENANTS, body=merged(tenant, named), repeatable=True))
 
     def get(self, tenant_id: str) -> Tenant:
@@ -65,9 +65,11 @@ class AdminTenants:
         self._transport.request(Call("DELETE", _at(tenant_id), query={"confirm": True}))
 
     def rotate_api_key(self, tenant_id: str, *, grace_period_seconds: int | None = None) -> str:
-        """Replaces the tenant's key and tells the new one, this once. The old one still works for the grace period: 0."""
+        """Replaces the tenant's key, once, also when the call is repeated, and tells the new one, this once. The old one
+        still works for the grace period: 0."""
         body = merged(None, {"grace_period_seconds": grace_period_seconds})
-        answer = self._transport.request(Call("POST", _at(tenant_id) + "/rotate-api-key", body=body))
+        call = Call("POST", _at(tenant_id) + "/rotate-api-key", body=body, repeatable=True)
+        answer = self._transport.request(call)
         key = mapping(answer.data).get("apiKey")
         if not isinstance(key, str):
             raise BulkheadError("The gateway answered without a key", code="BAD_ANSWER")
@@ -105,10 +107,10 @@ class ApiKeys:
         expires_at: datetime | str | None = None,
         rate_limit: Mapping[str, int] | None = None,
     ) -> CreatedApiKey:
-        """Makes a key. The answer holds it, this once."""
+        """Makes a key, once, also when the call is repeated. The answer holds it, this once."""
         named = {"name": name, "scopes": scopes, "expires_at": expires_at, "rate_limit": rate_limit}
         return self._transport.one(
-            CreatedApiKey, Call("POST", _at(tenant_id) + "/api-keys", body=merged(None, named))
+            CreatedApiKey, Call("POST", _at(tenant_id) + "/api-keys", body=merged(None, named), repeatable=True)
         )
 
     def list(
