@@ -18,6 +18,8 @@ pub(crate) struct Test {
 pub(crate) struct Results {
     pub(crate) passed: Vec<Test>,
     pub(crate) failed: Vec<Test>,
+    /// Those of `passed` that had failed before.
+    pub(crate) flaky: Vec<Test>,
 }
 
 impl Results {
@@ -26,7 +28,10 @@ impl Results {
         let list = |tests: &[Test]| -> Vec<Value> {
             tests.iter().map(|t| json!({"binary": t.binary, "name": t.name})).collect()
         };
-        let text = format!("{:#}\n", json!({"passed": list(&self.passed), "failed": list(&self.failed)}));
+        let text = format!(
+            "{:#}\n",
+            json!({"passed": list(&self.passed), "failed": list(&self.failed), "flaky": list(&self.flaky)})
+        );
         std::fs::write(path(), text).map_err(|e| format!("{}: {e}", path().display()))
     }
 
@@ -39,7 +44,7 @@ impl Results {
             let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
             tests.map(|t| Test { binary: text(&t["binary"]), name: text(&t["name"]) }).collect()
         };
-        Ok(Some(Self { passed: list("passed"), failed: list("failed") }))
+        Ok(Some(Self { passed: list("passed"), failed: list("failed"), flaky: list("flaky") }))
     }
 
     fn add(&mut self, test: Test, passed: bool) {
@@ -76,7 +81,11 @@ fn parse_junit(xml: &str) -> Results {
         let (Some(name), Some(binary)) = (attribute(tag, "name"), attribute(tag, "classname")) else {
             continue;
         };
-        results.add(Test { binary, name }, passed);
+        let test = Test { binary, name };
+        if passed && inside.contains("<flakyFailure") {
+            results.flaky.push(test.clone());
+        }
+        results.add(test, passed);
     }
     results
 }
@@ -118,10 +127,18 @@ mod tests {
             <testcase name="money::b" classname="bulkhead::it" time="0.2">
                 <failure type="test failure">panicked &lt;testcase name="x"</failure>
             </testcase>
-            <testcase name="c" classname="bh-wire" time="0.2"/>"#;
+            <testcase name="c" classname="bh-wire" time="0.2"/>
+            <testcase name="d" classname="bh-wire" time="0.2">
+                <flakyFailure type="test failure">panicked</flakyFailure>
+            </testcase>"#;
         let wanted = Results {
-            passed: vec![test("bulkhead::it", "money::a_cap_holds"), test("bh-wire", "c")],
+            passed: vec![
+                test("bulkhead::it", "money::a_cap_holds"),
+                test("bh-wire", "c"),
+                test("bh-wire", "d"),
+            ],
             failed: vec![test("bulkhead::it", "money::b")],
+            flaky: vec![test("bh-wire", "d")],
         };
         assert_eq!(parse_junit(xml), wanted);
     }
@@ -131,7 +148,7 @@ mod tests {
         let text = "running 2 tests\ntest a::b ... ok\ntest c ... FAILED\ntest d ... ignored\n\ntest result: ok. 1\n";
         assert_eq!(
             from_libtest(text),
-            Results { passed: vec![test("", "a::b")], failed: vec![test("", "c")] }
+            Results { passed: vec![test("", "a::b")], failed: vec![test("", "c")], flaky: Vec::new() }
         );
     }
 }

@@ -29,6 +29,9 @@ pub(crate) fn run(filters: &[&str]) -> Done {
         results.failed.len(),
         started.elapsed()
     );
+    for flaky in &results.flaky {
+        println!("test: FLAKY {} {}: failed, then passed; to be mended", flaky.binary, flaky.name);
+    }
     for failed in &results.failed {
         println!("test: FAILED {} {}", failed.binary, failed.name);
     }

@@ -134,8 +134,8 @@ mod tests {
     fn an_id_is_proven_when_every_test_passed_on_every_store() {
         let sqlite = test("auth::a_key_works::on_sqlite");
         let postgres = test("auth::a_key_works::on_postgres");
-        let both = Results { passed: vec![sqlite.clone(), postgres.clone()], failed: vec![] };
-        let one = Results { passed: vec![sqlite], failed: vec![postgres] };
+        let both = Results { passed: vec![sqlite.clone(), postgres.clone()], failed: vec![], flaky: vec![] };
+        let one = Results { passed: vec![sqlite], failed: vec![postgres], flaky: vec![] };
         assert_eq!(standing("TALON-01", &proofs(), &both), Standing::Proven);
         assert_eq!(standing("TALON-01", &proofs(), &one), Standing::Unproven);
         assert_eq!(standing("TALON-02", &proofs(), &both), Standing::Unproven);
@@ -146,7 +146,7 @@ mod tests {
     fn a_test_of_another_package_or_a_longer_name_proves_nothing() {
         let foreign = Test { binary: "bh-wire".to_owned(), name: "a_key_works".to_owned() };
         let longer = test("auth::a_key_works_twice");
-        let results = Results { passed: vec![foreign, longer], failed: vec![] };
+        let results = Results { passed: vec![foreign, longer], failed: vec![], flaky: vec![] };
         assert_eq!(standing("TALON-01", &proofs(), &results), Standing::Unproven);
     }
 

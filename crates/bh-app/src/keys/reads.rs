@@ -1,7 +1,7 @@
 //! Reads of keys that memory does not know.
 //!
 //! Reads share statements: while one of a tenant is under way, everything else that is asked about its keys waits for the
-//! next, so a thousand calls of one cold key cost one read or two. A tenant that is asked for unknown keys again and again
+//! next, so a thousand calls of one cold key cost a few reads. A tenant that is asked for unknown keys again and again
 //! is read at a slow beat, so any number of made-up credentials costs a bounded number of reads; what its holders of good
 //! keys pay for that is one beat, once per key.
 
