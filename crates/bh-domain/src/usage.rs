@@ -31,6 +31,12 @@ impl Hour {
     pub fn of(at: Timestamp) -> Self {
         Self(at.0.div_euclid(HOUR_MS))
     }
+
+    /// Its first instant.
+    #[must_use]
+    pub fn start(self) -> Timestamp {
+        Timestamp(self.0.saturating_mul(HOUR_MS))
+    }
 }
 
 /// A calendar day in UTC, in days since 1970.

@@ -7,15 +7,17 @@ use bh_domain::tenant::Nid;
 
 use crate::db::{Db, Value, uuid_text};
 use crate::evidence::heads;
-use crate::{statements, usage};
+use crate::statements;
+use crate::usage::{self, late};
 
 /// Makes a batch durable, whole or not at all.
 pub(crate) async fn append(db: &Db, batch: &Batch) -> Result<Appended, sqlx::Error> {
+    let used = late::counted(db, &batch.usage).await?;
     // First of all: whoever has moved a head makes the rest pointless, and waiting for its row costs least here.
     let heads = (&statements::ADVANCE_HEADS, head_values(&batch.heads));
     let rest = [
         (&statements::ADD_SPEND, spend_values(batch)),
-        (&usage::statements::ADD, usage::values(batch)),
+        (&usage::statements::ADD, usage::values(batch.holder, &used)),
         (&statements::ADD_NODES, node_values(&batch.nodes)),
         (&statements::ADD_CONTENTS, content_values(&batch.contents)),
         (&statements::ADD_RECORDS, record_values(&batch.records)),

@@ -1,18 +1,21 @@
-// Makes many tenants and shows how far it is: node onboard.mjs COUNT [PREFIX] > keys.csv
+// Makes many tenants and shows how far it is: node onboard.mjs COUNT [PREFIX] [PER_SECOND] > keys.csv
+//
+// As fast as the server takes them, or PER_SECOND at most.
 //
 // BULKHEAD_URL and BULKHEAD_ADMIN_KEY say where and who. Run again after an interruption it leaves alone what is there: those
 // tenants' keys were told once, to the first run.
 import { once } from "node:events";
 import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
 import { AdminAPI, ConflictError } from "@bulkhead/admin";
 
 const AT_ONCE = 8;
 const BAR_WIDTH = 40;
 const DRAW_EVERY_MS = 100;
 
-const [count, prefix = "customer-"] = [Number(process.argv[2]), process.argv[3]];
-if (!Number.isInteger(count) || count < 1) {
-  console.error("usage: node onboard.mjs COUNT [PREFIX] > keys.csv");
+const [count, prefix = "customer-", perSecond = Infinity] = [Number(process.argv[2]), process.argv[3], Number(process.argv[4] ?? Infinity)];
+if (!Number.isInteger(count) || count < 1 || !(perSecond > 0)) {
+  console.error("usage: node onboard.mjs COUNT [PREFIX] [PER_SECOND] > keys.csv");
   process.exit(2);
 }
 const admin = new AdminAPI({ baseURL: process.env.BULKHEAD_URL, adminKey: process.env.BULKHEAD_ADMIN_KEY });
@@ -32,7 +35,10 @@ function draw() {
 let next = 0;
 async function worker() {
   while (next < count) {
-    const id = `${prefix}${String(++next).padStart(6, "0")}`;
+    const number = ++next;
+    const early = (number / perSecond) * 1000 - (performance.now() - started);
+    if (early > 0) await sleep(early);
+    const id = `${prefix}${String(number).padStart(6, "0")}`;
     try {
       const tenant = await admin.tenants.create({ id });
       progress.made += 1;

@@ -164,7 +164,7 @@ impl PeriodCloser {
         ]);
         OutboxEvent {
             nid,
-            id: webhook::id_of(&["billing", &nid.to_string(), &month.to_string()]),
+            id: webhook::id_of_period(nid, month),
             kind,
             at: now,
             payload: body(kind, now, beside, with_tenant(Some(tenant), data)),

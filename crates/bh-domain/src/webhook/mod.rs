@@ -13,6 +13,7 @@ pub use sign::{SecretError, SigningSecret, signature_header};
 
 use crate::evidence::hex;
 use crate::hash::sha256;
+use crate::tenant::Nid;
 
 /// What every event id begins with.
 const ID_PREFIX: &str = "evt_";
@@ -27,6 +28,12 @@ pub fn id_of(parts: &[&str]) -> String {
     let named: String = parts.iter().map(|part| format!("{}:{part};", part.len())).collect();
     let digest = sha256(named.as_bytes());
     format!("{ID_PREFIX}{}", hex::encode(digest.get(..ID_HASH_BYTES).unwrap_or(&digest)))
+}
+
+/// The id of the end of a tenant's month.
+#[must_use]
+pub fn id_of_period(nid: Nid, month: Month) -> String {
+    id_of(&["billing", &nid.to_string(), &month.to_string()])
 }
 
 /// The id of an event that has a UUID.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use bh_app::ports::{
-    Batch, EvidenceStore as _, ModelDay, TenantUsage, UsageDays, UsageDelta, UsageKey, UsageStore as _,
-    UsageSums,
+    Batch, EvidenceStore as _, ModelDay, OutboxEvent, OutboxStore as _, TenantUsage, UsageDays, UsageDelta,
+    UsageKey, UsageStore as _, UsageSums,
 };
 use bh_domain::money::NanoUsd;
 use bh_domain::price::TokenCounts;
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::usage::{Hour, Latency, UsageKind, UtcDay};
+use bh_domain::webhook::{EventKind, Month, id_of_period};
 use bh_testkit::on_both_stores;
 
 use super::fixture::{Fixture, holder, nid, system};
@@ -134,6 +135,43 @@ on_both_stores! {
         assert_eq!(store.forget_usage(DAY.plus(-9)).await.unwrap(), 0);
         assert_eq!(store.usage_kept_from().await.unwrap(), Some(DAY.plus(1)), "what is gone stays gone");
         assert_eq!(read(store, nid(1), 0, 1).await.days, before[0].days[1..]);
+    }
+
+    async fn what_comes_after_a_month_was_closed_counts_in_the_one_that_runs(kind) {
+        use UsageKind::Llm;
+        let fixture = Fixture::new(kind).await;
+        let store = &fixture.store;
+        let (acme, globex) = (nid(1), nid(2));
+        let month = Month::of(DAY.first_hour().start());
+        let close = |tenant, month| OutboxEvent {
+            nid: tenant,
+            id: id_of_period(tenant, month),
+            kind: EventKind::BillingPeriodClosed,
+            at: month.end(),
+            payload: "{}".to_owned(),
+            endpoints: Vec::new(),
+        };
+        store.close_periods(system(), vec![close(acme, month)]).await.unwrap();
+        let today = UtcDay::of(crate::now());
+        let mut running = used(acme, 0, Llm, "gpt", 8);
+        running.key.hour = Hour::of(Month::of(crate::now()).start());
+        let next_month = 24 * 31;
+        let usage = vec![
+            used(acme, 0, Llm, "gpt", 1),
+            used(acme, 23, Llm, "gpt", 2),
+            used(acme, next_month, Llm, "gpt", 32),
+            used(globex, 0, Llm, "gpt", 4),
+            running,
+        ];
+        append(store, 1, usage).await;
+        assert_eq!(read(store, acme, 0, 0).await, TenantUsage::default(), "closed");
+        assert_eq!(read(store, acme, 31, 31).await.days, [(DAY.plus(31), Llm, counts(32))], "not closed");
+        assert_eq!(read(store, globex, 0, 0).await.days, [(DAY, Llm, counts(4))], "another tenant's");
+        let days = UsageDays { first: DAY.plus(32), last: today };
+        let moved = store.usage(Scope::tenant(acme), acme, days, MODELS_MAX).await.unwrap();
+        let first = UtcDay::of(Month::of(crate::now()).start());
+        assert_eq!(moved.days, [(first, Llm, counts(11))]);
+        assert_eq!(moved.models, [("openai".to_owned(), "gpt".to_owned(), plain(11))], "at their own prices");
     }
 
     async fn models_of_every_tenant_are_told_by_day_to_a_system_scope_alone(kind) {

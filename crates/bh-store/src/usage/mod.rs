@@ -1,10 +1,11 @@
 //! The usage ledger on SQL (decision 22).
 
 mod house;
+pub(crate) mod late;
 pub(crate) mod statements;
 
 use bh_app::ports::{
-    Batch, Holder, ModelDay, StoreResult, TenantUsage, UsageDays, UsageDelta, UsageStore, UsageSums,
+    Holder, ModelDay, StoreResult, TenantUsage, UsageDays, UsageDelta, UsageStore, UsageSums,
 };
 use bh_domain::price::TokenCounts;
 use bh_domain::tenant::{Nid, Scope};
@@ -46,7 +47,7 @@ impl UsageStore for SqlStore {
     fn put_usage(&self, holder: Holder, rows: Vec<UsageDelta>) -> StoreResult<()> {
         self.run("count verifications", move |db| async move {
             let mut tx = db.write().await?;
-            tx.execute_rows(&statements::PUT, values_of(holder, &rows)).await?;
+            tx.execute_rows(&statements::PUT, values(holder, &rows)).await?;
             tx.commit().await
         })
     }
@@ -132,12 +133,8 @@ fn plain_sums(row: &Row, first: usize) -> Result<UsageSums, sqlx::Error> {
     })
 }
 
-/// The rows of a batch, laid end to end.
-pub(crate) fn values(batch: &Batch) -> Vec<Value> {
-    values_of(batch.holder, &batch.usage)
-}
-
-fn values_of(holder: Holder, usage: &[UsageDelta]) -> Vec<Value> {
+/// The rows that a process adds, laid end to end.
+pub(crate) fn values(holder: Holder, usage: &[UsageDelta]) -> Vec<Value> {
     let holder = uuid_text(holder.0);
     let row = |delta: &UsageDelta| -> [Value; 29] {
         let UsageDelta { key, sums } = delta;

@@ -156,4 +156,11 @@ bulk_statements! {
         29,
         concat!(" ON CONFLICT (nid, hour, kind, caller, provider, model, holder)", add_to!("usage_hours"))
     );
+    /// Those of some months that were closed: tenant, and the event that tells of the month's end.
+    CLOSED_PERIODS = bulk!(
+        List,
+        "SELECT c.nid, c.event_id FROM (VALUES ",
+        2,
+        ") AS v JOIN billing_closed AS c ON c.nid = v.column1 AND c.event_id = v.column2"
+    );
 }
