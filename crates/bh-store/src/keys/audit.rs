@@ -11,7 +11,7 @@ use uuid::{Builder, Uuid};
 use super::Outcome;
 use super::row::object;
 use super::statements::{beside, trail};
-use crate::db::{AFTER_ALL, BEFORE_ALL, Db, Row, Tx, Value, malformed, uuid_text};
+use crate::db::{AFTER_ALL, BEFORE_ALL, Db, Part, Row, Tx, Value, malformed, uuid_text};
 use crate::{SqlStore, outbox, reaches};
 
 impl AuditStore for SqlStore {
@@ -77,13 +77,18 @@ pub(crate) async fn add<'e>(
     nid: Nid,
     events: impl IntoIterator<Item = &'e AuditEvent>,
 ) -> Outcome<()> {
+    tx.execute_each(parts(nid, events)).await.map(drop)
+}
+
+/// The same as parts of a transaction.
+pub(crate) fn parts<'e>(nid: Nid, events: impl IntoIterator<Item = &'e AuditEvent>) -> [Part; 3] {
     let (mut rows, mut told) = (Vec::new(), Vec::new());
     for event in events {
         rows.extend(values(nid, event));
         told.extend(&event.told);
     }
-    tx.execute_rows(&trail::ADD_EVENTS, rows).await?;
-    outbox::add(tx, told).await
+    let [told, deliveries] = outbox::parts(told);
+    [(&trail::ADD_EVENTS, rows), told, deliveries]
 }
 
 fn values(nid: Nid, event: &AuditEvent) -> [Value; 11] {

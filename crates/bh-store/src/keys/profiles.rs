@@ -119,20 +119,18 @@ impl ProfileStore for SqlStore {
 async fn make(db: &Db, feed: &Feed, profile: &Profile, key: &Key, events: &[AuditEvent; 2]) -> Outcome<Made> {
     let nid = profile.nid;
     let mut tx = db.write().await?;
+    if is_made_at_once(&mut tx, profile, key, events).await? {
+        feed.commit(tx, [KeyChange::Profile(nid)]).await?;
+        return Ok(Made::Created);
+    }
+    // Something stands in the way, or the network id is not new.
+    tx.rollback().await?;
+    let mut tx = db.write().await?;
     if let Some(known) = claim(&mut tx, profile).await? {
         tx.rollback().await?;
         return Ok(Made::Known(known));
     }
-    let values = vec![
-        nid.into(),
-        profile.status.as_str().into(),
-        settings_text(profile)?,
-        key_text(profile),
-        profile.created.into(),
-        profile.updated.into(),
-        profile.revision.into(),
-    ];
-    if tx.execute(sql::ADD, values).await? != 1 {
+    if tx.execute(sql::ADD, values(profile)?.into()).await? != 1 {
         tx.rollback().await?;
         return Ok(Made::Exists);
     }
@@ -144,6 +142,47 @@ async fn make(db: &Db, feed: &Feed, profile: &Profile, key: &Key, events: &[Audi
     audit::add(&mut tx, nid, events).await?;
     feed.commit(tx, [KeyChange::Profile(nid)]).await?;
     Ok(Made::Created)
+}
+
+/// Makes a tenant of which there is nothing yet, in one trip to SQLite's thread. `false`: then nothing of the transaction
+/// may stay.
+async fn is_made_at_once(
+    tx: &mut Tx,
+    profile: &Profile,
+    key: &Key,
+    events: &[AuditEvent; 2],
+) -> Outcome<bool> {
+    let nid = profile.nid;
+    let name = vec![nid.into(), profile.id.as_str().into(), profile.created.into()];
+    // All in one order: two tenants who want each other's names never wait in a circle.
+    let hosts: BTreeSet<&str> = profile.settings.hostnames.iter().map(String::as_str).collect();
+    let hosts: Vec<Value> = hosts.into_iter().flat_map(|host| [nid.into(), host.into()]).collect();
+    let [trail, told, deliveries] = audit::parts(nid, events);
+    let parts = [
+        (&statements::ENSURE_TENANTS, name),
+        (&sql::ADD_NEW, values(profile)?.into()),
+        (&sql::TAKE_HOSTS, hosts),
+        (&sql::COUNT_NEW, vec![nid.into(), i64::from(key.counts()).into()]),
+        (row::table(key.kind).add, row::values(nid, key)?),
+        trail,
+        told,
+        deliveries,
+    ];
+    let wanted: usize = parts.iter().map(|(bulk, values)| values.len() / bulk.columns).sum();
+    Ok(tx.execute_each(parts).await? == wanted as u64)
+}
+
+/// A new profile's row.
+fn values(profile: &Profile) -> Outcome<[Value; 7]> {
+    Ok([
+        profile.nid.into(),
+        profile.status.as_str().into(),
+        settings_text(profile)?,
+        key_text(profile),
+        profile.created.into(),
+        profile.updated.into(),
+        profile.revision.into(),
+    ])
 }
 
 /// Gives a tenant the host names that its profile says; the first that is another's, and then nothing of the transaction

@@ -324,6 +324,18 @@ pub(crate) mod profiles {
     bulk_statements! {
         /// Whose issued keys these are.
         OWNERS_OF_KEYS = bulk!(List, "SELECT key_id, nid FROM api_keys WHERE key_id IN (", 1, ")");
+        /// Profiles of tenants that have none.
+        ADD_NEW = bulk!(
+            Insert,
+            "INSERT INTO tenant_profiles (nid, status, settings, api_key_id, created_ms, updated_ms, revision)",
+            7,
+            " ON CONFLICT (nid) DO NOTHING"
+        );
+        /// Host names that nobody has.
+        TAKE_HOSTS =
+            bulk!(Insert, "INSERT INTO tenant_hostnames (nid, hostname)", 2, " ON CONFLICT (hostname) DO NOTHING");
+        /// How many live keys tenants have that had none.
+        COUNT_NEW = bulk!(Insert, "INSERT INTO key_counts (nid, live)", 2, " ON CONFLICT (nid) DO NOTHING");
     }
 }
 

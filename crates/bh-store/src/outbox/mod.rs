@@ -10,7 +10,7 @@ use bh_app::ports::{
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
-use crate::db::{Db, Tx, Value, malformed};
+use crate::db::{Db, Part, Tx, Value, malformed};
 use crate::{SqlStore, reaches};
 
 type Outcome<T> = Result<T, sqlx::Error>;
@@ -170,17 +170,17 @@ impl OutboxStore for SqlStore {
 
 /// Adds events to a transaction, each with a delivery for every endpoint that is told.
 pub(crate) async fn add<'e>(tx: &mut Tx, events: impl IntoIterator<Item = &'e OutboxEvent>) -> Outcome<()> {
+    tx.execute_each(parts(events)).await.map(drop)
+}
+
+/// The same as parts of a transaction.
+pub(crate) fn parts<'e>(events: impl IntoIterator<Item = &'e OutboxEvent>) -> [Part; 2] {
     let (mut rows, mut deliveries) = (Vec::new(), Vec::new());
     for event in events {
         rows.extend(event_values(event));
         deliveries.extend(delivery_values(event));
     }
-    if rows.is_empty() {
-        return Ok(());
-    }
-    tx.execute_each([(&statements::ADD_EVENTS, rows), (&statements::ADD_DELIVERIES, deliveries)])
-        .await
-        .map(drop)
+    [(&statements::ADD_EVENTS, rows), (&statements::ADD_DELIVERIES, deliveries)]
 }
 
 fn event_values(event: &OutboxEvent) -> [Value; 5] {
