@@ -82,7 +82,7 @@ fn parse_junit(xml: &str) -> Results {
             continue;
         };
         let test = Test { binary, name };
-        if passed && inside.contains("<flakyFailure") {
+        if passed && ["<flakyFailure", "<flakyError"].iter().any(|tag| inside.contains(tag)) {
             results.flaky.push(test.clone());
         }
         results.add(test, passed);

@@ -104,13 +104,17 @@ impl Log {
     }
 }
 
-fn record(nid: Nid, seq: u64, record: Arc<str>) -> RecordRow {
+fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or_default())
+}
+
+fn record(nid: Nid, seq: u64, record: Arc<str>) -> RecordRow {
     RecordRow {
         nid,
         seq,
         id: format!("req_{}", Uuid::now_v7().simple()),
-        at: Timestamp(i64::try_from(since.as_millis()).unwrap_or_default()),
+        at: now(),
         leaf_hash: [9; 32],
         caller: "customer-support-app".to_owned(),
         invocation_type: "llm_call".to_owned(),
@@ -136,7 +140,7 @@ fn spent(nid: Nid) -> SpendDelta {
 
 fn used(nid: Nid, spent: &SpendDelta) -> UsageDelta {
     let names = ["customer-support-app", "openai", "gpt-5-mini"];
-    let key = UsageKey::new(nid, Hour(498_000), UsageKind::Llm, names);
+    let key = UsageKey::new(nid, Hour::of(now()), UsageKind::Llm, names);
     let (tokens, cost, latency) = (spent.tokens, spent.cost, Latency::one(850));
     UsageDelta { key, sums: UsageSums { requests: 1, tokens, cost, latency, ..UsageSums::default() } }
 }

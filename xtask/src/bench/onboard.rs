@@ -4,7 +4,9 @@
 use std::fmt::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::bare;
 use super::figures::Spread;
@@ -16,6 +18,8 @@ use super::sample::{Keys, Sample};
 use super::target::{LOAD_CORE, TARGET_CORE};
 use crate::parts;
 
+/// How often is looked whether the SDK is done.
+const POLL_EVERY: Duration = Duration::from_millis(20);
 /// Of one window.
 const SECONDS: f64 = 3.0;
 const ADMIN_KEY: &str = "bench-admin-key-0123456789";
@@ -54,15 +58,14 @@ pub(super) fn table(rig: &Path, binary: &Path, count: u64, options: &Options) ->
         let listen = || listen(&street, &chat, &gateway, options);
         let alone = || (0..options.rounds).map(|_| listen()).collect::<Result<Vec<_>, _>>();
         let beside = |url: &str, per_s: Option<f64>| {
-            let begun = Instant::now();
-            let mut making = Making::start(&sdk, url, count, per_s)?;
+            let making = Making::start(&sdk, url, count, per_s)?;
             let mut samples = Vec::new();
-            while making.goes_on()? {
+            while making.goes_on() {
                 samples.push(listen()?);
             }
             // The last one may have listened to nothing for a while.
             samples.pop();
-            Ok::<_, String>((samples, count as f64 / begun.elapsed().as_secs_f64()))
+            Ok::<_, String>((samples, count as f64 / making.took()?.as_secs_f64()))
         };
         let mut nothing = alone()?;
         let (samples, per_s) = beside(&url, None)?;
@@ -107,7 +110,11 @@ fn listen(street: &Street, chat: &str, gateway: &Pinned, options: &Options) -> R
 }
 
 /// The SDK's example, at work on the load's core. Ended when dropped.
-struct Making(Child);
+struct Making {
+    process: Arc<Mutex<Child>>,
+    /// Tells how long it took.
+    watch: Option<JoinHandle<Result<Duration, String>>>,
+}
 
 impl Making {
     fn start(sdk: &Path, url: &str, count: u64, per_s: Option<f64>) -> Result<Self, String> {
@@ -118,21 +125,41 @@ impl Making {
         command.args([count.to_string(), PREFIX.to_owned()]).current_dir(sdk).stdout(Stdio::null());
         command.args(per_s.map(|per_s| per_s.to_string()));
         command.env("BULKHEAD_URL", url).env("BULKHEAD_ADMIN_KEY", ADMIN_KEY);
-        command.spawn().map(Self).map_err(|e| format!("node: {e}"))
+        let begun = Instant::now();
+        let process = Arc::new(Mutex::new(command.spawn().map_err(|e| format!("node: {e}"))?));
+        let watched = Arc::clone(&process);
+        // A window that is listened to lasts seconds; how fast tenants were made is to be known better.
+        let watch = std::thread::spawn(move || {
+            loop {
+                match lock(&watched).try_wait().map_err(|e| format!("node: {e}"))? {
+                    None => {}
+                    Some(status) if status.success() => return Ok(begun.elapsed()),
+                    Some(status) => return Err(format!("tenants were not made: {status}")),
+                }
+                std::thread::sleep(POLL_EVERY);
+            }
+        });
+        Ok(Self { process, watch: Some(watch) })
     }
 
-    fn goes_on(&mut self) -> Result<bool, String> {
-        match self.0.try_wait().map_err(|e| format!("node: {e}"))? {
-            None => Ok(true),
-            Some(status) if status.success() => Ok(false),
-            Some(status) => Err(format!("tenants were not made: {status}")),
-        }
+    fn goes_on(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| !watch.is_finished())
+    }
+
+    /// Waits for its end; how long it took.
+    fn took(mut self) -> Result<Duration, String> {
+        let watch = self.watch.take().and_then(|watch| watch.join().ok());
+        watch.unwrap_or_else(|| Err("node: nobody watched it to its end".to_owned()))
     }
 }
 
 impl Drop for Making {
     fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+        lock(&self.process).kill().ok();
+        lock(&self.process).wait().ok();
     }
+}
+
+fn lock(process: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What reaches the ledger after its month was closed, because the store was away meanwhile.
+//! Calls that reach the ledger after their month was closed, because the store was away meanwhile.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -13,7 +13,8 @@ use crate::now;
 use crate::usage::statements;
 
 /// Usage as the ledger takes it: what belongs to a month that its tenant was told is closed counts in the one that runs. A
-/// closed month stays as it was told.
+/// closed month stays as it was told, but for the one batch that each process may have under way while it is being closed:
+/// whoever is told of it reads it later.
 pub(crate) async fn counted<'a>(
     db: &Db,
     usage: &'a [UsageDelta],
