@@ -130,7 +130,7 @@ async fn make(db: &Db, feed: &Feed, profile: &Profile, key: &Key, events: &[Audi
         tx.rollback().await?;
         return Ok(Made::Known(known));
     }
-    if tx.execute(sql::ADD, values(profile)?.into()).await? != 1 {
+    if tx.execute_rows(&sql::ADD_NEW, values(profile)?.into()).await? != 1 {
         tx.rollback().await?;
         return Ok(Made::Exists);
     }

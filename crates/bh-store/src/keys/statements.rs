@@ -307,9 +307,6 @@ pub(crate) mod profiles {
         PROFILE = concat!(profile!(), " WHERE p.nid = $1");
         /// Profiles that changed at instant `$1` or later, of network ids after `$2`, `$3` limit.
         CHANGED_SINCE = concat!(profile!(), " WHERE p.updated_ms >= $1 AND p.nid > $2 ORDER BY p.nid LIMIT $3");
-        /// A profile, unless its tenant has one.
-        ADD = "INSERT INTO tenant_profiles (nid, status, settings, api_key_id, created_ms, updated_ms, revision) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (nid) DO NOTHING";
         /// Replaces a profile, if it is still at revision `$2`.
         REPLACE = "UPDATE tenant_profiles SET status = $3, settings = $4, api_key_id = $5, updated_ms = $6, \
             revision = revision + 1 WHERE nid = $1 AND revision = $2";
