@@ -18,6 +18,7 @@ pub mod recorder;
 pub mod snapshot;
 pub mod status;
 pub mod tenants;
+pub mod tools;
 pub mod usage;
 pub mod vault;
 pub mod webhooks;

@@ -49,6 +49,12 @@ struct TokenLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToolLabels {
+    tenant: Arc<str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct TenantLabel {
     tenant: Arc<str>,
 }
@@ -93,6 +99,7 @@ pub struct Metrics {
     calls: Family<CallLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     cost: Family<TenantLabel, Counter<f64, AtomicU64>>,
+    tools: Family<ToolLabels, Counter>,
     refusals: Family<ReasonLabel, Counter>,
     overhead_seconds: Histogram,
     /// Calls under way.
@@ -138,6 +145,8 @@ impl Metrics {
         let keys = KeyMetrics::new(&mut talos, &mut registry);
         let db = DbMetrics::new(&mut talos);
         let webhooks = WebhookMetrics::new(&mut registry);
+        let tools = Family::default();
+        registry.register("tool_calls", "Tool calls by tenant and outcome", tools.clone());
         let mut metrics = Self {
             registry,
             talos,
@@ -149,6 +158,7 @@ impl Metrics {
             calls: Family::default(),
             tokens: Family::default(),
             cost: Family::default(),
+            tools,
             refusals: Family::default(),
             overhead_seconds: Histogram::new(exponential_buckets(0.000_02, 2.0, 14)),
             in_flight: Gauge::default(),
@@ -253,6 +263,11 @@ impl Metrics {
     pub fn call(&self, tenant: &TenantId, provider: &str, outcome: &'static str) {
         let labels = CallLabels { tenant: self.label(tenant), provider: provider.to_owned(), outcome };
         self.calls.get_or_create(&labels).inc();
+    }
+
+    /// Counts a tool's call that has ended.
+    pub fn tool(&self, tenant: &TenantId, outcome: &'static str) {
+        self.tools.get_or_create(&ToolLabels { tenant: self.label(tenant), outcome }).inc();
     }
 
     /// The counters of one tenant, to be kept with it: looking them up by label costs more than counting.

@@ -106,6 +106,17 @@ pub struct Snapshot {
     pub body_idle_timeout: Duration,
     /// Who is told what happens.
     pub webhooks: Arc<WebhookSettings>,
+    /// How tenants' MCP servers are reached.
+    pub mcp: McpSettings,
+}
+
+/// How tenants' MCP servers are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct McpSettings {
+    /// How long one may take to answer.
+    pub timeout: Duration,
+    /// Whether one may live on a loopback or private address.
+    pub private_network: bool,
 }
 
 /// Bring-your-own-key mode (seed 002): one synthetic caller, one provider that gets the client's own bearer. The

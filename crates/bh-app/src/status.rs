@@ -167,11 +167,7 @@ mod tests {
             tokens,
             cost,
         }];
-        drop(
-            house
-                .recorder
-                .submit(Entry { draft, spend, usage: None, contents: Vec::new() }, Durability::Strict),
-        );
+        drop(house.recorder.submit(Entry { spend, ..Entry::of(draft) }, Durability::Strict));
     }
 
     #[tokio::test]

@@ -35,6 +35,11 @@ pub const REQUEST_READ: &str = "request.read";
 /// A request that was to change something, and found nothing to change.
 pub const REQUEST_DONE: &str = "request.done";
 
+/// A tool was called, and did what it was asked.
+pub const TOOL_INVOKED: &str = "tools.invoke";
+/// A tool was called, and did not.
+pub const TOOL_FAILED: &str = "tools.invoke_failed";
+
 /// The first call without a key from an address, in a migration window.
 pub const KEYLESS_CALL: &str = "call.keyless";
 /// A configuration that was not put in force.
@@ -75,7 +80,7 @@ impl Outcome {
     #[must_use]
     pub fn of(action: &str) -> Self {
         match action {
-            REQUEST_FAILED | CONFIG_REJECTED | IMPORT_FAILED => Self::Failed,
+            REQUEST_FAILED | CONFIG_REJECTED | IMPORT_FAILED | TOOL_FAILED => Self::Failed,
             REQUEST_DENIED | VERIFICATION_FAILED => Self::Denied,
             _ => Self::Success,
         }

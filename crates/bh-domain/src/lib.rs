@@ -18,5 +18,6 @@ pub mod price;
 pub mod refusal;
 pub mod tenant;
 pub mod time;
+pub mod tools;
 pub mod usage;
 pub mod webhook;

@@ -56,6 +56,18 @@ pub enum Code {
     DerivedTokenNotRevocable,
     /// As many things as the tenant may have.
     QuotaExceeded,
+    /// The tenant has a server of that name.
+    ServerExists,
+    /// The tenant has no server of that name.
+    ServerNotFound,
+    /// The tenant has no such deployment.
+    DeploymentNotFound,
+    /// The tenant has no such tool.
+    ToolNotFound,
+    /// A server was reached, and did not do what was asked.
+    ToolFailed,
+    /// A server takes no more for now.
+    ToolBusy,
     /// The route exists, the method does not.
     MethodNotAllowed,
     /// The route's function is not part of this release.
@@ -144,6 +156,12 @@ pub const TABLE: &[Row] = &[
     row(Code::CredentialRequired, "credential_required", 400, false),
     row(Code::DerivedTokenNotRevocable, "derived_token_not_revocable", 400, false),
     row(Code::QuotaExceeded, "quota_exceeded", 429, false),
+    row(Code::ServerExists, "server_already_exists", 409, false),
+    row(Code::ServerNotFound, "server_not_found", 404, false),
+    row(Code::DeploymentNotFound, "deployment_not_found", 404, false),
+    row(Code::ToolNotFound, "tool_not_found", 404, false),
+    row(Code::ToolFailed, "tool_failed", 502, false),
+    row(Code::ToolBusy, "tool_busy", 503, true),
     row(Code::MethodNotAllowed, "method_not_allowed", 405, false),
     row(Code::NotImplemented, "not_implemented", 501, false),
     row(Code::ProviderUnknown, "provider_unknown", 400, false),

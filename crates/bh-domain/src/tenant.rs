@@ -27,11 +27,7 @@ impl TenantId {
     /// # Errors
     /// [`TenantIdError`] when the text is not `^[a-z0-9](?:[a-z0-9-]{0,54}[a-z0-9])?$`.
     pub fn parse(text: &str) -> Result<Self, TenantIdError> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let bytes = text.as_bytes();
-        let edges = bytes.first().copied().is_some_and(plain) && bytes.last().copied().is_some_and(plain);
-        let inner = bytes.iter().all(|b| plain(*b) || *b == b'-');
-        if edges && inner && bytes.len() <= TENANT_ID_BYTES_MAX {
+        if is_label(text, TENANT_ID_BYTES_MAX) {
             Ok(Self(text.into()))
         } else {
             Err(TenantIdError(text.to_owned()))
@@ -49,6 +45,14 @@ impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Whether a text is a DNS label of at most so many bytes, in lower case.
+pub(crate) fn is_label(text: &str, bytes_max: usize) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let edges = bytes.first().copied().is_some_and(plain) && bytes.last().copied().is_some_and(plain);
+    edges && bytes.len() <= bytes_max && bytes.iter().all(|b| plain(*b) || *b == b'-')
 }
 
 /// A tenant's network id: the first column of every primary key.

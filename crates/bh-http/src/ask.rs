@@ -19,6 +19,7 @@ use bh_app::recorder::Recorder;
 use bh_app::snapshot::{Live, Snapshot};
 use bh_app::status::StatusReads;
 use bh_app::tenants::TenantStory;
+use bh_app::tools::ToolStory;
 use bh_app::usage::{UsageReads, Verifications};
 use bh_app::vault::Vault;
 use bh_app::webhooks::{PeriodCloser, WebhookReads};
@@ -54,6 +55,8 @@ pub struct Doors {
     pub evidence: EvidenceReads,
     /// What was spent and what is left.
     pub costs: CostReads,
+    /// Tools, and the servers that have them.
+    pub tools: ToolStory,
     /// What was used and what that comes to.
     pub usage: UsageReads,
     /// Counts verifications of keys for it.
@@ -190,6 +193,14 @@ impl Ask {
             return Err(nul("body"));
         }
         Ok(bytes)
+    }
+
+    /// As [`Ask::json`], for bodies of which the story tells the trail itself.
+    pub(crate) async fn untold_json<T: serde::de::DeserializeOwned>(
+        &mut self,
+        bytes_max: usize,
+    ) -> Result<T, Refusal> {
+        object(&self.whole(bytes_max).await?)
     }
 
     /// As [`Ask::json`], for texts that are only compared and hashed: these may hold anything.

@@ -38,9 +38,31 @@ pub(crate) fn data<T: Serialize>(
     data: &T,
     further: Map<String, Value>,
 ) -> Result<Response, Refusal> {
+    data_beside(ask, status, data, further, &Value::Null)
+}
+
+/// The same, with members beside it where older clients look for them; `error` would be the answer's own, and is none of them.
+pub(crate) fn data_beside<T: Serialize>(
+    ask: &Ask,
+    status: StatusCode,
+    data: &T,
+    further: Map<String, Value>,
+    beside: &Value,
+) -> Result<Response, Refusal> {
+    let mut told = json!({"success": true, "data": data, "metadata": metadata_with(ask, further)});
+    if let (Value::Object(told), Value::Object(beside)) = (&mut told, beside) {
+        for (name, value) in beside.iter().filter(|(name, _)| *name != "error") {
+            told.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    respond::json_with(status, &told)
+}
+
+/// What an answer says of itself, and what more.
+pub(crate) fn metadata_with(ask: &Ask, further: Map<String, Value>) -> Map<String, Value> {
     let mut metadata = metadata(&ask.request_id, ask.doors.clock.now());
     metadata.extend(further);
-    respond::json_with(status, &json!({"success": true, "data": data, "metadata": metadata}))
+    metadata
 }
 
 /// The schema of an answer with a `T`.

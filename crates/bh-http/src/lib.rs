@@ -19,6 +19,7 @@ mod serve;
 mod status;
 mod surface;
 mod tenants;
+mod tools;
 mod trail;
 mod webhooks;
 

@@ -13,7 +13,9 @@ use bh_wire::family::Endpoint;
 use http::Method;
 
 use crate::ask::Ask;
-use crate::{costs, evidence, health, keys, llm, masters, openapi, secrets, status, tenants, webhooks};
+use crate::{
+    costs, evidence, health, keys, llm, masters, openapi, secrets, status, tenants, tools, webhooks,
+};
 
 /// A control-plane handler.
 #[derive(Clone, Copy)]
@@ -104,8 +106,8 @@ const GOVERNANCE: Family = Later("governance");
 const MCP: Family = Later("the MCP gateway");
 const DASHBOARDS: Family = Later("dashboards");
 
-/// Servers that a tenant brings.
-const CUSTOM_SERVERS: &str = "/api/v1/mcp/{*rest}";
+/// Servers that a tenant brings: what their routes begin with.
+const CUSTOM_SERVERS: &str = "/api/v1/mcp/";
 /// What belongs to a tenant, some of it to its users' accounts elsewhere.
 const OF_TENANT: &str = "/api/v1/tenants/{tenant}/{*rest}";
 /// A tenant's tokens for an integration.
@@ -241,9 +243,18 @@ pub const MATRIX: &[Row] = &[
     ours("GET", "/api/v1/admin/webhooks/endpoints", Admin, now!(webhooks::endpoints)),
     ours("POST", "/api/v1/admin/webhooks/endpoints/{id}/test", Admin, now!(webhooks::test)),
     // Tools (seed 001).
-    row("GET POST", "/api/v1/tools/{*rest}", Tenant, MCP),
-    row("GET", "/api/v1/categories", Tenant, MCP),
-    row("GET POST DELETE", CUSTOM_SERVERS, Tenant, MCP),
+    row("POST", "/api/v1/tools/select", Tenant, now!(tools::select)),
+    row("POST", "/api/v1/tools/invoke", Tenant, now!(tools::invoke)),
+    row("GET", "/api/v1/tools/list", Tenant, now!(tools::list)),
+    row("GET", "/api/v1/tools/{tool_id}", Tenant, now!(tools::show)),
+    row("GET", "/api/v1/tools/{tool_id}/schema", Tenant, now!(tools::show)),
+    row("GET", "/api/v1/tools/{tool_id}/full-schema", Tenant, now!(tools::show)),
+    row("GET", "/api/v1/categories", Tenant, now!(tools::categories)),
+    row("POST", "/api/v1/mcp/add", Tenant, now!(tools::add)),
+    row("GET", "/api/v1/mcp/custom", Tenant, now!(tools::custom)),
+    row("GET DELETE", "/api/v1/mcp/custom/{name}", Tenant, now!(tools::one)),
+    row("GET", "/api/v1/mcp/deployments/{id}", Tenant, now!(tools::deployment)),
+    row("GET", "/api/v1/mcp/integrations", Tenant, now!(tools::integrations)),
     row("GET POST DELETE", OF_TENANT, Tenant, MCP),
     ours("GET", "/api/v1/metrics", Admin, now!(health::totals)),
     row("GET", "/api/v1/metrics/stream", Admin, DASHBOARDS),
@@ -263,7 +274,7 @@ impl Row {
     pub(crate) fn feature(&self, rest: &str) -> Option<Feature> {
         let first = rest.split('/').next().unwrap_or_default();
         match self.path {
-            CUSTOM_SERVERS => Some(Feature::CustomServers),
+            path if path.starts_with(CUSTOM_SERVERS) => Some(Feature::CustomServers),
             OWN_METRICS => Some(Feature::AdvancedAnalytics),
             OF_TENANT if OAUTH_PARTS.contains(&first) => Some(Feature::OAuth),
             _ => None,
@@ -279,7 +290,7 @@ impl Row {
 
     /// Whether it belongs, wholly or in part, to a function that tenants may have to do without.
     pub(crate) fn fenced(&self) -> bool {
-        [CUSTOM_SERVERS, OF_TENANT].contains(&self.path)
+        self.path.starts_with(CUSTOM_SERVERS) || self.path == OF_TENANT
     }
 
     /// Whether it answers on every host alike.

@@ -7,6 +7,8 @@ use bh_domain::tenant::Nid;
 
 use crate::db::{Db, Value, uuid_text};
 use crate::evidence::heads;
+use crate::keys::audit;
+use crate::keys::statements::trail;
 use crate::statements;
 use crate::usage::{self, late};
 
@@ -20,6 +22,7 @@ pub(crate) async fn append(db: &Db, batch: &Batch) -> Result<Appended, sqlx::Err
         (&usage::statements::ADD, usage::values(batch.holder, &used)),
         (&statements::ADD_NODES, node_values(&batch.nodes)),
         (&statements::ADD_CONTENTS, content_values(&batch.contents)),
+        (&trail::ADD_EVENTS, audit::values_of(&batch.audit)),
         (&statements::ADD_RECORDS, record_values(&batch.records)),
     ];
     if db.write_if_all(heads, statements::UNLESS_ADVANCED, rest, batch.gentle).await? {

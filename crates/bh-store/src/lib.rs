@@ -24,6 +24,7 @@ mod talos;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod usage;
 mod vault;
 

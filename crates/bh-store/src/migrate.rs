@@ -16,7 +16,7 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: [Migration; 15] = [
+const MIGRATIONS: [Migration; 16] = [
     Migration {
         version: 1,
         name: "foundation",
@@ -106,6 +106,12 @@ const MIGRATIONS: [Migration; 15] = [
         name: "tenant_hostnames",
         text: include_str!("../migrations/0015_tenant_hostnames.sql"),
         postgres: include_str!("../migrations/0015_tenant_hostnames.postgres.sql"),
+    },
+    Migration {
+        version: 16,
+        name: "tools",
+        text: include_str!("../migrations/0016_tools.sql"),
+        postgres: include_str!("../migrations/0016_tools.postgres.sql"),
     },
 ];
 

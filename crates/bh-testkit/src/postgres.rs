@@ -4,7 +4,6 @@
 //! the pipe closes, and the shell stops the server and removes its folder: nothing leaks, even after a `kill -9`.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::parts;
+use crate::redis::free_port;
 
 /// The role a gateway logs in as: the owner of its database and no superuser, so row-level security binds it.
 const ROLE: &str = "bulkhead";
@@ -280,11 +280,6 @@ fn unprivileged(program: &Path, dir: &Path) -> Command {
 fn runs_as_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
-
-fn free_port() -> u16 {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    probe.local_addr().expect("a bound listener has an address").port()
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub fn own_python(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> CliOutput 
 }
 
 /// No variable of ours reaches the script: no key, no proxy.
-fn isolated(program: &Path, env: &[(&str, &str)]) -> Command {
+pub(crate) fn isolated(program: &Path, env: &[(&str, &str)]) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program).env_clear();
     if let Some(path) = std::env::var_os("PATH") {

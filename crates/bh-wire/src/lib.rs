@@ -9,6 +9,7 @@
 //! | [`request`], [`edit`], [`prompt`] | the request body: facts, span-preserving edits, text to tokenise |
 //! | [`sse`], [`stream`] | server-sent events, and what a stream tells while it passes |
 //! | [`body`], [`usage`] | a plain JSON answer in constant memory, and token counts in one normal form |
+//! | [`mcp`] | JSON-RPC with a tenant's MCP servers |
 //! | [`errors`], [`headers`], [`ratelimit`], [`csv`] | envelopes, header policy, limit headers, exports |
 
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod errors;
 pub mod family;
 pub mod headers;
 mod json;
+pub mod mcp;
 mod meter;
 pub mod prompt;
 pub mod ratelimit;

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use bh_adapters::{HttpUpstream, PublicTokenizers};
+use bh_adapters::HttpUpstream;
 use bh_app::audit::{AuditReads, AuditTrail};
 use bh_app::budgets::BudgetKeeper;
 use bh_app::content::ContentSealer;
@@ -15,10 +14,8 @@ use bh_app::evidence::EvidenceReads;
 use bh_app::evidence::retention::Retention;
 use bh_app::identity::{Gate, KeyHasher};
 use bh_app::keys::{KeyParts, KeyStory, SharedParts, TokenSeeds};
-use bh_app::llm::{LlmStory, Parts};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{Clock, Holder, Store, StoreFault, SystemClock, SystemEntropy};
-use bh_app::rates::SharedRates;
 use bh_app::recorder::{Checkpointer, Recorder, RecorderOptions};
 use bh_app::snapshot::{Accounts, Live, Snapshot, TenantSecrets};
 use bh_app::status::StatusReads;
@@ -40,6 +37,7 @@ use crate::data_dir::{self, DataDirFault};
 use crate::jobs::{Jobs, KEY_USES_EVERY, KEY_USES_EVERY_MIN};
 use crate::secrets::{self, KeptMasters, SecretsFault, ServerSecrets, StrangeSecret};
 use crate::shared;
+use crate::stories::{llm_story, tool_story};
 use crate::trails::{Trails, TrailsFault};
 use crate::webhooks::Webhooks;
 
@@ -144,8 +142,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
     let store: Arc<dyn Store> = Arc::new(sql.clone());
     let metrics = Metrics::new();
     let budgets = BudgetKeeper::new(Arc::new(sql.clone()), Arc::clone(&clock), holder);
-    let rates = shared::rates(loaded, &clock, &metrics)?;
-    let runtime = Arc::new(runtime(&root, &budgets, &metrics, rates.clone()));
+    let runtime = Arc::new(runtime(loaded, &root, &budgets, (&clock, &metrics))?);
     let (tenants_since, live) = first_snapshot(loaded, &runtime, &sql, &clock, mode).await?;
     let vault = vault(&sql, &clock, &secrets.masters, &root, loaded);
     let outbox = Outbox::new(Arc::clone(&live));
@@ -161,7 +158,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         tenants: tenants.clone(),
         vault: vault.clone(),
         tenants_since,
-        rates,
+        rates: runtime.accounts.shared.clone(),
         key_news: Arc::new(sql.clone()),
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
@@ -181,6 +178,7 @@ pub(crate) async fn assemble(loaded: &Loaded, mode: Mode) -> Result<Gateway, Ass
         checkpoint_every: loaded.config.evidence.checkpoint_interval.0,
     };
     let doors = Doors {
+        tools: tool_story(&sql, (&upstream, &vault), &recorder, &live, &clock, &metrics),
         llm: llm_story(&gate, &budgets, &recorder, (upstream, vault.clone()), &clock, &metrics),
         gate,
         verifications: jobs.verifications.clone(),
@@ -221,30 +219,6 @@ async fn first_snapshot(
     tenants::learn(sql, &runtime.directory, Timestamp(i64::MIN)).await?;
     let snapshot = compile::compile(loaded, runtime, sql, None, clock.now(), mode).await?;
     Ok((since, Arc::new(ArcSwap::from_pointee(snapshot))))
-}
-
-/// LLM calls.
-fn llm_story(
-    gate: &Gate,
-    budgets: &BudgetKeeper,
-    recorder: &Recorder,
-    (upstream, vault): (Arc<HttpUpstream>, Vault),
-    clock: &Arc<dyn Clock>,
-    metrics: &Arc<Metrics>,
-) -> LlmStory {
-    LlmStory::new(Parts {
-        gate: gate.clone(),
-        budgets: budgets.clone(),
-        recorder: recorder.clone(),
-        upstream,
-        tokenizer: Arc::new(PublicTokenizers),
-        vault,
-        clock: Arc::clone(clock),
-        entropy: Arc::new(SystemEntropy),
-        metrics: Arc::clone(metrics),
-        cutting: AtomicBool::new(false),
-        stopping: AtomicBool::new(false),
-    })
 }
 
 /// What makes tombstones of old evidence, where it is not kept for ever.
@@ -323,17 +297,18 @@ fn vault(
 
 /// What survives reloads.
 fn runtime(
+    loaded: &Loaded,
     root: &RootKey,
     budgets: &BudgetKeeper,
-    metrics: &Arc<Metrics>,
-    shared: Option<Arc<SharedRates>>,
-) -> Runtime {
-    Runtime::new(
+    (clock, metrics): (&Arc<dyn Clock>, &Arc<Metrics>),
+) -> Result<Runtime, AssembleFault> {
+    let shared = shared::rates(loaded, clock, metrics)?;
+    Ok(Runtime::new(
         KeyHasher::new(&root.derive("key digest")),
         TenantSecrets::new(&root.derive("tenant keys")),
         Accounts { budgets: budgets.clone(), rates: Arc::default(), shared },
         Arc::clone(metrics),
-    )
+    ))
 }
 
 /// The API-key server, with secrets of its own for what is hashed and signed without any being configured.

@@ -14,6 +14,7 @@ mod reload;
 mod secrets;
 mod serve;
 mod shared;
+mod stories;
 mod tenant_logs;
 mod trails;
 mod webhooks;

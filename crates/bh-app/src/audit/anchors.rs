@@ -137,7 +137,7 @@ impl Anchors {
     async fn put_on_record(&self, anchor: &Anchor) -> Result<(), StoreFault> {
         let events = self.audit.anchored_events(Scope::system(WHY), anchor.id).await?;
         let draft = self.record_of(anchor, &events).draft(&self.live.load(), self.clock.now());
-        let entry = Entry { draft, spend: Vec::new(), usage: None, contents: Vec::new() };
+        let entry = Entry::of(draft);
         let written = match self.recorder.submit(entry, Durability::Strict) {
             Some(receipt) => receipt.durable().await.is_ok(),
             None => false,

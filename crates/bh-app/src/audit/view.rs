@@ -97,13 +97,14 @@ impl EventView {
 }
 
 /// Columns of an export in the seed's words, in order.
-pub(super) const SEED_COLUMNS: [&str; 16] = [
+pub(super) const SEED_COLUMNS: [&str; 17] = [
     "id",
     "timestamp",
     "tenantId",
     "userId",
     "action",
     "object",
+    "toolId",
     "result",
     "duration",
     "actor",
@@ -116,8 +117,10 @@ pub(super) const SEED_COLUMNS: [&str; 16] = [
     "params",
 ];
 
-/// An event as seed 001 words it (Connectors dossier §10). What it has and this trail has not, such as `toolId`, is in
-/// `params`.
+/// What a call's event names the tool by.
+const TOOL: &str = "toolId";
+
+/// An event as seed 001 words it (Connectors dossier §10). What more is known stands in `params`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "AuditEvent")]
@@ -130,6 +133,9 @@ pub struct SeedView {
     user_id: Option<String>,
     action: String,
     object: String,
+    /// The tool that was called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_id: Option<String>,
     result: &'static str,
     /// Milliseconds from the request's head to the decision.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,7 +174,8 @@ impl SeedView {
     pub fn of(tenant_id: &str, event: EventView) -> Self {
         // What is stored was written by `Provenance`; what is not is told as nothing.
         let came: Came = serde_json::from_str(event.origin.get()).unwrap_or_default();
-        let detail: Map<String, Value> = serde_json::from_str(event.detail.get()).unwrap_or_default();
+        let mut detail: Map<String, Value> = serde_json::from_str(event.detail.get()).unwrap_or_default();
+        let tool = detail.remove(TOOL).and_then(|tool| tool.as_str().map(str::to_owned));
         let seen = || detail.get("client_address").and_then(Value::as_str).map(str::to_owned);
         Self {
             ip: came.client_address.or_else(seen),
@@ -176,6 +183,7 @@ impl SeedView {
             timestamp: event.create_time,
             tenant_id: tenant_id.to_owned(),
             user_id: came.user_id,
+            tool_id: tool,
             result: Outcome::of(&event.action).as_str(),
             action: event.action,
             object: event.object,
@@ -200,6 +208,7 @@ impl SeedView {
             text(&self.user_id),
             self.action.clone(),
             self.object.clone(),
+            text(&self.tool_id),
             self.result.to_owned(),
             self.duration.map(|ms| ms.to_string()).unwrap_or_default(),
             self.actor.clone(),

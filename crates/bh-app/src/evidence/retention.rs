@@ -96,7 +96,7 @@ impl Retention {
 
     async fn put_on_record(&self, tenant: &TenantRow, before: Timestamp, removed: Removed) {
         let draft = self.draft(tenant, before, removed);
-        let entry = Entry { draft, spend: Vec::new(), usage: None, contents: Vec::new() };
+        let entry = Entry::of(draft);
         if let Some(receipt) = self.recorder.submit(entry, Durability::Strict)
             && receipt.durable().await.is_err()
         {

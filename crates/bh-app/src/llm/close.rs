@@ -149,7 +149,7 @@ impl Closer {
         let usage = Some(usage(self.0.clock.now(), &draft, tally));
         self.0.metrics.call(&ticket.caller.tenant.id, "", if upstream { "failed" } else { "denied" });
         self.attempts(ticket);
-        self.0.recorder.submit(Entry { draft, spend, usage, contents: Vec::new() }, ticket.durability)
+        self.0.recorder.submit(Entry { spend, usage, ..Entry::of(draft) }, ticket.durability)
     }
 
     /// Settles a call that reached a provider.
@@ -201,7 +201,7 @@ impl Closer {
         let usage = Some(usage(self.0.clock.now(), &draft, tally));
         let contents = Self::contents(ticket, &draft, outcome.answer.as_ref());
         self.attempts(ticket);
-        self.0.recorder.submit(Entry { draft, spend, usage, contents }, ticket.durability)
+        self.0.recorder.submit(Entry { spend, usage, contents, ..Entry::of(draft) }, ticket.durability)
     }
 
     fn contents(ticket: &Ticket, draft: &Draft, answer: Option<&Bytes>) -> Vec<ContentRow> {
@@ -233,7 +233,7 @@ impl Closer {
             let spend =
                 failed.lost.map(|lost| self.charge(ticket, &mut draft, tally, lost)).unwrap_or_default();
             let usage = failed.lost.map(|_| usage(self.0.clock.now(), &draft, tally));
-            self.0.recorder.submit(Entry { draft, spend, usage, contents: Vec::new() }, Durability::Relaxed);
+            self.0.recorder.submit(Entry { spend, usage, ..Entry::of(draft) }, Durability::Relaxed);
         }
     }
 

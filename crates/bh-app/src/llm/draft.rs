@@ -173,6 +173,8 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::ModelRequired => ("deny", codes::POLICY_DENIED_ROUTING),
         Code::UpstreamUnreachable
         | Code::UpstreamTimeout
+        | Code::ToolFailed
+        | Code::ToolBusy
         | Code::Internal
         | Code::EvidenceUnavailable
         | Code::LimitsUnavailable
@@ -204,6 +206,10 @@ pub(super) fn words(code: Code) -> (&'static str, &'static str) {
         | Code::CredentialRequired
         | Code::DerivedTokenNotRevocable
         | Code::QuotaExceeded
+        | Code::ServerExists
+        | Code::ServerNotFound
+        | Code::DeploymentNotFound
+        | Code::ToolNotFound
         | Code::MethodNotAllowed
         | Code::NotImplemented
         | Code::UpstreamCredentialMissing

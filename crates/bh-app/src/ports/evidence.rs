@@ -7,6 +7,7 @@ use bh_domain::tenant::{Nid, Scope};
 use bh_domain::time::Timestamp;
 
 use super::StoreResult;
+use super::audit::AuditEvent;
 use super::money::{Holder, SpendDelta};
 use super::usage::UsageDelta;
 use super::vault::KeyRef;
@@ -118,6 +119,8 @@ pub struct Batch {
     pub spend: Vec<SpendDelta>,
     /// Usage, already added up per row of the ledger.
     pub usage: Vec<UsageDelta>,
+    /// What audit trails tell of it.
+    pub audit: Vec<(Nid, AuditEvent)>,
     /// Sealed content.
     pub contents: Vec<ContentRow>,
     /// Whether others may have the core in the middle of the work: while few calls are under way and none waits for this

@@ -10,6 +10,7 @@ mod outbox;
 mod outside;
 mod profiles;
 mod shared;
+mod tools;
 mod usage;
 mod vault;
 
@@ -38,6 +39,7 @@ pub use outside::{
 };
 pub use profiles::{KeyTurn, Made, ProfileStore, Replaced};
 pub use shared::{SharedCounts, SharedFault, SharedLimit, SharedMemory, SharedResult};
+pub use tools::{QuotaPeriod, ServerRow, ServerStored, ToolRow, ToolStore};
 pub use usage::{ModelDay, TenantUsage, UsageDays, UsageDelta, UsageKey, UsageStore, UsageSums};
 pub use vault::{KeyAdded, KeyRef, KeyState, SecretRow, SecretStored, StoredRoot, VaultStore, WrappedKey};
 

@@ -10,8 +10,8 @@ use bh_domain::tenant::Nid;
 
 use super::queue::{Entry, Pending};
 use crate::ports::{
-    Batch, EvidenceStore, HeadUpdate, Holder, NodeRow, RecordRow, SpendDelta, StoreFault, StoredHead,
-    UsageDelta, UsageKey, UsageSums,
+    AuditEvent, Batch, EvidenceStore, HeadUpdate, Holder, NodeRow, RecordRow, SpendDelta, StoreFault,
+    StoredHead, UsageDelta, UsageKey, UsageSums,
 };
 
 /// Chain heads kept in memory; the least useful are re-read from the store when there are more tenants.
@@ -127,6 +127,7 @@ impl Sealer {
             record: sealed.canonical.into(),
         });
         batch.contents.extend(entry.contents.iter().cloned());
+        batch.audit.extend(entry.audit.iter().map(|event| (nid, AuditEvent::clone(event))));
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use super::batch::Sealer;
 use super::receipt::Receipt;
 use crate::metrics::Metrics;
-use crate::ports::{Batch, ContentRow, EvidenceStore, Holder, SpendDelta, UsageDelta};
+use crate::ports::{AuditEvent, Batch, ContentRow, EvidenceStore, Holder, SpendDelta, UsageDelta};
 use crate::snapshot::{Durability, OnFailure};
 
 /// Relaxed records wait this long for company: within 5 ms, the flush included.
@@ -51,6 +51,16 @@ pub struct Entry {
     pub usage: Option<UsageDelta>,
     /// Sealed content to keep.
     pub contents: Vec<ContentRow>,
+    /// What the audit trail tells of it.
+    pub audit: Option<Box<AuditEvent>>,
+}
+
+impl Entry {
+    /// A decision that moved no money and is counted nowhere else.
+    #[must_use]
+    pub fn of(draft: Draft) -> Self {
+        Self { draft, spend: Vec::new(), usage: None, contents: Vec::new(), audit: None }
+    }
 }
 
 /// What the writer needs to know.

@@ -9,10 +9,11 @@ use bh_domain::budget::Owner;
 use bh_domain::evidence::canonical::INTEGER_MAX;
 use bh_domain::evidence::record::{Execution, PolicyDecision, Text, Tokens};
 use bh_domain::evidence::{Draft, SealError};
+use bh_domain::keys::key::JsonObject;
 use bh_domain::money::NanoUsd;
 
 use super::queue::Entry;
-use crate::ports::SpendDelta;
+use crate::ports::{AuditEvent, SpendDelta};
 
 /// Note on a record that stands in for one without an exact form; the reason follows.
 const UNSEALABLE: &str = "evidence_unsealable";
@@ -35,8 +36,14 @@ impl Entry {
             spend: self.spend.iter().map(plain_spend).collect(),
             usage: self.usage.clone(),
             contents: Vec::new(),
+            audit: self.audit.as_deref().map(plain_event).map(Box::new),
         }
     }
+}
+
+/// The event, without what somebody else wrote.
+fn plain_event(event: &AuditEvent) -> AuditEvent {
+    AuditEvent { detail: JsonObject::default(), origin: JsonObject::default(), ..event.clone() }
 }
 
 fn plain_draft(draft: &Draft, note: String) -> Draft {

@@ -11,6 +11,7 @@ mod connectors;
 mod evidence;
 mod gateway;
 mod limits;
+mod mcp;
 mod money;
 mod plans;
 mod policy;
@@ -28,6 +29,7 @@ pub use connectors::*;
 pub use evidence::*;
 pub use gateway::*;
 pub use limits::*;
+pub use mcp::*;
 pub use money::*;
 pub use plans::*;
 pub use policy::*;
@@ -121,6 +123,8 @@ pub struct Config {
     pub audit: Audit,
     /// Who is told of billing periods, budgets, tenants and keys.
     pub webhooks: Webhooks,
+    /// MCP servers that tenants bring.
+    pub mcp: Mcp,
     /// Tenancy of the tool gateway, as Connectors writes it.
     #[serde(rename = "multiTenant")]
     pub multi_tenant: Option<ConnectorsTenancy>,

@@ -21,7 +21,7 @@ pub(crate) use parameters::{choice, count, day, flag, header, instant, number, p
 pub(crate) use schemas::Schemas;
 pub(crate) use serve::{knows, show};
 
-use crate::{costs, evidence, health, keys, llm, secrets, status, tenants, webhooks};
+use crate::{costs, evidence, health, keys, llm, secrets, status, tenants, tools, webhooks};
 
 /// The document, as `/openapi.json` and `bulkhead openapi` give it.
 #[must_use]
@@ -39,6 +39,7 @@ fn chapters() -> Vec<Chapter> {
         tenants::chapter(),
         tenants::usage_chapter(),
         tenants::sealed_chapter(),
+        tools::chapter(),
         webhooks::chapter(),
         keys::chapter(),
         keys::credentials_chapter(),

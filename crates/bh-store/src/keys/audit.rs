@@ -49,7 +49,7 @@ impl AuditStore for SqlStore {
                 let wanted = "events are appended in the scope of their tenant".to_owned();
                 return Err(sqlx::Error::InvalidArgument(wanted));
             }
-            let rows = events.iter().flat_map(|(nid, event)| values(*nid, event)).collect();
+            let rows = values_of(&events);
             let mut tx = db.write().await?;
             tx.execute_rows(&trail::APPEND_EVENTS, rows).await?;
             tx.commit().await
@@ -89,6 +89,11 @@ pub(crate) fn parts<'e>(nid: Nid, events: impl IntoIterator<Item = &'e AuditEven
     }
     let [told, deliveries] = outbox::parts(told);
     [(&trail::ADD_EVENTS, rows), told, deliveries]
+}
+
+/// Events of any tenants, as rows.
+pub(crate) fn values_of(events: &[(Nid, AuditEvent)]) -> Vec<Value> {
+    events.iter().flat_map(|(nid, event)| values(*nid, event)).collect()
 }
 
 fn values(nid: Nid, event: &AuditEvent) -> [Value; 11] {

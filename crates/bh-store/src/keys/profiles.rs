@@ -14,7 +14,7 @@ use super::feed::Feed;
 use super::statements::profiles as sql;
 use super::{Outcome, audit, counts, row};
 use crate::db::{BEFORE_ALL, Db, Row, Tx, Value, malformed};
-use crate::{SqlStore, statements, vault};
+use crate::{SqlStore, statements, tools, vault};
 
 impl ProfileStore for SqlStore {
     fn profiles_everywhere(
@@ -233,6 +233,7 @@ async fn replace(
     }
     if profile.status == Status::Deleted {
         vault::shred(tx, nid).await?;
+        tools::forget(tx, nid).await?;
     }
     audit::add(tx, nid, [event]).await.map(|()| true)
 }

@@ -8,6 +8,7 @@ use crate::keyless::statements as keyless;
 use crate::keys::statements::{beside, identities, imported, issued, profiles, trail};
 use crate::outbox::statements as outbox;
 use crate::statements;
+use crate::tools::statements as tools;
 use crate::usage::statements as usage;
 use crate::vault::statements as vault;
 
@@ -25,6 +26,7 @@ fn singles() -> impl Iterator<Item = (&'static str, &'static str)> {
         outbox::ALL,
         vault::ALL,
         keyless::ALL,
+        tools::ALL,
     ]
     .into_iter()
     .flatten()
@@ -42,6 +44,7 @@ fn bulks() -> impl Iterator<Item = (&'static str, &'static Bulk)> {
         usage::ALL_BULK,
         outbox::ALL_BULK,
         keyless::ALL_BULK,
+        tools::ALL_BULK,
     ]
     .into_iter()
     .flatten()

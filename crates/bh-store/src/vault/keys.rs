@@ -66,7 +66,7 @@ async fn add_within(tx: &mut Tx, key: &WrappedKey, tenant: Nid) -> Outcome<KeyAd
 }
 
 /// Whether a tenant was deleted. If not, it is not until the transaction ends.
-pub(super) async fn is_gone(tx: &mut Tx, tenant: Nid) -> Outcome<bool> {
+pub(crate) async fn is_gone(tx: &mut Tx, tenant: Nid) -> Outcome<bool> {
     let rows = tx.fetch(sql::HOLD_TENANT, vec![tenant.into()]).await?;
     let status = rows.first().map(|row| row.text(0)).transpose()?;
     Ok(status.as_deref() == Some(Status::Deleted.as_str()))

@@ -13,6 +13,7 @@ use bh_app::ports::{
 };
 use bh_domain::tenant::{Nid, Scope};
 
+pub(crate) use self::keys::is_gone;
 pub(crate) use self::shred::shred;
 use self::statements as sql;
 use crate::db::{BEFORE_ALL, Row, Value, malformed};

@@ -18,8 +18,8 @@ use bh_app::identity::{KeyHasher, Network};
 use bh_app::metrics::Metrics;
 use bh_app::ports::{StoreFault, TenantStore};
 use bh_app::snapshot::{
-    Accounts, Candidate, Caps, ClientIpSource, Durability, EvidencePolicy, Limited, OnFailure, Provider,
-    Snapshot, TenantSecrets,
+    Accounts, Candidate, Caps, ClientIpSource, Durability, EvidencePolicy, Limited, McpSettings, OnFailure,
+    Provider, Snapshot, TenantSecrets,
 };
 use bh_app::tenants::{Directory, MadeTenants};
 use bh_config::schema::{self, Budget, Config};
@@ -164,6 +164,10 @@ pub(crate) async fn compile(
         body_bytes_max: config.server.body_bytes_max,
         body_idle_timeout: Duration::from_millis(config.server.body_idle_timeout_ms),
         webhooks: webhooks::compile(&config.webhooks)?,
+        mcp: McpSettings {
+            timeout: Duration::from_millis(config.mcp.timeout_ms),
+            private_network: config.mcp.allow_private_network,
+        },
         hosts: tenants::hosts(config, &rows, &tenants),
         trust_forwarded_host: config.serve.as_ref().is_some_and(|serve| serve.http.trust_forwarded_host),
         degraded,

@@ -26,7 +26,7 @@ on_both_stores! {
             assert_eq!(table.header("content-type"), Some("text/csv; charset=utf-8"));
             assert_eq!(table.text().lines().count(), count + 1, "{query}");
         }
-        assert!(house.ask("GET", &format!("{trail}?format=csv"), &json!({})).await.text().starts_with("id,timestamp,tenantId,userId,action,object,result,duration,actor,"));
+        assert!(house.ask("GET", &format!("{trail}?format=csv"), &json!({})).await.text().starts_with("id,timestamp,tenantId,userId,action,object,toolId,result,duration,actor,"));
         let own = Call::get(house.gateway.at("/api/v1/audit?format=ndjson&action=tenant.*")).bearer(&key).send().await;
         assert_eq!((own.status, own.text().lines().count()), (200, 4));
         for query in ["result=maybe", "format=xml", "from=soon"] {

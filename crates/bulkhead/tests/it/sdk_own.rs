@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::auth::{ADMIN_KEY, BULKHEAD};
 use crate::llm_setup::{CHAT, PATIENCE, PRICES};
+use crate::tools_setup::{HERE, server as mcp_server};
 use crate::usage::move_to;
 use crate::webhooks_setup::{
     QUICK, events_become, failing, gateway as webhook_gateway, issue, local, receiver, yaml,
@@ -22,8 +23,9 @@ use crate::webhooks_setup::{
 const KEY: &str = "acme-corp-api-key";
 const KINDS: [&str; 3] = ["typescript", "awaited", "plain"];
 
-/// What the gateway says of a function that a later release brings.
-const NOT_YET: &str = "Your key may use this endpoint, but this release does not serve it yet";
+/// What the gateway says of a server that it would have to build.
+const NOT_BUILT: &str = "A server from `github` has to be built and run, which this release does not do yet: run it yourself, and add it \
+                         with `{\"type\": \"http\", \"url\": …}`";
 
 /// What each kind of client is told by the gateway, call by call.
 const TOLD: &str = "\
@@ -31,15 +33,23 @@ health: ok
 ready: ready ok
 connection: true
 audit: 0
-select: NotImplementedError 501 NOT_IMPLEMENTED named
-list: NotImplementedError 501 NOT_IMPLEMENTED named
-tool: NotImplementedError 501 NOT_IMPLEMENTED named
-invoke: NotImplementedError 501 NOT_IMPLEMENTED named
-categories: NotImplementedError 501 NOT_IMPLEMENTED named
-add: NotImplementedError 501 NOT_IMPLEMENTED named
-servers: NotImplementedError 501 NOT_IMPLEMENTED named
-call: NotImplementedError 501 NOT_IMPLEMENTED named
-remove: NotImplementedError 501 NOT_IMPLEMENTED named
+none: 0
+add: running
+again: ConflictError 409 SERVER_ALREADY_EXISTS named
+to be built: NotImplementedError 501 NOT_IMPLEMENTED named
+ready: running 6 100
+servers: own 6 running
+list: own.add
+select: 1 own.create_issue 1
+tool: a,b
+invoke: 42 false
+call: 3
+its tools: 6
+broken: MCPToolError - TOOL_FAILED
+categories: custom 6
+no tool: ToolNotFoundError 404 TOOL_NOT_FOUND named
+remove: gone
+gone: ToolNotFoundError 404 TOOL_NOT_FOUND named
 oauth: NotImplementedError 501 NOT_IMPLEMENTED named
 integrations: NotImplementedError 501 NOT_IMPLEMENTED named
 no key: AuthenticationError 401 INVALID_API_KEY named
@@ -106,7 +116,7 @@ async fn gateway(store: Store) -> Gateway {
   callers:
     - {{name: app, api_key: {KEY}, tenant_id: acme-corp}}
     - {{name: old, api_key: default-api-key, tenant_id: default}}
-"
+{HERE}"
     );
     Gateway::builder(BULKHEAD).store(store).config(&yaml).env("ADMIN_API_KEY", ADMIN_KEY).start().await
 }
@@ -148,7 +158,12 @@ async fn used_gateway(store: Store) -> Gateway {
 
 /// Runs a script of `live` with one kind of client.
 fn live(gateway: &Gateway, kind: &str, script: &str) -> CliOutput {
-    let env = [("GATEWAY", gateway.url()), ("KEY", KEY), ("ADMIN_API_KEY", ADMIN_KEY)];
+    live_with(gateway, kind, script, "")
+}
+
+/// The same, with an MCP server that the tenant can bring.
+fn live_with(gateway: &Gateway, kind: &str, script: &str, mcp: &str) -> CliOutput {
+    let env = [("GATEWAY", gateway.url()), ("KEY", KEY), ("ADMIN_API_KEY", ADMIN_KEY), ("MCP", mcp)];
     match kind {
         "typescript" => sdk::own_node("project", &[&format!("live/{script}.mjs")], &env),
         plain_or_awaited => {
@@ -248,10 +263,10 @@ fn the_packages_install_into_an_empty_project_and_bring_nothing_along() {
 on_both_stores! {
     /// Proves: CONN-42
     async fn our_own_sdks_are_told_what_they_expect_by_a_live_gateway(store) {
-        let gateway = gateway(store).await;
+        let (gateway, mcp) = (gateway(store).await, mcp_server(&[]));
         let wanted: Vec<&str> = TOLD.lines().collect();
         for kind in KINDS {
-            assert_eq!(printed(&live(&gateway, kind, "live")), wanted, "{kind}");
+            assert_eq!(printed(&live_with(&gateway, kind, "live", &mcp.url())), wanted, "{kind}");
         }
     }
 
@@ -311,7 +326,7 @@ on_both_stores! {
 
     async fn the_seeds_clients_reach_their_tenant(store) {
         let gateway = gateway(store).await;
-        let told = format!("NotImplementedError NOT_IMPLEMENTED: {NOT_YET}");
+        let told = format!("NotImplementedError NOT_IMPLEMENTED: {NOT_BUILT}");
         let output = snippets(&gateway, &["tenant", "deploy", "step4_before", "step4_after"]);
         let fourth = ["# step4_before", "health ok", "# step4_after", "health ok default 0"];
         assert_eq!(printed(&output), [&["# tenant", &told, "# deploy", &told], &fourth[..]].concat());
@@ -320,17 +335,24 @@ on_both_stores! {
         assert_eq!(printed(&output), ["# tenant", &told]);
     }
 
+    /// Proves: CONN-41
     async fn the_seeds_express_proxy_runs_on_our_sdk(store) {
-        let gateway = gateway(store).await;
+        let (gateway, mcp) = (gateway(store).await, mcp_server(&[]));
+        let add = json!({"name": "tracker", "source": {"type": "http", "url": mcp.url()}, "category": "custom"});
+        assert_eq!(Call::post(gateway.at("/api/v1/mcp/add"), &add).bearer(KEY).send().await.status, 202);
         let output = snippets(&gateway, &["express"]);
-        let not_yet = format!(r#"with its key 500 {{"error":"{NOT_YET}"}}"#);
-        let wanted = [
+        let lines = printed(&output);
+        let outside = [
             "# express",
             r#"without a key 401 {"error":"Missing tenant ID or API key"}"#,
-            &not_yet,
             r#"with another 500 {"error":"Invalid or missing tenant key"}"#,
         ];
-        assert_eq!(printed(&output), wanted);
+        assert_eq!([lines[0], lines[1], lines[3]], outside, "{output}");
+        // "open an issue", asked through the proxy.
+        let chosen: serde_json::Value = serde_json::from_str(lines[2].strip_prefix("with its key 200 ").unwrap()).unwrap();
+        let chosen = &chosen["tools"][0];
+        assert_eq!((&chosen["id"], &chosen["score"]), (&json!("tracker.create_issue"), &json!(1)), "{output}");
+        assert_eq!(chosen["parameters"]["required"], json!(["repo"]));
     }
 
     /// Proves: CONN-14

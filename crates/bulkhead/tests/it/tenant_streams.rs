@@ -93,7 +93,7 @@ on_both_stores! {
         let gateway = start(store, &provider, "plans: {starter: {features: {oauth: false}}}\n").await;
         let key = make(&gateway, "acme-corp").await;
         let doors = [
-            ("customServers", "/api/v1/mcp/custom", 501),
+            ("customServers", "/api/v1/mcp/custom", 200),
             ("oauth", "/api/v1/tenants/acme-corp/integrations/github/oauth-config", 501),
             ("advancedAnalytics", "/api/v1/usage/metrics?startDate=2026-11-01&endDate=2026-11-30", 200),
         ];

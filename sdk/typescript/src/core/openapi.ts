@@ -2,10 +2,7 @@
 
 export type components = {
     schemas: {
-        /**
-         * @description An event as seed 001 words it (Connectors dossier §10). What it has and this trail has not, such as `toolId`, is in
-         *     `params`.
-         */
+        /** @description An event as seed 001 words it (Connectors dossier §10). What more is known stands in `params`. */
         readonly AuditEvent: {
             readonly id: string;
             readonly timestamp: string;
@@ -14,6 +11,8 @@ export type components = {
             readonly userId?: string;
             readonly action: string;
             readonly object: string;
+            /** @description The tool that was called. */
+            readonly toolId?: string;
             readonly result: string;
             /**
              * Format: uint64

@@ -29,8 +29,8 @@ use crate::ports::{Clock, EvidenceStore, Holder, SystemClock};
 use crate::recorder::{Checkpointer, Entry, Recorder, RecorderOptions};
 use crate::snapshot::{
     Accounts, CacheKind, CacheSettings, Caller, CallerPolicy, CallerSource, Caps, DerivedSettings,
-    Durability, EvidencePolicy, HmacSecret, KeyPrefixes, KeySettings, Live, OnFailure, Origin, Snapshot,
-    Tenant, TenantSecrets,
+    Durability, EvidencePolicy, HmacSecret, KeyPrefixes, KeySettings, Live, McpSettings, OnFailure, Origin,
+    Snapshot, Tenant, TenantSecrets,
 };
 
 use crate::tenants::{MadeTenants, Plan, Presets};
@@ -102,7 +102,7 @@ impl House {
     }
 
     pub(crate) fn put(&self, draft: Draft) {
-        let entry = Entry { draft, spend: Vec::new(), usage: None, contents: Vec::new() };
+        let entry = Entry::of(draft);
         drop(self.recorder.submit(entry, Durability::Strict));
     }
 
@@ -326,5 +326,6 @@ pub(crate) fn snapshot() -> Snapshot {
         body_bytes_max: 1,
         body_idle_timeout: Duration::from_secs(1),
         webhooks: Default::default(),
+        mcp: McpSettings { timeout: Duration::from_secs(1), private_network: false },
     }
 }

@@ -25,8 +25,7 @@ fn recorder(on_failure: OnFailure) -> Recorder {
 fn submit(recorder: &Recorder, number: usize) -> Option<Receipt> {
     let mut draft = draft("acme", ACME, u32::try_from(number).unwrap());
     draft.durability = Recorded::Relaxed;
-    recorder
-        .submit(Entry { draft, spend: Vec::new(), usage: None, contents: Vec::new() }, Durability::Relaxed)
+    recorder.submit(Entry::of(draft), Durability::Relaxed)
 }
 
 #[tokio::test]
@@ -75,13 +74,7 @@ async fn a_round_of_checkpoints_signs_so_many_trees_and_those_that_wait_longest_
     let tenant = |number: usize| Nid(Uuid::from_u128(number as u128));
     let grow = async |tenants: std::ops::RangeInclusive<usize>, record: u32| {
         for number in tenants {
-            let entry = Entry {
-                draft: draft("any", tenant(number), record),
-                spend: Vec::new(),
-                usage: None,
-                contents: Vec::new(),
-            };
-            recorder.submit(entry, Durability::Relaxed);
+            recorder.submit(Entry::of(draft("any", tenant(number), record)), Durability::Relaxed);
         }
         assert!(recorder.drain(Duration::from_secs(60)).await);
     };

@@ -38,7 +38,7 @@ fn entry(draft: Draft) -> Entry {
         sealed: b"sealed".to_vec(),
         key: None,
     }];
-    Entry { draft, spend: vec![spend], usage: None, contents }
+    Entry { spend: vec![spend], contents, ..Entry::of(draft) }
 }
 
 /// Submits records `1..=OTHERS`, of which number [`ODD`] is edited, and waits until all are durable.

@@ -21,7 +21,7 @@ macro_rules! fading {
 /// How an action ended: as [`bh_domain::audit::Outcome::of`] says it.
 macro_rules! outcome {
     () => {
-        "CASE WHEN action IN ('request.failed', 'config.rejected', 'key.import_failed') THEN 'failed' \
+        "CASE WHEN action IN ('request.failed', 'config.rejected', 'key.import_failed', 'tools.invoke_failed') THEN 'failed' \
          WHEN action IN ('request.denied', 'key.verification_failed') THEN 'denied' ELSE 'success' END"
     };
 }

@@ -1,0 +1,218 @@
+//! Calling a tool (Connectors dossier §2.2, `tools/invoke`).
+
+use std::sync::Arc;
+
+use bh_domain::hash::sha256;
+use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Scope;
+use bh_domain::tools::split_tool_id;
+use bh_domain::usage::UtcMonth;
+use bh_wire::mcp::{CallHead, INVALID_PARAMS};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::client::ClientFault;
+use super::record::{End, Open, may_have_run};
+use super::view::head;
+use super::{ToolParts, ToolStory, mask, misnamed, told};
+use crate::audit::Provenance;
+use crate::ports::{QuotaPeriod, ServerRow, ToolRow};
+use crate::snapshot::{Caller, Snapshot};
+
+/// What the parameters may have in bytes.
+pub(super) const PARAMETERS_BYTES_MAX: usize = 1024 * 1024;
+const QUOTA: &str = "maxToolInvocations";
+
+/// A call that is asked for.
+#[derive(Debug)]
+pub struct Invocation {
+    /// Who asks.
+    pub caller: Arc<Caller>,
+    /// The configuration that holds for it.
+    pub snapshot: Arc<Snapshot>,
+    /// Where the request came from.
+    pub origin: Arc<Provenance>,
+    /// Names the request.
+    pub request_id: String,
+    /// The tool.
+    pub tool_id: String,
+    /// Its server, where that is told too.
+    pub integration: Option<String>,
+    /// What the tool is given, a JSON object as it came.
+    pub parameters: Box<RawValue>,
+}
+
+/// What a tool answered.
+#[derive(Debug)]
+pub struct Invoked {
+    /// Its result (MCP, `CallToolResult`), as it came.
+    pub result: Box<RawValue>,
+    /// Whether the tool says that it failed.
+    pub is_error: bool,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+}
+
+impl ToolStory {
+    /// Calls a tool. Whatever comes of it is on record; the answer leaves when that is as durable as the tenant's evidence is.
+    ///
+    /// # Errors
+    /// `invalid_request`; `tool_not_found`; `quota_exceeded`; `upstream_unreachable`, `upstream_timeout`,
+    /// `upstream_credential_missing` and `tool_failed` for what its server did; `evidence_unavailable`.
+    pub async fn invoke(&self, asked: Invocation) -> Result<Invoked, Refusal> {
+        let parts = self.parts();
+        parts.recorder.accepting()?;
+        let arguments = arguments(&asked.parameters)?;
+        confirmed(&asked)?;
+        let (server, tool) = self.found(&asked.caller.tenant, &asked.tool_id).await?;
+        asked.origin.asked(shown(arguments, &tool));
+        let open = open(parts, &asked, &tool);
+        let begun_ns = open.begun_ns;
+        let quota = match self.counted(&asked.caller).await {
+            Ok(quota) => quota,
+            Err(refusal) => {
+                settled(open, &End::Denied(refusal.clone())).await?;
+                return Err(refusal);
+            }
+        };
+        match self.called(&asked, &server, &tool).await {
+            Ok((result, is_error)) => {
+                let took_ms = parts.clock.monotonic_ns().saturating_sub(begun_ns) / 1_000_000;
+                let output = Bytes::copy_from_slice(result.get().as_bytes());
+                settled(open, &End::Answered { output, is_error }).await?;
+                Ok(Invoked { result, is_error, took_ms })
+            }
+            Err(refusal) => {
+                if let Some(quota) = quota.filter(|_| !may_have_run(&refusal)) {
+                    self.given_back(&asked.caller, quota).await;
+                }
+                settled(open, &End::Failed(refusal.clone())).await?;
+                Err(refusal)
+            }
+        }
+    }
+
+    async fn called(
+        &self,
+        asked: &Invocation,
+        server: &ServerRow,
+        tool: &ToolRow,
+    ) -> Result<(Box<RawValue>, bool), Refusal> {
+        let place = self.place(&asked.caller.tenant, server).await?;
+        let result = self.0.client.call(&place, &asked.snapshot.mcp, &tool.name, &asked.parameters).await;
+        let result = result.map_err(|fault| refused(&fault, &asked.tool_id))?;
+        let head: CallHead = serde_json::from_str(result.get()).map_err(|_| {
+            let fault = ClientFault::Strange("its answer is not the result of a call".to_owned());
+            refused(&fault, &asked.tool_id)
+        })?;
+        Ok((result, head.is_error))
+    }
+
+    /// Counts an invocation towards the month's quota, where there is one.
+    async fn counted(&self, caller: &Caller) -> Result<Option<QuotaPeriod>, Refusal> {
+        let Some(max) = caller.tenant.limits.max_tool_invocations else { return Ok(None) };
+        let now = self.parts().clock.now();
+        let Some(month) = UtcMonth::of(now) else { return Ok(None) };
+        let before = UtcMonth::of(month.first.plus(-1).first_hour().start()).unwrap_or(month);
+        let quota = QuotaPeriod { quota: QUOTA, month: month.to_string(), kept_from: before.to_string() };
+        let taken = self.store().take_quota(Scope::tenant(caller.tenant.nid), quota.clone(), max).await;
+        match taken.map_err(told)? {
+            (_, true) => Ok(Some(quota)),
+            (used, false) => {
+                let message = format!(
+                    "The tenant has used {used} of its {max} tool invocations of {month} (`{QUOTA}`); the month ends in UTC"
+                );
+                let refusal = Refusal::new(Code::QuotaExceeded, message).with("quota", QUOTA);
+                Err(refusal.with("used", used.to_string()).with("limit", max.to_string()))
+            }
+        }
+    }
+
+    /// Nothing was done for it. One that cannot be given back stays counted, for the tenant's safety and not its favour.
+    async fn given_back(&self, caller: &Caller, quota: QuotaPeriod) {
+        let scope = Scope::tenant(caller.tenant.nid);
+        if let Err(fault) = self.store().give_back_quota(scope, quota).await {
+            tracing::warn!(error = &fault as &dyn std::error::Error, "an invocation stays counted");
+        }
+    }
+}
+
+/// Waits until what is on record is durable.
+async fn settled(open: Open<'_>, end: &End) -> Result<(), Refusal> {
+    let Some(receipt) = open.close(end) else { return Ok(()) };
+    receipt.durable().await.map_err(|_| {
+        let message = "The tool was called, and its evidence could not be made durable in time";
+        Refusal::new(Code::EvidenceUnavailable, message).retry_after(1)
+    })
+}
+
+fn open<'s>(parts: &'s ToolParts, asked: &Invocation, tool: &ToolRow) -> Open<'s> {
+    Open {
+        parts,
+        snapshot: Arc::clone(&asked.snapshot),
+        caller: Arc::clone(&asked.caller),
+        origin: Arc::clone(&asked.origin),
+        request_id: asked.request_id.clone(),
+        server: tool.server.clone(),
+        tool: tool.name.clone(),
+        input: sha256(asked.parameters.get().as_bytes()),
+        begun: parts.clock.now(),
+        begun_ns: parts.clock.monotonic_ns(),
+        durability: asked.snapshot.evidence.durability_for("/api/v1/tools/invoke", &asked.caller.tenant),
+        is_closed: false,
+    }
+}
+
+fn arguments(parameters: &RawValue) -> Result<Map<String, Value>, Refusal> {
+    let wrong = |problem: String| {
+        let message = format!("`parameters` {problem}");
+        Refusal::new(Code::InvalidRequest, message).with("field", "parameters")
+    };
+    if parameters.get().len() > PARAMETERS_BYTES_MAX {
+        return Err(wrong(format!("has more than {PARAMETERS_BYTES_MAX} bytes")));
+    }
+    serde_json::from_str(parameters.get()).map_err(|_| wrong("must be an object".to_owned()))
+}
+
+/// A server that is told beside the tool must be its own.
+fn confirmed(asked: &Invocation) -> Result<(), Refusal> {
+    let (server, _) = split_tool_id(&asked.tool_id).map_err(|error| misnamed(&error))?;
+    match asked.integration.as_deref() {
+        Some(told) if told != server => {
+            let message = format!("`integration` is not the server of `toolId`, which is `{server}`");
+            Err(Refusal::new(Code::InvalidRequest, message).with("field", "integration"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The parameters as the trail shows them.
+fn shown(mut arguments: Map<String, Value>, tool: &ToolRow) -> Bytes {
+    if let Some(schema) = head(tool).input_schema {
+        mask::by_schema(&mut arguments, &schema);
+    }
+    Value::Object(arguments).to_string().into()
+}
+
+/// What a caller is told of what a server did.
+fn refused(fault: &ClientFault, tool_id: &str) -> Refusal {
+    tracing::warn!(tool_id, error = fault as &dyn std::error::Error, "a tool was not called well");
+    let told = |code: Code| Refusal::new(code, format!("The tool's server: {fault}")).with("toolId", tool_id);
+    match fault {
+        ClientFault::Forbidden | ClientFault::Unreachable(_) => told(Code::UpstreamUnreachable),
+        ClientFault::Timeout => told(Code::UpstreamTimeout),
+        ClientFault::Unauthorized(_) => {
+            let message = format!(
+                "The tool's server: {fault}. An operator stores one with admin.oauth.storeCredentials(tenant, server, …)"
+            );
+            Refusal::new(Code::UpstreamCredentialMissing, message).with("toolId", tool_id)
+        }
+        ClientFault::Busy(after) => {
+            let after = after.map_or(1, |after| after.as_secs().max(1));
+            told(Code::ToolBusy).retry_after(after)
+        }
+        ClientFault::Rpc(error) if error.code == INVALID_PARAMS => told(Code::InvalidRequest),
+        ClientFault::Rpc(_) | ClientFault::Status(_) | ClientFault::Strange(_) => told(Code::ToolFailed),
+    }
+}
