@@ -56,6 +56,8 @@ pub(crate) mod statements {
         FORGET_COUNTS = "DELETE FROM quota_counts WHERE nid = $1 AND quota = $2 AND period < $3";
         /// Forgets a tenant's servers.
         FORGET_SERVERS = "DELETE FROM mcp_servers WHERE nid = $1";
+        /// Forgets a tenant's counts.
+        FORGET_QUOTAS = "DELETE FROM quota_counts WHERE nid = $1";
         /// Forgets a tenant's tools.
         FORGET_TOOLS = "DELETE FROM mcp_tools WHERE nid = $1";
     }
@@ -231,8 +233,9 @@ async fn take(tx: &mut Tx, nid: Nid, quota: &QuotaPeriod, max: u64) -> Outcome<(
     Ok((before, true))
 }
 
-/// Forgets a tenant's servers and tools within the transaction that deletes the tenant.
+/// Forgets a tenant's servers, tools and counts within the transaction that deletes the tenant.
 pub(crate) async fn forget(tx: &mut Tx, nid: Nid) -> Outcome<()> {
+    tx.execute(sql::FORGET_QUOTAS, vec![nid.into()]).await?;
     tx.execute(sql::FORGET_TOOLS, vec![nid.into()]).await?;
     tx.execute(sql::FORGET_SERVERS, vec![nid.into()]).await.map(drop)
 }

@@ -85,7 +85,9 @@ pub struct RpcError {
     pub message: String,
 }
 
-/// JSON-RPC's number for parameters that are none.
+/// JSON-RPC's numbers for a method that there is not, and for parameters that are none.
+pub const METHOD_NOT_FOUND: i64 = -32_601;
+/// See [`METHOD_NOT_FOUND`]; a tool that there is not counts as such too (MCP, "Error Handling").
 pub const INVALID_PARAMS: i64 = -32_602;
 
 /// What a server told when a session began.
@@ -99,16 +101,17 @@ pub struct Initialized {
 /// A page of tools, each as it was told.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ToolPage {
+pub struct ToolPage<'p> {
     /// The tools.
-    pub tools: Vec<Box<RawValue>>,
+    #[serde(borrow)]
+    pub tools: Vec<&'p RawValue>,
     /// Where the next page begins.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
 
 /// What is read of a tool.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolHead {
     /// Its name.
@@ -121,7 +124,7 @@ pub struct ToolHead {
     pub description: Option<String>,
     /// What it takes: a JSON Schema.
     #[serde(default)]
-    pub input_schema: Option<serde_json::Map<String, serde_json::Value>>,
+    pub input_schema: Option<Box<RawValue>>,
 }
 
 /// What is read of a call's result.
@@ -158,7 +161,8 @@ impl AnswerReader {
     /// A reader for the answer to request `id`, of a body of this media type and at most so many bytes.
     #[must_use]
     pub fn new(id: u64, content_type: &str, bytes_max: usize) -> Self {
-        let is_stream = content_type.split(';').next().is_some_and(|kind| kind.trim() == EVENT_STREAM);
+        let kind = content_type.split(';').next().unwrap_or_default().trim();
+        let is_stream = kind.eq_ignore_ascii_case(EVENT_STREAM);
         let events = is_stream.then(Splitter::default);
         Self { id, bytes_max, bytes: 0, whole: Vec::new(), events }
     }
@@ -227,7 +231,7 @@ struct Message {
 fn answer_in(text: &[u8], id: u64) -> Option<Answer> {
     let first = text.iter().find(|byte| !byte.is_ascii_whitespace())?;
     if *first == b'[' {
-        let messages: Vec<Box<RawValue>> = serde_json::from_slice(text).ok()?;
+        let messages: Vec<&RawValue> = serde_json::from_slice(text).ok()?;
         return messages.iter().find_map(|message| answer_of(message.get().as_bytes(), id));
     }
     answer_of(text, id)
@@ -302,6 +306,13 @@ mod tests {
         for stream in [format!("data: {answer}\n\n"), format!("data: {{}}\n\ndata: {answer}\n\n: more\n\n")] {
             assert!(read("text/event-stream", &stream, 65_536).unwrap() == wanted);
         }
+    }
+
+    #[test]
+    fn an_event_of_a_million_lines_is_read_in_one_pass() {
+        // Joined line by line, each time anew, this would take minutes.
+        let stream = "data:\n".repeat(600_000) + "\n";
+        assert_eq!(read("Text/Event-Stream", &stream, 65_536), Err(AnswerError::Missing));
     }
 
     #[test]

@@ -65,10 +65,11 @@ pub(crate) fn fields(raw: &[u8]) -> Fields<'_> {
         let line = rest.get(..end).unwrap_or_default();
         rest = rest.get(end + 1..).unwrap_or_default();
         if let Some(value) = field(line, b"data") {
-            data = Some(match data {
-                None => Cow::Borrowed(value),
-                Some(before) => Cow::Owned([&before, b"\n".as_slice(), value].concat()),
-            });
+            match &mut data {
+                None => data = Some(Cow::Borrowed(value)),
+                // Grows in place: an event may have as many lines as bytes.
+                Some(before) => before.to_mut().extend([b"\n", value].into_iter().flatten()),
+            }
         } else if let Some(value) = field(line, b"event") {
             name = value;
         }

@@ -3,6 +3,7 @@
 //! A change writes its own event with its rows. Everything else is told to [`AuditTrail`]; [`AuditReads`] reads both back.
 
 mod anchors;
+mod doer;
 mod export;
 mod follow;
 mod provenance;
@@ -13,6 +14,7 @@ mod trail;
 mod view;
 
 pub use anchors::{AnchorFault, Anchored, Anchors, FadingPace, check_anchors};
+pub(crate) use doer::Doer;
 pub use export::{TrailFormat, TrailShape};
 pub use follow::Following;
 pub use provenance::Provenance;

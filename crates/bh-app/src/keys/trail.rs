@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use bh_domain::audit::{IMPORT_FAILED, VERIFICATION_FAILED};
 use bh_domain::hash::sha256;
 use bh_domain::keys::identity::Identity;
-use bh_domain::keys::key::{JsonObject, Key, KeyId, KeyKind};
+use bh_domain::keys::key::{Key, KeyId, KeyKind};
 use bh_domain::keys::verdict::VerificationError;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Asker, KeyStory};
-use crate::audit::Failure;
+use crate::audit::{Doer, Failure};
 use crate::metrics::CredentialType;
 use crate::ports::{AuditEvent, OutboxEvent};
 use crate::snapshot::Tenant;
@@ -171,19 +171,8 @@ impl KeyStory {
         object: &str,
         detail: &Value,
     ) -> AuditEvent {
-        AuditEvent {
-            id: uuid::Uuid::now_v7(),
-            at: self.0.parts.clock.now(),
-            action: action.as_str().to_owned(),
-            object: object.to_owned(),
-            actor: asker.actor.clone(),
-            role: asker.role.to_owned(),
-            before_digest: None,
-            after_digest: None,
-            detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
-            origin: asker.origin.tell(self.0.parts.clock.monotonic_ns()),
-            told: None,
-        }
+        let by = Doer { name: &asker.actor, role: asker.role, origin: &asker.origin };
+        by.event(self.0.parts.clock.as_ref(), action.as_str(), object, detail)
     }
 
     /// Tells the trail of a credential that was not good. A store that did not answer says nothing about it.

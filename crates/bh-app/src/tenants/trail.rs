@@ -1,12 +1,13 @@
 //! What the audit trail and webhooks say of a tenant's changes.
 
-use bh_domain::keys::key::{JsonObject, KeyId};
+use bh_domain::keys::key::KeyId;
 use bh_domain::tenant::profile::Profile;
 use bh_domain::webhook::{self, EventKind};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Actor, TenantStory, TenantView};
+use crate::audit::Doer;
 use crate::ports::{AuditEvent, OutboxEvent};
 
 impl TenantStory {
@@ -18,20 +19,10 @@ impl TenantStory {
         after: Option<&Profile>,
     ) -> AuditEvent {
         let id = after.or(before).map_or_else(String::new, |profile| profile.id.to_string());
-        let event_id = Uuid::now_v7();
-        AuditEvent {
-            id: event_id,
-            at: self.0.clock.now(),
-            action: action.to_owned(),
-            object: id,
-            actor: actor.name.clone(),
-            role: actor.role.to_owned(),
-            before_digest: before.map(digest),
-            after_digest: after.map(digest),
-            detail: JsonObject::default(),
-            origin: actor.origin.tell(self.0.clock.monotonic_ns()),
-            told: kind_of(action).zip(after).and_then(|(kind, profile)| self.told(kind, event_id, profile)),
-        }
+        let by = Doer { name: &actor.name, role: actor.role, origin: &actor.origin };
+        let event = by.event(self.0.clock.as_ref(), action, &id, &json!({}));
+        let told = kind_of(action).zip(after).and_then(|(kind, profile)| self.told(kind, event.id, profile));
+        AuditEvent { before_digest: before.map(digest), after_digest: after.map(digest), told, ..event }
     }
 
     /// What webhooks are told of a tenant that changed: what holds for it by now.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bh_domain::refusal::Refusal;
 use bh_domain::tenant::Scope;
+use bh_domain::tenant::profile::Feature;
 use bh_domain::tools::split_tool_id;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -104,7 +105,11 @@ impl ToolStory {
         Ok(Categories { categories: counts.into_iter().map(view).collect() })
     }
 
+    /// Every tool of a tenant; none while it has to do without servers of its own.
     pub(super) async fn tools(&self, tenant: &Tenant) -> Result<Vec<ToolRow>, Refusal> {
+        if tenant.allows(Feature::CustomServers).is_err() {
+            return Ok(Vec::new());
+        }
         let mut tools = self.store().tools(Scope::tenant(tenant.nid)).await.map_err(told)?;
         // Databases have orders of their own.
         tools.sort_unstable_by(|a, b| (&a.server, &a.name).cmp(&(&b.server, &b.name)));

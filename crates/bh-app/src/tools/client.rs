@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bh_domain::audit::redact::REDACTED;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
 use bh_domain::webhook::retry_after;
-use bh_wire::mcp::{self, Answer, AnswerError, AnswerReader, Initialized, RpcError, ToolPage};
+use bh_wire::mcp::{
+    self, Answer, AnswerError, AnswerReader, INVALID_PARAMS, Initialized, METHOD_NOT_FOUND, RpcError,
+    ToolPage,
+};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -29,7 +33,11 @@ const NAME_VERSION: &str = env!("CARGO_PKG_VERSION");
 const AGENT: &str = concat!("Bulkhead-MCP/", env!("CARGO_PKG_VERSION"));
 const BOTH_FORMS: &str = "application/json, text/event-stream";
 /// The largest answer that is read.
-pub(super) const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What a server tells of its tools, all pages together.
+const TOOLS_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The longest name of a session.
+const SESSION_ID_BYTES_MAX: usize = 1_024;
 /// Sessions that are kept; the others begin anew.
 const SESSIONS_MAX: usize = 10_000;
 /// Pages of tools that are asked for.
@@ -50,6 +58,17 @@ pub(super) struct Place {
     pub(super) uri: Uri,
     /// What it is shown, marked as sensitive.
     pub(super) authorization: Option<HeaderValue>,
+    /// There is a credential, and this is not where it is shown.
+    pub(super) is_withheld: bool,
+}
+
+impl Place {
+    /// A server's words without the credential that it was shown, and cut.
+    pub(super) fn without_credential(&self, words: &str) -> String {
+        let shown = self.authorization.as_ref().and_then(|value| value.to_str().ok());
+        let token = shown.and_then(|value| value.strip_prefix("Bearer ")).filter(|token| !token.is_empty());
+        first_words(&token.map_or_else(|| words.to_owned(), |token| words.replace(token, REDACTED)))
+    }
 }
 
 /// Why a server did not answer as it should.
@@ -59,18 +78,51 @@ pub(super) enum ClientFault {
     Forbidden,
     #[error("it could not be reached: {0}")]
     Unreachable(String),
+    #[error("the connection broke: {0}")]
+    Broken(String),
     #[error("it did not answer within `mcp.timeout_ms`")]
     Timeout,
     #[error("it answered {0}: it wants another credential, or one at all")]
     Unauthorized(u16),
+    #[error(
+        "it answered {0}, and was not shown the tenant's credential: that was stored when no server of this name was there, or \
+         one at another address, or this address is not https"
+    )]
+    Withheld(u16),
     #[error("it answered 429: too many requests")]
     Busy(Option<Duration>),
     #[error("it answered {0}")]
     Status(u16),
-    #[error("it answered with error {}: {}", .0.code, .0.message)]
+    #[error("it answered with error {}", .0.code)]
     Rpc(RpcError),
     #[error("{0}")]
     Strange(String),
+}
+
+impl ClientFault {
+    /// Whether what was asked was certainly not done.
+    pub(super) fn nothing_done(&self) -> bool {
+        match self {
+            Self::Forbidden | Self::Unreachable(_) | Self::Unauthorized(_) | Self::Withheld(_) => true,
+            Self::Busy(_) | Self::Status(404) => true,
+            Self::Rpc(error) => [METHOD_NOT_FOUND, INVALID_PARAMS].contains(&error.code),
+            Self::Broken(_) | Self::Timeout | Self::Status(_) | Self::Strange(_) => false,
+        }
+    }
+}
+
+/// A call that came to nothing.
+#[derive(Debug)]
+pub(super) struct CallFault {
+    pub(super) fault: ClientFault,
+    /// The tool may have run.
+    pub(super) may_have_run: bool,
+}
+
+/// What is asked: how it is written, and after which answers it may be asked again in a new session.
+struct Question<'q> {
+    body: &'q (dyn Fn(u64) -> Bytes + Sync),
+    again_after: &'static [u16],
 }
 
 /// A session with a server, or that it has none.
@@ -100,15 +152,20 @@ impl Client {
         settings: &McpSettings,
     ) -> Result<Vec<Box<RawValue>>, ClientFault> {
         let all = async {
-            let (mut tools, mut cursor) = (Vec::new(), None);
+            let (mut tools, mut cursor, mut bytes) = (Vec::new(), None, 0);
             for _ in 0..PAGES_MAX {
                 let body = |id| mcp::list_tools(id, cursor.as_deref());
-                let result = self.asked(place, settings, &body).await?;
-                let page: ToolPage = parsed(&result, "a list of tools")?;
-                tools.extend(page.tools);
-                if tools.len() > TOOLS_MAX {
-                    return Err(ClientFault::Strange(format!("it has more than {TOOLS_MAX} tools")));
+                // Some servers answer 400 where they have forgotten a session; asking again changes nothing.
+                let question = Question { body: &body, again_after: &[400, 404] };
+                let result = self.asked(place, settings, &question).await.map_err(|call| call.fault)?;
+                let page: ToolPage<'_> = parsed(&result, "a list of tools")?;
+                bytes += result.get().len();
+                if tools.len() + page.tools.len() > TOOLS_MAX || bytes > TOOLS_BYTES_MAX {
+                    let most =
+                        format!("{TOOLS_MAX} tools, or tells more than {TOOLS_BYTES_MAX} bytes of them");
+                    return Err(ClientFault::Strange(format!("it has more than {most}")));
                 }
+                tools.extend(page.tools.into_iter().map(ToOwned::to_owned));
                 cursor = page.next_cursor.filter(|next| !next.is_empty());
                 if cursor.is_none() {
                     return Ok(tools);
@@ -116,7 +173,7 @@ impl Client {
             }
             Err(ClientFault::Strange(format!("its list of tools has more than {PAGES_MAX} pages")))
         };
-        in_time(settings, all).await
+        tokio::time::timeout(settings.timeout, all).await.unwrap_or(Err(ClientFault::Timeout))
     }
 
     /// Calls a tool; its result as it came.
@@ -126,9 +183,12 @@ impl Client {
         settings: &McpSettings,
         tool: &str,
         arguments: &RawValue,
-    ) -> Result<Box<RawValue>, ClientFault> {
+    ) -> Result<Box<RawValue>, CallFault> {
         let body = |id| mcp::call_tool(id, tool, arguments);
-        in_time(settings, self.asked(place, settings, &body)).await
+        let question = Question { body: &body, again_after: &[404] };
+        let asked = tokio::time::timeout(settings.timeout, self.asked(place, settings, &question)).await;
+        // It may have been on its way already.
+        asked.unwrap_or(Err(CallFault { fault: ClientFault::Timeout, may_have_run: true }))
     }
 
     /// Forgets the session with a server.
@@ -140,23 +200,31 @@ impl Client {
         &self,
         place: &Place,
         settings: &McpSettings,
-        body: &(dyn Fn(u64) -> Bytes + Sync),
-    ) -> Result<Box<RawValue>, ClientFault> {
+        question: &Question<'_>,
+    ) -> Result<Box<RawValue>, CallFault> {
         let key = (place.nid, place.deployment);
+        let not_begun = |fault| CallFault { fault, may_have_run: false };
+        let asked = |fault: ClientFault| CallFault { may_have_run: !fault.nothing_done(), fault };
         let kept = self.sessions.get(&key);
         let was_kept = kept.is_some();
         let session = match kept {
             Some(session) => session,
-            None => self.begun(place, settings).await?,
+            None => self.begun(place, settings).await.map_err(not_begun)?,
         };
-        match self.ask(place, settings, &session, body).await {
+        let answered = self.ask(place, settings, &session, question.body).await;
+        // Whatever the session is worth, the next one to ask begins another: servers tie sessions to who has begun them.
+        if let Err(ClientFault::Status(400 | 404) | ClientFault::Unauthorized(_) | ClientFault::Withheld(_)) =
+            &answered
+        {
+            self.sessions.remove(&key);
+        }
+        match answered {
             // It knows nothing of the session any more, or never did: nothing was done.
-            Err(ClientFault::Status(400 | 404)) if was_kept && session.id.is_some() => {
-                self.sessions.remove(&key);
-                let session = self.begun(place, settings).await?;
-                self.ask(place, settings, &session, body).await
+            Err(ClientFault::Status(status)) if was_kept && question.again_after.contains(&status) => {
+                let session = self.begun(place, settings).await.map_err(not_begun)?;
+                self.ask(place, settings, &session, question.body).await.map_err(asked)
             }
-            answered => answered,
+            answered => answered.map_err(asked),
         }
     }
 
@@ -165,12 +233,15 @@ impl Client {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
         let response = self.send(place, settings, None, mcp::initialize(id, NAME, NAME_VERSION)).await?;
         let session_id = response.headers.get(SESSION).cloned();
+        if session_id.as_ref().is_some_and(|id| id.len() > SESSION_ID_BYTES_MAX) {
+            let what = format!("the name of its session has more than {SESSION_ID_BYTES_MAX} bytes");
+            return Err(ClientFault::Strange(what));
+        }
         let result = result_of(id, response).await?;
         let told: Initialized = parsed(&result, "the answer to `initialize`")?;
         let version = mcp::KNOWN_VERSIONS.into_iter().find(|known| *known == told.protocol_version);
         let version = version.ok_or_else(|| {
-            let words = first_words(&told.protocol_version);
-            ClientFault::Strange(format!("it speaks version `{words}` of MCP, which is not known here"))
+            ClientFault::Strange("it speaks a version of MCP that is not known here".to_owned())
         })?;
         let session = Arc::new(Session { id: session_id, version: HeaderValue::from_static(version) });
         self.send(place, settings, Some(&session), mcp::initialized()).await?;
@@ -213,7 +284,7 @@ impl Client {
         if response.status.is_success() {
             return Ok(response);
         }
-        Err(not_well(response.status, &response.headers, self.clock.now()))
+        Err(not_well(place, response.status, &response.headers, self.clock.now()))
     }
 }
 
@@ -234,44 +305,41 @@ fn headers(place: &Place, session: Option<&Session>) -> HeaderMap {
     headers
 }
 
-async fn in_time<T>(
-    settings: &McpSettings,
-    work: impl Future<Output = Result<T, ClientFault>>,
-) -> Result<T, ClientFault> {
-    tokio::time::timeout(settings.timeout, work).await.unwrap_or(Err(ClientFault::Timeout))
-}
-
 /// The result in the body of a good answer.
 async fn result_of(id: u64, response: ProviderResponse) -> Result<Box<RawValue>, ClientFault> {
     let content_type = response.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let reader = AnswerReader::new(id, content_type.unwrap_or_default(), ANSWER_BYTES_MAX);
     match read(reader, response.body).await? {
         Answer::Result(result) => Ok(result),
-        Answer::Error(error) => {
-            Err(ClientFault::Rpc(RpcError { message: first_words(&error.message), ..error }))
-        }
+        Answer::Error(error) => Err(ClientFault::Rpc(error)),
     }
 }
 
 async fn read(mut reader: AnswerReader, mut body: ProviderBody) -> Result<Answer, ClientFault> {
-    let strange = |error: AnswerError| ClientFault::Strange(error.to_string());
+    let odd = |error: AnswerError| ClientFault::Strange(error.to_string());
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|cause| ClientFault::Unreachable(innermost(cause.as_ref())))?;
+        let frame = frame.map_err(|cause| ClientFault::Broken(innermost(cause.as_ref())))?;
         let Ok(data) = frame.into_data() else { continue };
-        if let Some(answer) = reader.feed(data).map_err(strange)? {
+        if let Some(answer) = reader.feed(data).map_err(odd)? {
             return Ok(answer);
         }
     }
-    reader.finish().map_err(strange)
+    reader.finish().map_err(odd)
 }
 
 fn parsed<'r, T: serde::Deserialize<'r>>(result: &'r RawValue, what: &str) -> Result<T, ClientFault> {
-    serde_json::from_str(result.get())
-        .map_err(|error| ClientFault::Strange(format!("its answer is not {what}: {error}")))
+    serde_json::from_str(result.get()).map_err(|error| strange(what, &error))
 }
 
-fn not_well(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> ClientFault {
+/// What is wrong with JSON of a server's, without repeating any of it.
+pub(super) fn strange(what: &str, error: &serde_json::Error) -> ClientFault {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    ClientFault::Strange(format!("its answer is not {what} ({place})"))
+}
+
+fn not_well(place: &Place, status: StatusCode, headers: &HeaderMap, now: Timestamp) -> ClientFault {
     match status.as_u16() {
+        status @ (401 | 403) if place.is_withheld => ClientFault::Withheld(status),
         status @ (401 | 403) => ClientFault::Unauthorized(status),
         429 => {
             let asked = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
@@ -285,8 +353,9 @@ fn not_sent(fault: &SendFault) -> ClientFault {
     match fault.kind {
         SendFaultKind::Forbidden => ClientFault::Forbidden,
         SendFaultKind::Timeout => ClientFault::Timeout,
-        SendFaultKind::Connect | SendFaultKind::Broken | SendFaultKind::CallerBody => {
-            ClientFault::Unreachable(innermost(fault.cause.as_ref()))
+        SendFaultKind::Connect => ClientFault::Unreachable(innermost(fault.cause.as_ref())),
+        SendFaultKind::Broken | SendFaultKind::CallerBody => {
+            ClientFault::Broken(innermost(fault.cause.as_ref()))
         }
     }
 }
@@ -301,6 +370,6 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// A text of somebody else's, cut, and without what a terminal or a column cannot take.
-pub(super) fn first_words(text: &str) -> String {
+fn first_words(text: &str) -> String {
     text.chars().take(WORDS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bh_domain::hash::sha256;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Scope;
+use bh_domain::tenant::profile::Feature;
 use bh_domain::tools::split_tool_id;
 use bh_domain::usage::UtcMonth;
 use bh_wire::mcp::{CallHead, INVALID_PARAMS};
@@ -12,10 +13,10 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::client::ClientFault;
-use super::record::{End, Open, may_have_run};
+use super::client::{CallFault, ClientFault, Place, strange};
+use super::record::{End, Open};
 use super::view::head;
-use super::{ToolParts, ToolStory, mask, misnamed, told};
+use super::{Source, ToolParts, ToolStory, mask, misnamed, no_tool, told};
 use crate::audit::Provenance;
 use crate::ports::{QuotaPeriod, ServerRow, ToolRow};
 use crate::snapshot::{Caller, Snapshot};
@@ -59,52 +60,63 @@ impl ToolStory {
     ///
     /// # Errors
     /// `invalid_request`; `tool_not_found`; `quota_exceeded`; `upstream_unreachable`, `upstream_timeout`,
-    /// `upstream_credential_missing` and `tool_failed` for what its server did; `evidence_unavailable`.
+    /// `upstream_credential_missing`, `tool_busy` and `tool_failed` for what its server did; `feature_disabled`;
+    /// `evidence_unavailable`.
     pub async fn invoke(&self, asked: Invocation) -> Result<Invoked, Refusal> {
         let parts = self.parts();
         parts.recorder.accepting()?;
         let arguments = arguments(&asked.parameters)?;
         confirmed(&asked)?;
-        let (server, tool) = self.found(&asked.caller.tenant, &asked.tool_id).await?;
+        let tenant = &asked.caller.tenant;
+        tenant.allows(Feature::CustomServers)?;
+        let (server, tool) = self.found(tenant, &asked.tool_id).await?;
+        let _turn = self.0.under_way.begin(tenant.nid)?;
         asked.origin.asked(shown(arguments, &tool));
         let open = open(parts, &asked, &tool);
         let begun_ns = open.begun_ns;
         let quota = match self.counted(&asked.caller).await {
             Ok(quota) => quota,
+            Err(refusal) if refusal.code == Code::QuotaExceeded => {
+                return Err(refused_on_record(open, End::Denied(refusal)).await);
+            }
             Err(refusal) => {
-                settled(open, &End::Denied(refusal.clone())).await?;
-                return Err(refusal);
+                return Err(refused_on_record(open, End::Failed { refusal, may_have_run: false }).await);
             }
         };
         match self.called(&asked, &server, &tool).await {
             Ok((result, is_error)) => {
                 let took_ms = parts.clock.monotonic_ns().saturating_sub(begun_ns) / 1_000_000;
                 let output = Bytes::copy_from_slice(result.get().as_bytes());
-                settled(open, &End::Answered { output, is_error }).await?;
+                answered_on_record(open, &End::Answered { output, is_error }).await?;
                 Ok(Invoked { result, is_error, took_ms })
             }
-            Err(refusal) => {
-                if let Some(quota) = quota.filter(|_| !may_have_run(&refusal)) {
+            Err((refusal, may_have_run)) => {
+                if let Some(quota) = quota.filter(|_| !may_have_run) {
                     self.given_back(&asked.caller, quota).await;
                 }
-                settled(open, &End::Failed(refusal.clone())).await?;
-                Err(refusal)
+                Err(refused_on_record(open, End::Failed { refusal, may_have_run }).await)
             }
         }
     }
 
+    /// The tool's result; or why there is none, and whether it may have run.
     async fn called(
         &self,
         asked: &Invocation,
         server: &ServerRow,
         tool: &ToolRow,
-    ) -> Result<(Box<RawValue>, bool), Refusal> {
-        let place = self.place(&asked.caller.tenant, server).await?;
-        let result = self.0.client.call(&place, &asked.snapshot.mcp, &tool.name, &asked.parameters).await;
-        let result = result.map_err(|fault| refused(&fault, &asked.tool_id))?;
-        let head: CallHead = serde_json::from_str(result.get()).map_err(|_| {
-            let fault = ClientFault::Strange("its answer is not the result of a call".to_owned());
-            refused(&fault, &asked.tool_id)
+    ) -> Result<(Box<RawValue>, bool), (Refusal, bool)> {
+        let settings = &asked.snapshot.mcp;
+        let source = Source::stored(&server.source).ok_or_else(|| (no_tool(&asked.tool_id), false))?;
+        let place = self.place(&asked.caller.tenant, (&server.name, server.deployment), &source, settings);
+        let place = place.await.map_err(|refusal| (refusal, false))?;
+        let called = self.0.client.call(&place, settings, &tool.name, &asked.parameters).await;
+        let refused =
+            |CallFault { fault, may_have_run }| (refused(&fault, &asked.tool_id, &place), may_have_run);
+        let result = called.map_err(refused)?;
+        let head = serde_json::from_str::<CallHead>(result.get());
+        let head = head.map_err(|error| {
+            refused(CallFault { fault: strange("the result of a call", &error), may_have_run: true })
         })?;
         Ok((result, head.is_error))
     }
@@ -138,13 +150,28 @@ impl ToolStory {
     }
 }
 
-/// Waits until what is on record is durable.
-async fn settled(open: Open<'_>, end: &End) -> Result<(), Refusal> {
+/// Waits until the record of a call that was answered is durable.
+async fn answered_on_record(open: Open<'_>, end: &End) -> Result<(), Refusal> {
     let Some(receipt) = open.close(end) else { return Ok(()) };
     receipt.durable().await.map_err(|_| {
         let message = "The tool was called, and its evidence could not be made durable in time";
         Refusal::new(Code::EvidenceUnavailable, message).retry_after(1)
     })
+}
+
+/// The same for one that came to nothing, which is told whatever becomes of its record: that stays queued.
+async fn refused_on_record(open: Open<'_>, end: End) -> Refusal {
+    if let Some(receipt) = open.close(&end)
+        && receipt.durable().await.is_err()
+    {
+        tracing::error!("a tool's call is not on the record yet; it stays queued");
+    }
+    match end {
+        End::Denied(refusal) | End::Failed { refusal, .. } => refusal,
+        End::Answered { .. } | End::ClientGone => {
+            Refusal::new(Code::Internal, "The call has ended otherwise")
+        }
+    }
 }
 
 fn open<'s>(parts: &'s ToolParts, asked: &Invocation, tool: &ToolRow) -> Open<'s> {
@@ -172,7 +199,7 @@ fn arguments(parameters: &RawValue) -> Result<Map<String, Value>, Refusal> {
     if parameters.get().len() > PARAMETERS_BYTES_MAX {
         return Err(wrong(format!("has more than {PARAMETERS_BYTES_MAX} bytes")));
     }
-    serde_json::from_str(parameters.get()).map_err(|_| wrong("must be an object".to_owned()))
+    serde_json::from_str(parameters.get()).map_err(|_| wrong("must be a JSON object".to_owned()))
 }
 
 /// A server that is told beside the tool must be its own.
@@ -189,20 +216,25 @@ fn confirmed(asked: &Invocation) -> Result<(), Refusal> {
 
 /// The parameters as the trail shows them.
 fn shown(mut arguments: Map<String, Value>, tool: &ToolRow) -> Bytes {
-    if let Some(schema) = head(tool).input_schema {
+    let schema = head(tool).input_schema;
+    let schema = schema.and_then(|schema| serde_json::from_str::<Value>(schema.get()).ok());
+    if let Some(schema) = schema {
         mask::by_schema(&mut arguments, &schema);
     }
     Value::Object(arguments).to_string().into()
 }
 
-/// What a caller is told of what a server did.
-fn refused(fault: &ClientFault, tool_id: &str) -> Refusal {
+/// What a caller is told of what a server did. The server's own words stand beside the message, which goes on record: they are
+/// anybody's, and may repeat what the server was shown.
+fn refused(fault: &ClientFault, tool_id: &str, place: &Place) -> Refusal {
     tracing::warn!(tool_id, error = fault as &dyn std::error::Error, "a tool was not called well");
     let told = |code: Code| Refusal::new(code, format!("The tool's server: {fault}")).with("toolId", tool_id);
     match fault {
-        ClientFault::Forbidden | ClientFault::Unreachable(_) => told(Code::UpstreamUnreachable),
+        ClientFault::Forbidden | ClientFault::Unreachable(_) | ClientFault::Broken(_) => {
+            told(Code::UpstreamUnreachable)
+        }
         ClientFault::Timeout => told(Code::UpstreamTimeout),
-        ClientFault::Unauthorized(_) => {
+        ClientFault::Unauthorized(_) | ClientFault::Withheld(_) => {
             let message = format!(
                 "The tool's server: {fault}. An operator stores one with admin.oauth.storeCredentials(tenant, server, …)"
             );
@@ -212,7 +244,10 @@ fn refused(fault: &ClientFault, tool_id: &str) -> Refusal {
             let after = after.map_or(1, |after| after.as_secs().max(1));
             told(Code::ToolBusy).retry_after(after)
         }
-        ClientFault::Rpc(error) if error.code == INVALID_PARAMS => told(Code::InvalidRequest),
-        ClientFault::Rpc(_) | ClientFault::Status(_) | ClientFault::Strange(_) => told(Code::ToolFailed),
+        ClientFault::Rpc(error) => {
+            let code = if error.code == INVALID_PARAMS { Code::InvalidRequest } else { Code::ToolFailed };
+            told(code).with("serverMessage", place.without_credential(&error.message))
+        }
+        ClientFault::Status(_) | ClientFault::Strange(_) => told(Code::ToolFailed),
     }
 }

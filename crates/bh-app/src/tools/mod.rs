@@ -12,25 +12,29 @@ mod mask;
 mod record;
 mod select;
 mod servers;
+mod under_way;
 mod view;
 
 use std::sync::Arc;
 
 use bh_domain::refusal::{Code, Refusal};
+use bh_domain::tenant::Scope;
 use bh_domain::tools::ToolNameError;
-use http::{HeaderValue, Uri};
-use secrecy::ExposeSecret;
+use http::HeaderValue;
+use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
 use crate::metrics::Metrics;
-use crate::ports::{Clock, ServerRow, StoreFault, Tokenizer, ToolStore, Upstream};
+use crate::ports::{Clock, StoreFault, Tokenizer, ToolStore, Upstream};
 use crate::recorder::Recorder;
-use crate::snapshot::{Live, Tenant};
-use crate::vault::{Integration, Vault};
+use crate::snapshot::{Live, McpSettings, Tenant};
+use crate::vault::{AccessToken, Integration, Vault};
 use client::{Client, Place};
+use under_way::UnderWay;
 
 pub use catalog::{Categories, CategoryView, Listed, ToolQuery};
 pub use invoke::{Invocation, Invoked};
-pub use select::{Selected, Selection, TOOLS_DEFAULT, TOOLS_MAX as SELECTED_MAX};
+pub use select::{Selected, Selection, check_bounds};
 pub use servers::{NewServer, Source};
 pub use view::{DeploymentView, IntegrationView, ServerView, ToolView};
 
@@ -60,6 +64,7 @@ pub struct ToolParts {
 struct Inner {
     parts: ToolParts,
     client: Client,
+    under_way: UnderWay,
 }
 
 /// Tools, listed, chosen and called.
@@ -83,7 +88,7 @@ impl ToolStory {
     #[must_use]
     pub fn new(parts: ToolParts) -> Self {
         let client = Client::new(Arc::clone(&parts.upstream), Arc::clone(&parts.clock));
-        Self(Arc::new(Inner { parts, client }))
+        Self(Arc::new(Inner { parts, client, under_way: UnderWay::default() }))
     }
 
     fn parts(&self) -> &ToolParts {
@@ -94,33 +99,54 @@ impl ToolStory {
         self.0.parts.store.as_ref()
     }
 
-    /// How a server is reached, with the tenant's credential for it where there is one.
-    async fn place(&self, tenant: &Tenant, server: &ServerRow) -> Result<Place, Refusal> {
-        let uri = Source::stored(&server.source).and_then(|source| source.uri());
-        let uri: Uri = uri.ok_or_else(|| {
-            tracing::error!(server = server.name, "a stored server has no address");
+    /// How a server is reached, with the tenant's credential for it where it may have that.
+    async fn place(
+        &self,
+        tenant: &Tenant,
+        server: (&str, Uuid),
+        source: &Source,
+        settings: &McpSettings,
+    ) -> Result<Place, Refusal> {
+        let (name, deployment) = server;
+        let (uri, origin) = source.uri().zip(source.origin()).ok_or_else(|| {
+            tracing::error!(server = name, "a stored server has no address");
             Refusal::new(Code::Internal, "The server's address cannot be read")
         })?;
-        let authorization = self.authorization(tenant, &server.name).await?;
-        Ok(Place { nid: tenant.nid, deployment: server.deployment, uri, authorization })
+        let mut place =
+            Place { nid: tenant.nid, deployment, uri, authorization: NO_CREDENTIAL, is_withheld: false };
+        let stored = self.parts().vault.access_token(tenant.nid, &Integration::parse(name)?).await;
+        let AccessToken { token, shown_to } = match stored {
+            Err(refusal) if refusal.code == Code::NotFound => return Ok(place),
+            stored => stored?,
+        };
+        // A key of the tenant's can have any address take the name; what was stored for one address is shown to no other. Nor does
+        // it leave where others may read it, unless servers are in the operator's own network.
+        let is_safe = place.uri.scheme_str() == Some("https") || settings.private_network;
+        if shown_to.as_ref() != Some(&origin) || !is_safe {
+            place.is_withheld = true;
+            return Ok(place);
+        }
+        place.authorization = Some(bearer(&token, name)?);
+        Ok(place)
     }
 
-    /// What a tenant shows a server: the access token that is stored for an integration of the server's name.
-    async fn authorization(&self, tenant: &Tenant, server: &str) -> Result<Option<HeaderValue>, Refusal> {
-        let integration = Integration::parse(server)?;
-        let token = match self.parts().vault.access_token(tenant.nid, &integration).await {
-            Ok(token) => token,
-            Err(refusal) if refusal.code == Code::NotFound => return Ok(NO_CREDENTIAL),
-            Err(refusal) => return Err(refusal),
-        };
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
-                let message = "The stored access token cannot be sent in a header: store it anew";
-                Refusal::new(Code::UpstreamCredentialMissing, message).with("integration", server.to_owned())
-            })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+    /// Where a tenant's server of this name is, for credentials that are stored for it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn origin_of(&self, tenant: &Tenant, name: &str) -> Result<Option<String>, Refusal> {
+        let found = self.store().server(Scope::tenant(tenant.nid), name.to_owned()).await.map_err(told)?;
+        Ok(found.and_then(|server| Source::stored(&server.source)?.origin()))
     }
+}
+
+fn bearer(token: &SecretString, server: &str) -> Result<HeaderValue, Refusal> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+        let message = "The stored access token cannot be sent in a header: store it anew";
+        Refusal::new(Code::UpstreamCredentialMissing, message).with("integration", server)
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn told(fault: StoreFault) -> Refusal {

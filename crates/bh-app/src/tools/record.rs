@@ -7,16 +7,14 @@ use bh_domain::audit::{TOOL_FAILED, TOOL_INVOKED};
 use bh_domain::evidence::record::{AuditTrail, ContentHash, Durability as Recorded, Explanation};
 use bh_domain::evidence::{Draft, codes};
 use bh_domain::hash::sha256;
-use bh_domain::keys::key::JsonObject;
-use bh_domain::refusal::{Code, Refusal};
+use bh_domain::refusal::Refusal;
 use bh_domain::time::Timestamp;
 use bh_domain::usage::{Hour, Latency, UsageKind};
 use bytes::Bytes;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::ToolParts;
-use crate::audit::Provenance;
+use crate::audit::{Doer, Provenance};
 use crate::evidence::own::OwnRecord;
 use crate::ports::{AuditEvent, UsageDelta, UsageKey, UsageSums};
 use crate::recorder::{Entry, Receipt};
@@ -38,7 +36,12 @@ pub(super) enum End {
         is_error: bool,
     },
     /// It was let, and came to nothing.
-    Failed(Refusal),
+    Failed {
+        /// What the caller is told.
+        refusal: Refusal,
+        /// Nobody knows whether the tool ran.
+        may_have_run: bool,
+    },
     /// It was not let.
     Denied(Refusal),
     /// Whoever asked for it has gone; the tool may have run.
@@ -124,7 +127,7 @@ impl Open<'_> {
         let (status, reason) = words(end);
         draft.status = status.into();
         draft.failure_reason = reason.map(Into::into);
-        if let End::Failed(refusal) | End::Denied(refusal) = end {
+        if let End::Failed { refusal, .. } | End::Denied(refusal) = end {
             draft.execution.error = Some(refusal.message.clone().into());
             let denied = matches!(end, End::Denied(_));
             draft.policy_decision.allowed = !denied;
@@ -163,19 +166,13 @@ impl Open<'_> {
         if let Some(reason) = reason {
             detail["reason"] = reason.into();
         }
-        Some(AuditEvent {
-            id: Uuid::now_v7(),
-            at: self.parts.clock.now(),
-            action: if well { TOOL_INVOKED } else { TOOL_FAILED }.to_owned(),
-            object: id,
-            actor: self.caller.name.clone(),
-            role: TENANT.to_owned(),
-            before_digest: None,
-            after_digest: None,
-            detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
-            origin: self.origin.tell(self.parts.clock.monotonic_ns()),
-            told: None,
-        })
+        let action = if well { TOOL_INVOKED } else { TOOL_FAILED };
+        if !well {
+            // The door that answers with the refusal has nothing to add.
+            self.origin.failure_is_told();
+        }
+        let by = Doer { name: &self.caller.name, role: TENANT, origin: &self.origin };
+        Some(by.event(self.parts.clock.as_ref(), action, &id, &detail))
     }
 }
 
@@ -183,20 +180,15 @@ impl Open<'_> {
 fn is_invocation(end: &End) -> bool {
     match end {
         End::Answered { .. } | End::ClientGone => true,
-        End::Failed(refusal) => may_have_run(refusal),
+        End::Failed { may_have_run, .. } => *may_have_run,
         End::Denied(_) => false,
     }
-}
-
-/// Whether a tool may have run although there is no result of it: nobody can tell where its server did not answer in time.
-pub(super) fn may_have_run(refusal: &Refusal) -> bool {
-    refusal.code == Code::UpstreamTimeout
 }
 
 fn outcome(end: &End) -> &'static str {
     match end {
         End::Answered { is_error: false, .. } => "completed",
-        End::Answered { is_error: true, .. } | End::Failed(_) => "failed",
+        End::Answered { is_error: true, .. } | End::Failed { .. } => "failed",
         End::Denied(_) => "denied",
         End::ClientGone => "client_disconnected",
     }
@@ -206,7 +198,7 @@ fn words(end: &End) -> (&'static str, Option<&'static str>) {
     let reason = match end {
         End::Answered { is_error: false, .. } => None,
         End::Answered { is_error: true, .. } => Some("tool_error"),
-        End::Failed(refusal) | End::Denied(refusal) => Some(refusal.code.as_str()),
+        End::Failed { refusal, .. } | End::Denied(refusal) => Some(refusal.code.as_str()),
         End::ClientGone => Some("client_disconnected"),
     };
     (outcome(end), reason)

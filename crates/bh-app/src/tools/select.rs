@@ -1,9 +1,14 @@
 //! Which tools fit a task: BM25 over what servers tell of them, without any service outside, the same for the same question
 //! (decision 31). How much is told of each is what a budget of LLM tokens has room for.
 
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
 use bh_domain::refusal::{Code, Refusal};
 use bm25::{EmbedderBuilder, Scorer};
 use rust_stemmers::{Algorithm, Stemmer};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::ToolStory;
@@ -12,9 +17,9 @@ use crate::ports::{Tokenizer as CountsTokens, ToolRow};
 use crate::snapshot::Tenant;
 
 /// Tools of an answer where nobody says how many.
-pub const TOOLS_DEFAULT: usize = 5;
+const TOOLS_DEFAULT: usize = 5;
 /// The most that can be asked for.
-pub const TOOLS_MAX: usize = 100;
+const TOOLS_MAX: usize = 100;
 /// LLM tokens of an answer where nobody says how many.
 const TOKENS_DEFAULT: u64 = 5_000;
 const TOKENS_MIN: u64 = 100;
@@ -22,6 +27,8 @@ const TOKENS_MAX: u64 = 100_000;
 /// Characters of a question.
 const QUERY_CHARS_MAX: usize = 1_000;
 const CATEGORIES_MAX: usize = 20;
+/// Of a description, and of the names of parameters, so much is searched.
+const SEARCHED_BYTES_MAX: usize = 2_048;
 /// Whose tokens are counted: the newest family with a public tokenizer stands for all.
 const COUNTED_AS: &str = "gpt-4o";
 /// Bytes of a token where no tokenizer is known.
@@ -72,21 +79,34 @@ impl ToolStory {
         let of_kind =
             |tool: &&ToolRow| asked.categories.is_empty() || asked.categories.contains(&tool.category);
         let tools: Vec<ToolView> = tools.iter().filter(of_kind).map(ToolView::of).collect();
-        let ranked = ranked(&tools, &asked.query);
-        let tokenizer = self.parts().tokenizer.as_ref();
-        let mut selected =
-            Selected { tools: Vec::new(), tokens: 0, budget, looked_at: tools.len(), categories: Vec::new() };
-        for (tool, score) in ranked.into_iter().take(max) {
-            let left = budget.saturating_sub(selected.tokens);
-            let Some(told) = fitting(tool, score, left, tokenizer) else { break };
-            selected.tokens += told.token_cost.unwrap_or(0);
-            if !selected.categories.contains(&told.category) {
-                selected.categories.push(told.category.clone());
-            }
-            selected.tools.push(told);
-        }
-        Ok(selected)
+        let (query, tokenizer) = (asked.query.clone(), Arc::clone(&self.parts().tokenizer));
+        // On a thread of its own: a tenant may have many tools, and each of them may have much to say.
+        let chosen = tokio::task::spawn_blocking(move || chosen(&tools, &query, (max, budget), &*tokenizer));
+        chosen.await.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "tools were not chosen");
+            Refusal::new(Code::Internal, "The tools could not be chosen")
+        })
     }
+}
+
+fn chosen(
+    tools: &[ToolView],
+    query: &str,
+    (max, budget): (usize, u64),
+    tokenizer: &dyn CountsTokens,
+) -> Selected {
+    let mut selected =
+        Selected { tools: Vec::new(), tokens: 0, budget, looked_at: tools.len(), categories: Vec::new() };
+    for (tool, score) in ranked(tools, query).into_iter().take(max) {
+        let left = budget.saturating_sub(selected.tokens);
+        let Some(told) = fitting(tool, score, left, tokenizer) else { break };
+        selected.tokens += told.token_cost.unwrap_or(0);
+        if !selected.categories.contains(&told.category) {
+            selected.categories.push(told.category.clone());
+        }
+        selected.tools.push(told);
+    }
+    selected
 }
 
 fn checked(asked: &Selection) -> Result<(usize, u64), Refusal> {
@@ -100,21 +120,31 @@ fn checked(asked: &Selection) -> Result<(usize, u64), Refusal> {
             format!("must say in 1 to {QUERY_CHARS_MAX} characters what the tools are for"),
         );
     }
-    let max = max_tools.unwrap_or(TOOLS_DEFAULT);
-    if !(1..=TOOLS_MAX).contains(&max) {
-        return wrong("maxTools", format!("must be 1 to {TOOLS_MAX}"));
-    }
-    let budget = token_budget.unwrap_or(TOKENS_DEFAULT);
-    if !(TOKENS_MIN..=TOKENS_MAX).contains(&budget) {
-        return wrong("tokenBudget", format!("must be {TOKENS_MIN} to {TOKENS_MAX}"));
-    }
+    check_bounds(*max_tools, *token_budget)?;
     if categories.len() > CATEGORIES_MAX {
         return wrong("categories", format!("must be at most {CATEGORIES_MAX}"));
     }
     for name in categories {
         bh_domain::tools::category(name).map_err(|error| super::misnamed(&error))?;
     }
-    Ok((max, budget))
+    Ok((max_tools.unwrap_or(TOOLS_DEFAULT), token_budget.unwrap_or(TOKENS_DEFAULT)))
+}
+
+/// Checks how many tools, and how many tokens of them, are asked for.
+///
+/// # Errors
+/// `invalid_request`.
+pub fn check_bounds(max_tools: Option<usize>, token_budget: Option<u64>) -> Result<(), Refusal> {
+    let wrong = |field: &'static str, wanted: String| {
+        Err(Refusal::new(Code::InvalidRequest, format!("`{field}` must be {wanted}")).with("field", field))
+    };
+    if max_tools.is_some_and(|max| !(1..=TOOLS_MAX).contains(&max)) {
+        return wrong("maxTools", format!("1 to {TOOLS_MAX}"));
+    }
+    if token_budget.is_some_and(|budget| !(TOKENS_MIN..=TOKENS_MAX).contains(&budget)) {
+        return wrong("tokenBudget", format!("{TOKENS_MIN} to {TOKENS_MAX}"));
+    }
+    Ok(())
 }
 
 /// Tools with a word of the question, the best first; those that fit as well as each other in order of their ids.
@@ -127,7 +157,10 @@ fn ranked<'t>(tools: &'t [ToolView], query: &str) -> Vec<(&'t ToolView, f64)> {
     for (number, text) in texts.iter().enumerate() {
         scorer.upsert(&number, embedder.embed(text));
     }
-    let mut matches = scorer.matches(&embedder.embed(query));
+    let mut asked = embedder.embed(query);
+    let mut known = HashSet::new();
+    asked.0.retain(|word| known.insert(word.index));
+    let mut matches = scorer.matches(&asked);
     // Tools stand in order of their ids.
     matches.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.id.cmp(&b.id)));
     let best = matches.first().map_or(1.0, |best| f64::from(best.score));
@@ -137,11 +170,22 @@ fn ranked<'t>(tools: &'t [ToolView], query: &str) -> Vec<(&'t ToolView, f64)> {
 
 /// What is searched: a tool's name counts twice.
 fn text(tool: &ToolView) -> String {
-    let parameters = tool.parameters.as_ref().and_then(|schema| schema.get("properties")?.as_object());
-    let parameters = parameters.into_iter().flat_map(|properties| properties.keys());
-    let parameters = parameters.map(String::as_str).collect::<Vec<_>>().join(" ");
+    /// What is read of a schema.
+    #[derive(Default, Deserialize)]
+    struct Named {
+        #[serde(default)]
+        properties: BTreeMap<String, IgnoredAny>,
+    }
+    let schema = tool.parameters.as_ref().and_then(|schema| serde_json::from_str::<Named>(schema.get()).ok());
+    let parameters = schema.unwrap_or_default().properties.into_keys().collect::<Vec<_>>().join(" ");
     let ToolView { name, description, integration, category, .. } = tool;
+    let (description, parameters) = (searched(description), searched(&parameters));
     format!("{name} {name} {integration} {category} {description} {parameters}")
+}
+
+/// As much of a text as is searched.
+fn searched(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(SEARCHED_BYTES_MAX)).unwrap_or_default()
 }
 
 /// Splits where a word of a program's does: `createPull_request2` is four words.
@@ -167,7 +211,8 @@ impl bm25::Tokenizer for Words {
 
 /// As much of a tool as so many tokens have room for; `None` when not even its name.
 fn fitting(tool: &ToolView, score: f64, left: u64, tokenizer: &dyn CountsTokens) -> Option<ToolView> {
-    let load_url = Some(format!("/api/v1/tools/{}/schema", tool.id));
+    // Of what an id may have, only this means something in a path.
+    let load_url = Some(format!("/api/v1/tools/{}/schema", tool.id.replace('/', "%2F")));
     // What nobody needs to know a difference of is not told.
     let score = Some((score * 1_000.0).round() / 1_000.0);
     (1..=3).find_map(|tier| {
@@ -252,6 +297,12 @@ mod tests {
             ["github.createIssue", "github.createPullRequest"],
             "in order of ids"
         );
+    }
+
+    #[test]
+    fn where_the_rest_is_told_is_a_path_whatever_the_name_has() {
+        let told = fitting(&tool("disk", "files/read", "Reads"), 1.0, 30, &Four).unwrap();
+        assert_eq!(told.load_url.as_deref(), Some("/api/v1/tools/disk.files%2Fread/schema"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A tenant's servers: added, listed, removed (seed 001, `mcp.add`; Connectors dossier §9).
 
-use bh_domain::keys::key::JsonObject;
+use std::collections::HashSet;
+
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Scope;
 use bh_domain::tools::{ServerName, URL_BYTES_MAX, category, is_tool_name};
@@ -11,9 +12,10 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::client::{ClientFault, Place};
+use super::client::{ClientFault, strange};
 use super::view::{DeploymentView, IntegrationView, ServerView};
 use super::{ToolStory, misnamed, no_server, told};
+use crate::audit::Doer;
 use crate::keys::Asker;
 use crate::ports::{AuditEvent, ServerRow, ServerStored, ToolRow};
 use crate::snapshot::Tenant;
@@ -22,6 +24,8 @@ use crate::snapshot::Tenant;
 const DESCRIPTION_BYTES_MAX: usize = 1_024;
 /// What a server tells of one tool may have so many.
 const DEFINITION_BYTES_MAX: usize = 64 * 1024;
+/// And of all its tools: they are read for each question.
+const DEFINITIONS_BYTES_MAX: usize = 1024 * 1024;
 /// The category of a server that names none.
 const CUSTOM: &str = "custom";
 
@@ -46,6 +50,15 @@ impl Source {
     pub(super) fn uri(&self) -> Option<Uri> {
         let Self::Http { url } = self;
         url.parse().ok()
+    }
+
+    /// Scheme, host and port, in one spelling.
+    pub(super) fn origin(&self) -> Option<String> {
+        let uri = self.uri()?;
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        let default = if scheme == "https" { 443 } else { 80 };
+        let port = authority.port_u16().unwrap_or(default);
+        Some(format!("{scheme}://{}:{port}", authority.host().to_ascii_lowercase()))
     }
 
     /// Checks an address.
@@ -100,17 +113,19 @@ impl ToolStory {
         let category = category_of(category)?;
         let description = described(given.description)?;
         self.room_for(tenant, &name).await?;
-        let Some(uri) = given.source.uri() else { return Err(unreadable()) };
-        let authorization = self.authorization(tenant, name.as_str()).await?;
+        let _turn = self.0.under_way.begin(tenant.nid)?;
         let deployment = Uuid::now_v7();
-        let place = Place { nid: tenant.nid, deployment, uri, authorization };
         let settings = self.parts().live.load().mcp;
+        let place = self.place(tenant, (name.as_str(), deployment), &given.source, &settings).await?;
         let found = self.0.client.tools(&place, &settings).await;
         let found = found.and_then(|tools| rows(&name, category, &tools));
         let (tools, error) = match found {
             Ok(tools) => (tools, None),
             Err(fault) => (Vec::new(), Some(fault.to_string())),
         };
+        if error.is_some() {
+            self.0.client.forget(tenant.nid, deployment);
+        }
         let server = ServerRow {
             nid: tenant.nid,
             name: name.as_str().to_owned(),
@@ -134,8 +149,8 @@ impl ToolStory {
     ) -> Result<DeploymentView, Refusal> {
         let view = DeploymentView::of(&server);
         let detail = json!({
-            "deploymentId": view.deployment_id, "status": view.status, "source": view.source, "error": view.error,
-            "tools": server.tools, "category": server.category,
+            "deploymentId": view.deployment_id, "status": view.status, "error": view.error, "tools": server.tools,
+            "category": server.category, "origin": Source::stored(&server.source).and_then(|source| source.origin()),
         });
         let event = self.event(by, "server.added", &server.name, &detail);
         let (scope, max) = (Scope::tenant(by.tenant.nid), by.tenant.limits.max_custom_servers);
@@ -228,37 +243,32 @@ impl ToolStory {
     }
 
     fn event(&self, by: &Asker, action: &str, object: &str, detail: &serde_json::Value) -> AuditEvent {
-        let clock = &self.parts().clock;
-        AuditEvent {
-            id: Uuid::now_v7(),
-            at: clock.now(),
-            action: action.to_owned(),
-            object: object.to_owned(),
-            actor: by.actor.clone(),
-            role: by.role.to_owned(),
-            before_digest: None,
-            after_digest: None,
-            detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
-            origin: by.origin.tell(clock.monotonic_ns()),
-            told: None,
-        }
+        let by = Doer { name: &by.actor, role: by.role, origin: &by.origin };
+        by.event(self.parts().clock.as_ref(), action, object, detail)
     }
 }
 
-/// Tools as they are stored. What has no name that an id can have is left out; of two of one name the first stays.
+/// Tools as they are stored. What cannot be stored or called is left out: names that no id can have, definitions that are very
+/// long or hold a NUL; of two of one name the second.
 fn rows(server: &ServerName, category: &str, tools: &[Box<RawValue>]) -> Result<Vec<ToolRow>, ClientFault> {
     let mut rows: Vec<ToolRow> = Vec::with_capacity(tools.len());
-    for tool in tools {
-        let head: ToolHead = serde_json::from_str(tool.get())
-            .map_err(|error| ClientFault::Strange(format!("it told of a tool that is none: {error}")))?;
-        if !is_tool_name(&head.name) || rows.iter().any(|row| row.name == head.name) {
-            tracing::warn!(server = server.as_str(), "a server told of a tool whose name cannot be used");
+    let (mut names, mut bytes) = (HashSet::new(), 0);
+    for definition in tools.iter().map(|tool| tool.get()) {
+        if definition.len() > DEFINITION_BYTES_MAX || definition.contains("\\u0000") {
+            tracing::warn!(
+                server = server.as_str(),
+                "a tool was left out: its definition is very long or holds a NUL"
+            );
             continue;
         }
-        let definition = tool.get();
-        if definition.len() > DEFINITION_BYTES_MAX || definition.contains("\\u0000") {
-            let what =
-                format!("what it told of `{}` has over {DEFINITION_BYTES_MAX} bytes, or a NUL", head.name);
+        let head: ToolHead = serde_json::from_str(definition).map_err(|error| strange("a tool", &error))?;
+        if !is_tool_name(&head.name) || !names.insert(head.name.clone()) {
+            tracing::warn!(server = server.as_str(), "a tool was left out: its name cannot be used");
+            continue;
+        }
+        bytes += definition.len();
+        if bytes > DEFINITIONS_BYTES_MAX {
+            let what = format!("its tools' definitions have more than {DEFINITIONS_BYTES_MAX} bytes");
             return Err(ClientFault::Strange(what));
         }
         rows.push(ToolRow {
@@ -282,10 +292,6 @@ fn described(given: Option<String>) -> Result<String, Refusal> {
         return Err(Refusal::new(Code::InvalidRequest, message).with("field", "description"));
     }
     Ok(description)
-}
-
-fn unreadable() -> Refusal {
-    Refusal::new(Code::InvalidRequest, "`source.url` is no address").with("field", "source.url")
 }
 
 fn exists(name: &str) -> Refusal {

@@ -4,6 +4,7 @@ use bh_domain::tools::tool_id;
 use bh_wire::mcp::ToolHead;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Source;
@@ -147,7 +148,7 @@ impl IntegrationView {
 }
 
 /// A tool as it is told.
-#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Tool")]
 pub struct ToolView {
@@ -174,7 +175,8 @@ pub struct ToolView {
     pub token_cost: Option<u64>,
     /// What it takes: a JSON Schema.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parameters: Option<Map<String, Value>>,
+    #[schemars(with = "Option<Map<String, Value>>")]
+    pub parameters: Option<Box<RawValue>>,
     /// Where the rest of it is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load_url: Option<String>,
@@ -195,7 +197,7 @@ impl ToolView {
             score: None,
             tier: None,
             token_cost: None,
-            parameters: Some(head.input_schema.unwrap_or_default()),
+            parameters: head.input_schema,
             load_url: None,
         }
     }

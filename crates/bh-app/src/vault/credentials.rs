@@ -20,6 +20,8 @@ const INTEGRATION_BYTES_MAX: usize = 64;
 const REFRESH_BEFORE_MS: i64 = 300_000;
 const SCOPES_MAX: usize = 100;
 const SCOPE_BYTES_MAX: usize = 256;
+/// The member that says where a token is shown.
+const SHOWN_TO: &str = "shownTo";
 /// What a token is when nobody says.
 const TOKEN_TYPE: &str = "Bearer";
 
@@ -67,6 +69,17 @@ pub struct Credentials {
     pub scopes: Vec<String>,
     /// `Bearer` unless told otherwise.
     pub token_type: Option<String>,
+    /// Where they are shown: scheme, host and port of the tenant's server of that name; nowhere while there is none.
+    pub shown_to: Option<String>,
+}
+
+/// An access token, and where it is shown.
+#[derive(Debug)]
+pub struct AccessToken {
+    /// What requests carry.
+    pub token: SecretString,
+    /// The only origin that may have it.
+    pub shown_to: Option<String>,
 }
 
 /// Credentials as they are told: never the tokens.
@@ -85,6 +98,8 @@ pub struct CredentialsView {
     pub scopes: Vec<String>,
     /// How it is shown.
     pub token_type: String,
+    /// Where it is shown: the origin of the tenant's MCP server of that name when it was stored; `null` where there was none.
+    pub shown_to: Option<String>,
     /// When it was stored, RFC 3339.
     pub updated_at: String,
 }
@@ -104,7 +119,9 @@ impl Vault {
         check(given)?;
         let token_type = given.token_type.as_deref().unwrap_or(TOKEN_TYPE);
         let expires = given.expires.map(Timestamp::rfc3339);
-        let told = json!({ "expiresAt": expires, "scopes": given.scopes, "tokenType": token_type });
+        let told = json!({
+            "expiresAt": expires, "scopes": given.scopes, "tokenType": token_type, "shownTo": given.shown_to,
+        });
         let metadata = if let Value::Object(told) = told { told } else { Map::new() };
         self.put(by, nid, &integration.secret(), &text(given)?, &metadata).await?;
         self.credentials((nid, id), integration).await
@@ -131,6 +148,7 @@ impl Vault {
             next_refresh_at: expires.map(|end| end.plus_ms(-REFRESH_BEFORE_MS).rfc3339()),
             scopes: scopes.filter_map(Value::as_str).map(str::to_owned).collect(),
             token_type: text("tokenType").unwrap_or_else(|| TOKEN_TYPE.to_owned()),
+            shown_to: text(SHOWN_TO),
             updated_at,
         })
     }
@@ -153,11 +171,13 @@ impl Vault {
     ///
     /// # Errors
     /// As [`Vault::credentials`].
-    pub async fn access_token(&self, nid: Nid, integration: &Integration) -> Result<SecretString, Refusal> {
+    pub async fn access_token(&self, nid: Nid, integration: &Integration) -> Result<AccessToken, Refusal> {
         let text = self.value(nid, &integration.secret()).await;
         let text = text.map_err(|refusal| none(refusal, integration))?;
         let kept: Value = serde_json::from_slice(&text).unwrap_or_default();
-        Ok(kept["accessToken"].as_str().unwrap_or_default().into())
+        // Sealed with the token: what is told of it beside is not what decides.
+        let shown_to = kept[SHOWN_TO].as_str().map(str::to_owned);
+        Ok(AccessToken { token: kept["accessToken"].as_str().unwrap_or_default().into(), shown_to })
     }
 }
 
@@ -205,10 +225,12 @@ fn text(given: &Credentials) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     struct Kept<'g> {
         access_token: &'g str,
         refresh_token: Option<&'g str>,
+        shown_to: Option<&'g str>,
     }
     let kept = Kept {
         access_token: given.access_token.expose_secret(),
         refresh_token: given.refresh_token.as_ref().map(ExposeSecret::expose_secret),
+        shown_to: given.shown_to.as_deref(),
     };
     let text = serde_json::to_vec(&kept);
     text.map(Zeroizing::new)

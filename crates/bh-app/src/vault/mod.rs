@@ -17,15 +17,13 @@ mod secrets;
 
 use std::sync::Arc;
 
-use bh_domain::keys::key::JsonObject;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::Nid;
 use quick_cache::sync::Cache;
 use serde_json::Value;
-use uuid::Uuid;
 
 pub use checks::{Unreadable, VaultCheck};
-pub use credentials::{Credentials, CredentialsView, Integration};
+pub use credentials::{AccessToken, Credentials, CredentialsView, Integration};
 pub use keys::DataKey;
 pub use masters::{MasterFault, MasterKey, MasterSource, Masters, Ring};
 pub use name::SecretName;
@@ -35,6 +33,7 @@ pub use rotate_master::{MasterRotation, MasterStatus};
 pub use seal::{Place, SealingKey, derived};
 pub use secrets::{SECRET_BYTES_MAX, SECRETS_MAX, SecretView};
 
+use crate::audit::Doer;
 use crate::content::ContentSealer;
 use crate::ports::{AuditEvent, AuditStore, Clock, VaultStore};
 use crate::tenants::Actor;
@@ -97,19 +96,8 @@ impl Vault {
     }
 
     fn event(&self, by: &Actor, action: &str, object: &str, detail: &Value) -> AuditEvent {
-        AuditEvent {
-            id: Uuid::now_v7(),
-            at: self.0.parts.clock.now(),
-            action: action.to_owned(),
-            object: object.to_owned(),
-            actor: by.name.clone(),
-            role: by.role.to_owned(),
-            before_digest: None,
-            after_digest: None,
-            detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
-            origin: by.origin.tell(self.0.parts.clock.monotonic_ns()),
-            told: None,
-        }
+        let by = Doer { name: &by.name, role: by.role, origin: &by.origin };
+        by.event(self.0.parts.clock.as_ref(), action, object, detail)
     }
 }
 

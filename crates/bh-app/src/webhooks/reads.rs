@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bh_domain::keys::key::JsonObject;
 use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::{Nid, Scope};
 use bh_domain::webhook::{EventKind, id_from};
@@ -15,8 +14,8 @@ use super::courier::{Courier, CourierParts};
 use super::cursor;
 use super::outbox::body;
 use super::view::{DeadLetterView, DeliveryView, EndpointView, EventDetail, EventView, TestView};
-use crate::audit::Provenance;
-use crate::ports::{AuditEvent, AuditStore, DeliveryState, OutboxFilter, StoredDelivery, StoredEvent};
+use crate::audit::{Doer, Provenance};
+use crate::ports::{AuditStore, DeliveryState, OutboxFilter, StoredDelivery, StoredEvent};
 use crate::snapshot::WebhookEndpoint;
 
 const WHY: &str = "operator";
@@ -237,19 +236,8 @@ impl WebhookReads {
         object: &str,
         detail: &serde_json::Value,
     ) -> Result<(), Refusal> {
-        let event = AuditEvent {
-            id: Uuid::now_v7(),
-            at: self.parts().clock.now(),
-            action: action.to_owned(),
-            object: object.to_owned(),
-            actor: by.actor.clone(),
-            role: by.role.to_owned(),
-            before_digest: None,
-            after_digest: None,
-            detail: JsonObject::parse(detail.to_string()).unwrap_or_default(),
-            origin: by.origin.tell(self.parts().clock.monotonic_ns()),
-            told: None,
-        };
+        let by = Doer { name: &by.actor, role: by.role, origin: &by.origin };
+        let event = by.event(self.parts().clock.as_ref(), action, object, detail);
         let noted = self.audit.append_audit_events(Scope::system(WHY), vec![(nid, event)]).await;
         noted.map_err(|fault| fault.refusal())
     }

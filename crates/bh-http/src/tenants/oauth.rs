@@ -33,7 +33,9 @@ async fn store(mut ask: Ask) -> Result<Response, Refusal> {
     let by = actor(&ask)?;
     let (tenant, integration) = named(&ask)?;
     tenant.allows(Feature::OAuth)?;
-    let given = given(ask.secret_json().await?)?;
+    let mut given = given(ask.secret_json().await?)?;
+    // Whoever stores it means the server that is there now, and no other that may be given its name.
+    given.shown_to = ask.doors.tools.origin_of(&tenant, integration.as_str()).await?;
     let vault = ask.doors.vault.clone();
     let view = vault.store_credentials(&by, (tenant.nid, &tenant.id), &integration, &given).await?;
     never_kept(envelope::data(&ask, StatusCode::CREATED, &view, Map::new()))
@@ -83,7 +85,7 @@ fn given(mut body: Map<String, Value>) -> Result<Credentials, Refusal> {
     };
     nothing_else(&body, &MEMBERS)?;
     let access_token = access_token.ok_or_else(|| wrong("accessToken", "is missing"))?;
-    Ok(Credentials { access_token, refresh_token, expires, scopes, token_type })
+    Ok(Credentials { access_token, refresh_token, expires, scopes, token_type, shown_to: None })
 }
 
 fn not_an_instant() -> Refusal {

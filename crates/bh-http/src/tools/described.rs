@@ -96,7 +96,7 @@ fn list() -> Operation {
             Parameter::of_query(
                 "offset",
                 "After so many, whatever `page` says.",
-                json!({"type": "integer", "minimum": 0}),
+                json!({"type": "integer", "minimum": 0, "maximum": u32::MAX}),
             ),
             own_tenant(),
         ])

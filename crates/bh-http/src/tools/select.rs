@@ -128,6 +128,7 @@ impl SelectIn {
         let (options, context) = (self.options.unwrap_or_default(), self.context.unwrap_or_default());
         for knobs in [&flat, &options, &context] {
             confirm(knobs.tenant_id.as_deref())?;
+            bh_app::tools::check_bounds(knobs.max_tools, knobs.token_budget)?;
         }
         let max_tools = flat.max_tools.or(options.max_tools).or(context.max_tools);
         let token_budget = flat.token_budget.or(options.token_budget).or(context.token_budget);

@@ -18,6 +18,8 @@ use crate::ask::Ask;
 const TENANT: &str = "tenant";
 /// The parameter of the path.
 const NAME: &str = "name";
+/// A server's body.
+const ADD_BYTES_MAX: usize = 64 * 1024;
 /// Sources that have to be built and run.
 const BUILT: [&str; 3] = ["github", "stdio", "docker"];
 
@@ -95,7 +97,7 @@ fn asker(ask: &Ask) -> Result<Asker, Refusal> {
 /// `POST /api/v1/mcp/add`: the server is asked for its tools before this is answered.
 pub(crate) async fn add(mut ask: Ask) -> Result<Response, Refusal> {
     let (caller, by) = (caller(&ask)?, asker(&ask)?);
-    let asked: AddIn = ask.json().await?;
+    let asked: AddIn = ask.untold_json(ADD_BYTES_MAX).await?;
     confirmed(&caller, asked.tenant_id.as_deref())?;
     let wrong = |field: &'static str, problem: &str| {
         Err(Refusal::new(Code::InvalidRequest, format!("`{field}` {problem}")).with("field", field))

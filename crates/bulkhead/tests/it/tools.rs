@@ -147,17 +147,28 @@ on_both_stores! {
         // One that was stored anew is shown from the next call on.
         house.credential("acme-corp", "crm", "second-of-acme").await;
         assert_eq!(text(&house.invoke(&acme, "crm.who_am_i", &json!({})).await), "Bearer second-of-acme");
+        // Whoever has a key can give the name to another server: that one is not shown what was stored for this one.
+        let other = server(&[]);
+        assert_eq!(house.remove(&acme, "crm").await.status, 200);
+        house.added(&acme, "crm", &other.url()).await;
+        assert_eq!(text(&house.invoke(&acme, "crm.who_am_i", &json!({})).await), "nothing");
+        house.credential("acme-corp", "crm", "third-of-acme").await;
+        assert_eq!(text(&house.invoke(&acme, "crm.who_am_i", &json!({})).await), "Bearer third-of-acme");
 
         let closed = server(&[("TOKEN", "wanted")]);
+        house.credential("acme-corp", "closed", "stored too early").await;
         let told = good(&house.add(&acme, "closed", &closed.url()).await, 202);
         assert_eq!(told["status"], json!("failed"), "{told}");
-        assert!(told["error"].as_str().unwrap().contains("401"), "{told}");
+        assert!(told["error"].as_str().unwrap().contains("was not shown the tenant's credential"), "{told}");
         house.credential("acme-corp", "closed", "wanted").await;
         house.added(&acme, "closed", &closed.url()).await;
         assert_eq!(text(&house.invoke(&acme, "closed.add", &json!({"a": 1, "b": 1})).await), "2");
         house.credential("acme-corp", "closed", "not that").await;
         let refusal = refused(&house.invoke(&acme, "closed.add", &json!({"a": 1, "b": 1})).await, 401, "UPSTREAM_CREDENTIAL_MISSING");
         assert!(refusal.contains("storeCredentials"), "{refusal}");
+        assert_eq!(house.trail(&acme, 6).await[5]["params"]["reason"], json!("upstream_credential_missing"));
+        let denied = house.read(&acme, "/api/v1/audit?action=request.denied").await;
+        assert_eq!(denied, json!([]), "a call is told of once");
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use bh_testkit::{FakeProvider, Recorded, Script, Store, on_both_stores};
+use bh_testkit::{Call, FakeProvider, Recorded, Script, Store, on_both_stores};
 use serde_json::{Value, json};
 
+use crate::auth::ADMIN_KEY;
 use crate::money::tamper;
 use crate::tools_setup::{ADD, HERE, House, INVOKE, PATIENCE, POLL_EVERY, good, refused, server, text};
 
@@ -21,6 +22,11 @@ fn speaking(request: &Recorded, tools: &Value, called: impl FnOnce(&Value) -> Sc
         Some("tools/list") => result(tools.clone()),
         _ => called(&asked),
     }
+}
+
+/// How many invocations of the month are counted.
+fn used(house: &House) -> String {
+    tamper(&house.gateway, "SELECT used FROM quota_counts WHERE quota = 'maxToolInvocations'")
 }
 
 on_both_stores! {
@@ -73,48 +79,99 @@ on_both_stores! {
     async fn a_server_that_does_not_do_its_part_is_told_of_and_costs_no_invocation(store) {
         let yaml = "mcp: {allow_private_network: true, timeout_ms: 1500}\n";
         let house = House::start(store, yaml).await;
-        let acme = house.tenant("acme-corp", json!({"maxToolInvocations": 3})).await;
+        let acme = house.tenant("acme-corp", json!({"maxToolInvocations": 9})).await;
         let fake = FakeProvider::start();
-        let tools = json!({"tools": [{"name": "run", "inputSchema": {"type": "object"}}, {"name": "no name of a tool"}]});
+        let tools = json!({"tools": [{"name": "run", "inputSchema": {"type": "object"}}, {"name": "files/read"}, {"name": "no name of a tool"}]});
         fake.on(move |request| Some(speaking(request, &tools, |_| Script::close())));
         let made = house.added(&acme, "odd", fake.url()).await;
-        assert_eq!(made["toolsDiscovered"], json!(1), "a name that no id can have is left out");
+        assert_eq!(made["toolsDiscovered"], json!(2), "a name that no id can have is left out");
+        let slashed = house.read(&acme, "/api/v1/tools/odd.files%2Fread/schema").await;
+        assert_eq!(slashed["id"], json!("odd.files/read"));
         let rpc = |code: i64, message: &str| json!({"jsonrpc": "2.0", "id": 0, "error": {"code": code, "message": message}});
-        type Answering = (fn(&Value, Value) -> Script, Value, u16, &'static str);
+        type Answering = (fn(&Value, Value) -> Script, Value, u16, &'static str, bool);
         let with_id = |asked: &Value, mut body: Value| { body["id"] = asked["id"].clone(); Script::json(200, &body) };
+        // How the server answers, what is told of it, and whether the tool may have run.
         let odd: [Answering; 8] = [
-            (with_id, rpc(-32602, "Unknown tool"), 400, "VALIDATION_ERROR"),
-            (with_id, rpc(-32603, "it broke"), 502, "TOOL_FAILED"),
-            (with_id, json!({"result": 7}), 502, "TOOL_FAILED"),
-            (|_, _| Script::json(200, &json!({"not": "rpc"})), json!({}), 502, "TOOL_FAILED"),
-            (|_, _| Script::json(500, &json!({})), json!({}), 502, "TOOL_FAILED"),
-            (|_, _| Script::json(429, &json!({})).retry_after(7), json!({}), 503, "TOOL_BUSY"),
-            (|_, _| Script::huge(9 * 1024 * 1024), json!({}), 502, "TOOL_FAILED"),
-            (|_, _| Script::close(), json!({}), 502, "UPSTREAM_UNREACHABLE"),
+            (with_id, rpc(-32602, "Unknown tool"), 400, "VALIDATION_ERROR", false),
+            (with_id, rpc(-32603, "it broke"), 502, "TOOL_FAILED", true),
+            (with_id, json!({"result": 7}), 502, "TOOL_FAILED", true),
+            (|_, _| Script::json(200, &json!({"not": "rpc"})), json!({}), 502, "TOOL_FAILED", true),
+            (|_, _| Script::json(500, &json!({})), json!({}), 502, "TOOL_FAILED", true),
+            (|_, _| Script::json(429, &json!({})).retry_after(7), json!({}), 503, "TOOL_BUSY", false),
+            (|_, _| Script::huge(5 * 1024 * 1024), json!({}), 502, "TOOL_FAILED", true),
+            (|_, _| Script::close(), json!({}), 502, "UPSTREAM_UNREACHABLE", true),
         ];
-        for (number, (answering, body, status, code)) in odd.into_iter().enumerate() {
+        let mut counted = 0;
+        for (number, (answering, body, status, code, may_have_run)) in odd.into_iter().enumerate() {
+            let words = body["error"]["message"].clone();
             fake.on(move |request| Some(speaking(request, &json!({"tools": []}), |asked| answering(asked, body.clone()))));
             let answer = house.invoke(&acme, "odd.run", &json!({})).await;
             let message = refused(&answer, status, code);
             assert!(message.starts_with("The tool's server: "), "{number}: {message}");
+            assert_eq!(answer.json()["error"]["context"]["serverMessage"], words, "{number}");
             if status == 503 {
                 assert_eq!(answer.header("retry-after"), Some("7"));
             }
+            counted += u64::from(may_have_run);
+            assert_eq!(used(&house), counted.to_string(), "{number}: {message}");
         }
-        assert_eq!(house.invocations(&acme).await, json!(0), "nothing was done");
-        // Whether it was done nobody knows: it counts.
         fake.on(|request| Some(speaking(request, &json!({"tools": []}), |_| Script::hang())));
         refused(&house.invoke(&acme, "odd.run", &json!({})).await, 504, "UPSTREAM_TIMEOUT");
         let events = house.trail(&acme, 9).await;
         assert!(events.iter().all(|event| event["result"] == json!("failed")), "{events:?}");
-        assert_eq!(house.invocations(&acme).await, json!(1));
-        assert_eq!(tamper(&house.gateway, "SELECT used FROM quota_counts WHERE quota = 'maxToolInvocations'"), "1");
+        assert_eq!((house.invocations(&acme).await, used(&house)), (json!(counted + 1), (counted + 1).to_string()));
+        let told = house.read(&acme, "/api/v1/audit?limit=1000").await.to_string();
+        assert!(!told.contains("it broke"), "a server's words are nobody's record: {told}");
 
         // A dead address is a deployment that failed; added again it takes its own place.
         let dead = good(&house.add(&acme, "dead", "http://127.0.0.1:9/mcp").await, 202);
         assert_eq!((&dead["status"], dead["toolsDiscovered"].is_null()), (&json!("failed"), true), "{dead}");
         fake.on(|request| Some(speaking(request, &json!({"tools": []}), |_| Script::close())));
         house.added(&acme, "dead", fake.url()).await;
+    }
+
+    /// What a server says when it refuses may be what it was shown.
+    async fn a_credential_that_a_server_repeats_is_told_to_nobody(store) {
+        let mut house = House::start(store, HERE).await;
+        let acme = house.tenant("acme-corp", json!({})).await;
+        let fake = FakeProvider::start();
+        fake.on(|request| {
+            let shown = request.header("authorization").unwrap_or_default().to_owned();
+            Some(speaking(request, &json!({"tools": [{"name": "run"}]}), |asked| {
+                let error = json!({"code": -32001, "message": format!("no such token: {shown}")});
+                Script::json(200, &json!({"jsonrpc": "2.0", "id": asked["id"], "error": error}))
+            }))
+        });
+        house.added(&acme, "odd", fake.url()).await;
+        house.credential("acme-corp", "odd", "token-s3cret-of-acme").await;
+        let answer = house.invoke(&acme, "odd.run", &json!({})).await;
+        refused(&answer, 502, "TOOL_FAILED");
+        assert_eq!(answer.json()["error"]["context"]["serverMessage"], json!("no such token: Bearer [redacted]"));
+        let told = house.trail(&acme, 1).await;
+        assert!(house.gateway.terminate().await);
+        let kept = |(_, content): &(_, Vec<u8>)| String::from_utf8_lossy(content).contains("s3cret-of-acme");
+        assert!(!house.gateway.files().iter().any(kept));
+        for text in [answer.text(), house.gateway.output(), json!(told).to_string()] {
+            assert!(!text.contains("s3cret-of-acme"), "{text}");
+        }
+    }
+
+    async fn a_tenant_that_has_to_do_without_servers_has_no_tools_either(store) {
+        let house = House::start(store, HERE).await;
+        let acme = house.tenant("acme-corp", json!({})).await;
+        let server = server(&[]);
+        house.added(&acme, "tools", &server.url()).await;
+        let switch = async |on: bool| {
+            let path = house.gateway.at("/api/v1/admin/tenants/acme-corp");
+            let body = json!({"features": {"customServers": on}});
+            assert_eq!(Call::new("PATCH", path).bearer(ADMIN_KEY).json(&body).send().await.status, 200);
+        };
+        let sum = json!({"a": 1, "b": 1});
+        switch(false).await;
+        assert_eq!(house.read(&acme, "/api/v1/tools/list").await["total"], json!(0));
+        refused(&house.invoke(&acme, "tools.add", &sum).await, 403, "FEATURE_DISABLED");
+        switch(true).await;
+        assert_eq!(text(&house.invoke(&acme, "tools.add", &sum).await), "2");
     }
 
     async fn a_session_that_a_server_has_forgotten_is_begun_again(store) {

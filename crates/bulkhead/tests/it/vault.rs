@@ -92,7 +92,7 @@ on_both_stores! {
         assert!(updated.is_string());
         let wanted = json!({
             "tenantId": "acme", "integration": "github", "expiresAt": "2026-12-31T00:00:00.000Z",
-            "nextRefreshAt": "2026-12-30T23:55:00.000Z", "scopes": ["repo", "user"], "tokenType": "Bearer",
+            "nextRefreshAt": "2026-12-30T23:55:00.000Z", "scopes": ["repo", "user"], "tokenType": "Bearer", "shownTo": null,
         });
         assert_eq!(shown, wanted);
         let listed = house.done("GET", &format!("{TENANTS}/acme/secrets"), None, 200).await;
