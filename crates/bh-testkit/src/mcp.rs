@@ -62,7 +62,14 @@ impl McpServer {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
-        assert!(self.try_start(), "the MCP server does not start again");
+        // Somebody else may have the port for a moment.
+        let started = (0..PORT_TRIES).any(|_| {
+            self.try_start() || {
+                std::thread::sleep(POLL_EVERY);
+                false
+            }
+        });
+        assert!(started, "the MCP server does not start again");
     }
 
     fn try_start(&mut self) -> bool {

@@ -67,8 +67,9 @@ impl ToolStory {
     /// A tenant's tools.
     ///
     /// # Errors
-    /// Those of the store.
+    /// `tool_busy`; those of the store.
     pub async fn list(&self, tenant: &Tenant, query: &ToolQuery) -> Result<Listed, Refusal> {
+        let _turn = self.0.under_way.begin(tenant.nid)?;
         let all = self.tools(tenant).await?;
         let found: Vec<ToolView> = all.iter().map(ToolView::of).filter(|tool| query.takes(tool)).collect();
         let total = found.len();

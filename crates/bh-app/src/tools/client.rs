@@ -2,25 +2,24 @@
 //! begun again, once, since what was asked in it was not done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bh_domain::audit::redact::REDACTED;
 use bh_domain::tenant::Nid;
 use bh_domain::time::Timestamp;
 use bh_domain::webhook::retry_after;
 use bh_wire::mcp::{
-    self, Answer, AnswerError, AnswerReader, INVALID_PARAMS, Initialized, METHOD_NOT_FOUND, RpcError,
-    ToolPage,
+    self, Answer, AnswerError, AnswerReader, Initialized, METHOD_NOT_FOUND, RpcError, ToolPage,
 };
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use quick_cache::sync::Cache;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::place::Place;
 use crate::ports::{
     Attempt, Clock, ProviderBody, ProviderRequest, ProviderResponse, SendFault, SendFaultKind, Upstream,
 };
@@ -38,6 +37,8 @@ pub(super) const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 const TOOLS_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The longest name of a session.
 const SESSION_ID_BYTES_MAX: usize = 1_024;
+/// How long a connection may take to come about.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Sessions that are kept; the others begin anew.
 const SESSIONS_MAX: usize = 10_000;
 /// Pages of tools that are asked for.
@@ -46,30 +47,6 @@ const PAGES_MAX: usize = 50;
 pub(super) const TOOLS_MAX: usize = 1_000;
 /// Characters of a server's own words that are repeated.
 const WORDS_MAX: usize = 300;
-
-/// A server to be asked.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    /// Whose.
-    pub(super) nid: Nid,
-    /// Which deployment of it.
-    pub(super) deployment: Uuid,
-    /// Where.
-    pub(super) uri: Uri,
-    /// What it is shown, marked as sensitive.
-    pub(super) authorization: Option<HeaderValue>,
-    /// There is a credential, and this is not where it is shown.
-    pub(super) is_withheld: bool,
-}
-
-impl Place {
-    /// A server's words without the credential that it was shown, and cut.
-    pub(super) fn without_credential(&self, words: &str) -> String {
-        let shown = self.authorization.as_ref().and_then(|value| value.to_str().ok());
-        let token = shown.and_then(|value| value.strip_prefix("Bearer ")).filter(|token| !token.is_empty());
-        first_words(&token.map_or_else(|| words.to_owned(), |token| words.replace(token, REDACTED)))
-    }
-}
 
 /// Why a server did not answer as it should.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,7 +82,8 @@ impl ClientFault {
         match self {
             Self::Forbidden | Self::Unreachable(_) | Self::Unauthorized(_) | Self::Withheld(_) => true,
             Self::Busy(_) | Self::Status(404) => true,
-            Self::Rpc(error) => [METHOD_NOT_FOUND, INVALID_PARAMS].contains(&error.code),
+            // Not for parameters that are none: some servers say so of what a tool has answered.
+            Self::Rpc(error) => error.code == METHOD_NOT_FOUND,
             Self::Broken(_) | Self::Timeout | Self::Status(_) | Self::Strange(_) => false,
         }
     }
@@ -123,6 +101,8 @@ pub(super) struct CallFault {
 struct Question<'q> {
     body: &'q (dyn Fn(u64) -> Bytes + Sync),
     again_after: &'static [u16],
+    /// Told when it goes out.
+    sent: &'q AtomicBool,
 }
 
 /// A session with a server, or that it has none.
@@ -130,6 +110,8 @@ struct Question<'q> {
 struct Session {
     id: Option<HeaderValue>,
     version: HeaderValue,
+    /// With which credential it was begun.
+    identity: [u8; 32],
 }
 
 /// Asks servers.
@@ -156,7 +138,8 @@ impl Client {
             for _ in 0..PAGES_MAX {
                 let body = |id| mcp::list_tools(id, cursor.as_deref());
                 // Some servers answer 400 where they have forgotten a session; asking again changes nothing.
-                let question = Question { body: &body, again_after: &[400, 404] };
+                let sent = AtomicBool::new(false);
+                let question = Question { body: &body, again_after: &[400, 404], sent: &sent };
                 let result = self.asked(place, settings, &question).await.map_err(|call| call.fault)?;
                 let page: ToolPage<'_> = parsed(&result, "a list of tools")?;
                 bytes += result.get().len();
@@ -176,19 +159,20 @@ impl Client {
         tokio::time::timeout(settings.timeout, all).await.unwrap_or(Err(ClientFault::Timeout))
     }
 
-    /// Calls a tool; its result as it came.
+    /// Calls a tool; its result as it came. `sent` is told when the call goes out.
     pub(super) async fn call(
         &self,
         place: &Place,
         settings: &McpSettings,
-        tool: &str,
-        arguments: &RawValue,
+        (tool, arguments): (&str, &RawValue),
+        sent: &AtomicBool,
     ) -> Result<Box<RawValue>, CallFault> {
         let body = |id| mcp::call_tool(id, tool, arguments);
-        let question = Question { body: &body, again_after: &[404] };
+        let question = Question { body: &body, again_after: &[404], sent };
         let asked = tokio::time::timeout(settings.timeout, self.asked(place, settings, &question)).await;
-        // It may have been on its way already.
-        asked.unwrap_or(Err(CallFault { fault: ClientFault::Timeout, may_have_run: true }))
+        asked.unwrap_or_else(|_| {
+            Err(CallFault { fault: ClientFault::Timeout, may_have_run: sent.load(Ordering::Relaxed) })
+        })
     }
 
     /// Forgets the session with a server.
@@ -205,13 +189,15 @@ impl Client {
         let key = (place.nid, place.deployment);
         let not_begun = |fault| CallFault { fault, may_have_run: false };
         let asked = |fault: ClientFault| CallFault { may_have_run: !fault.nothing_done(), fault };
-        let kept = self.sessions.get(&key);
+        // What was begun with one credential is not gone on with under another.
+        let identity = place.identity();
+        let kept = self.sessions.get(&key).filter(|kept| kept.identity == identity);
         let was_kept = kept.is_some();
         let session = match kept {
             Some(session) => session,
             None => self.begun(place, settings).await.map_err(not_begun)?,
         };
-        let answered = self.ask(place, settings, &session, question.body).await;
+        let answered = self.ask(place, settings, &session, question).await;
         // Whatever the session is worth, the next one to ask begins another: servers tie sessions to who has begun them.
         if let Err(ClientFault::Status(400 | 404) | ClientFault::Unauthorized(_) | ClientFault::Withheld(_)) =
             &answered
@@ -221,8 +207,9 @@ impl Client {
         match answered {
             // It knows nothing of the session any more, or never did: nothing was done.
             Err(ClientFault::Status(status)) if was_kept && question.again_after.contains(&status) => {
+                question.sent.store(false, Ordering::Relaxed);
                 let session = self.begun(place, settings).await.map_err(not_begun)?;
-                self.ask(place, settings, &session, question.body).await.map_err(asked)
+                self.ask(place, settings, &session, question).await.map_err(asked)
             }
             answered => answered.map_err(asked),
         }
@@ -243,7 +230,11 @@ impl Client {
         let version = version.ok_or_else(|| {
             ClientFault::Strange("it speaks a version of MCP that is not known here".to_owned())
         })?;
-        let session = Arc::new(Session { id: session_id, version: HeaderValue::from_static(version) });
+        let session = Arc::new(Session {
+            id: session_id,
+            version: HeaderValue::from_static(version),
+            identity: place.identity(),
+        });
         self.send(place, settings, Some(&session), mcp::initialized()).await?;
         self.sessions.insert((place.nid, place.deployment), Arc::clone(&session));
         Ok(session)
@@ -254,10 +245,11 @@ impl Client {
         place: &Place,
         settings: &McpSettings,
         session: &Session,
-        body: &(dyn Fn(u64) -> Bytes + Sync),
+        question: &Question<'_>,
     ) -> Result<Box<RawValue>, ClientFault> {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        let response = self.send(place, settings, Some(session), body(id)).await?;
+        question.sent.store(true, Ordering::Relaxed);
+        let response = self.send(place, settings, Some(session), (question.body)(id)).await?;
         result_of(id, response).await
     }
 
@@ -275,7 +267,7 @@ impl Client {
             headers: headers(place, session),
             body: Full::new(message).map_err(|never| match never {}).boxed_unsync(),
             attempt: Attempt {
-                connect_timeout: settings.timeout,
+                connect_timeout: settings.timeout.min(CONNECT_WITHIN),
                 header_timeout: settings.timeout,
                 private_network: settings.private_network,
             },
@@ -360,16 +352,21 @@ fn not_sent(fault: &SendFault) -> ClientFault {
     }
 }
 
-/// What was wrong in the end: an operating system's words.
+/// What the operating system says of it, where it says something. What else is known of a connection, such as the names in a
+/// certificate, is the server's own word.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let said = error.downcast_ref::<std::io::Error>().filter(|error| error.raw_os_error().is_some());
+        if let Some(said) = said {
+            return said.to_string();
+        }
+        cause = error.source();
     }
-    first_words(&cause.to_string())
+    "look at its name, its certificate, and what it writes of it itself".to_owned()
 }
 
 /// A text of somebody else's, cut, and without what a terminal or a column cannot take.
-fn first_words(text: &str) -> String {
+pub(super) fn first_words(text: &str) -> String {
     text.chars().take(WORDS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

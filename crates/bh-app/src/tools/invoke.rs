@@ -1,6 +1,7 @@
 //! Calling a tool (Connectors dossier §2.2, `tools/invoke`).
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bh_domain::hash::sha256;
 use bh_domain::refusal::{Code, Refusal};
@@ -13,12 +14,14 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::client::{CallFault, ClientFault, Place, strange};
+use super::client::{CallFault, ClientFault, strange};
+use super::place::Place;
 use super::record::{End, Open};
 use super::view::head;
 use super::{Source, ToolParts, ToolStory, mask, misnamed, no_tool, told};
 use crate::audit::Provenance;
 use crate::ports::{QuotaPeriod, ServerRow, ToolRow};
+use crate::recorder::Receipt;
 use crate::snapshot::{Caller, Snapshot};
 
 /// What the parameters may have in bytes.
@@ -77,24 +80,29 @@ impl ToolStory {
         let quota = match self.counted(&asked.caller).await {
             Ok(quota) => quota,
             Err(refusal) if refusal.code == Code::QuotaExceeded => {
-                return Err(refused_on_record(open, End::Denied(refusal)).await);
+                let end = End::Denied(refusal);
+                return Err(refused_on_record(open.close(&end), end).await);
             }
             Err(refusal) => {
-                return Err(refused_on_record(open, End::Failed { refusal, may_have_run: false }).await);
+                let end = End::Failed { refusal, may_have_run: false };
+                return Err(refused_on_record(open.close(&end), end).await);
             }
         };
-        match self.called(&asked, &server, &tool).await {
+        match self.called(&asked, &server, &tool, &open.sent).await {
             Ok((result, is_error)) => {
                 let took_ms = parts.clock.monotonic_ns().saturating_sub(begun_ns) / 1_000_000;
-                let output = Bytes::copy_from_slice(result.get().as_bytes());
+                let output = sha256(result.get().as_bytes());
                 answered_on_record(open, &End::Answered { output, is_error }).await?;
                 Ok(Invoked { result, is_error, took_ms })
             }
             Err((refusal, may_have_run)) => {
+                let end = End::Failed { refusal, may_have_run };
+                // First of all: whoever asked may be gone before the rest is done.
+                let receipt = open.close(&end);
                 if let Some(quota) = quota.filter(|_| !may_have_run) {
                     self.given_back(&asked.caller, quota).await;
                 }
-                Err(refused_on_record(open, End::Failed { refusal, may_have_run }).await)
+                Err(refused_on_record(receipt, end).await)
             }
         }
     }
@@ -105,12 +113,13 @@ impl ToolStory {
         asked: &Invocation,
         server: &ServerRow,
         tool: &ToolRow,
+        sent: &AtomicBool,
     ) -> Result<(Box<RawValue>, bool), (Refusal, bool)> {
         let settings = &asked.snapshot.mcp;
         let source = Source::stored(&server.source).ok_or_else(|| (no_tool(&asked.tool_id), false))?;
         let place = self.place(&asked.caller.tenant, (&server.name, server.deployment), &source, settings);
         let place = place.await.map_err(|refusal| (refusal, false))?;
-        let called = self.0.client.call(&place, settings, &tool.name, &asked.parameters).await;
+        let called = self.0.client.call(&place, settings, (&tool.name, &asked.parameters), sent).await;
         let refused =
             |CallFault { fault, may_have_run }| (refused(&fault, &asked.tool_id, &place), may_have_run);
         let result = called.map_err(refused)?;
@@ -160,15 +169,15 @@ async fn answered_on_record(open: Open<'_>, end: &End) -> Result<(), Refusal> {
 }
 
 /// The same for one that came to nothing, which is told whatever becomes of its record: that stays queued.
-async fn refused_on_record(open: Open<'_>, end: End) -> Refusal {
-    if let Some(receipt) = open.close(&end)
+async fn refused_on_record(receipt: Option<Receipt>, end: End) -> Refusal {
+    if let Some(receipt) = receipt
         && receipt.durable().await.is_err()
     {
         tracing::error!("a tool's call is not on the record yet; it stays queued");
     }
     match end {
         End::Denied(refusal) | End::Failed { refusal, .. } => refusal,
-        End::Answered { .. } | End::ClientGone => {
+        End::Answered { .. } | End::ClientGone { .. } => {
             Refusal::new(Code::Internal, "The call has ended otherwise")
         }
     }
@@ -186,6 +195,7 @@ fn open<'s>(parts: &'s ToolParts, asked: &Invocation, tool: &ToolRow) -> Open<'s
         input: sha256(asked.parameters.get().as_bytes()),
         begun: parts.clock.now(),
         begun_ns: parts.clock.monotonic_ns(),
+        sent: AtomicBool::new(false),
         durability: asked.snapshot.evidence.durability_for("/api/v1/tools/invoke", &asked.caller.tenant),
         is_closed: false,
     }
@@ -217,9 +227,11 @@ fn confirmed(asked: &Invocation) -> Result<(), Refusal> {
 /// The parameters as the trail shows them.
 fn shown(mut arguments: Map<String, Value>, tool: &ToolRow) -> Bytes {
     let schema = head(tool).input_schema;
-    let schema = schema.and_then(|schema| serde_json::from_str::<Value>(schema.get()).ok());
-    if let Some(schema) = schema {
-        mask::by_schema(&mut arguments, &schema);
+    match schema.map(|schema| serde_json::from_str::<Value>(schema.get())) {
+        None => {}
+        Some(Ok(schema)) => mask::by_schema(&mut arguments, &schema),
+        // Nobody knows what of it is secret.
+        Some(Err(_)) => arguments.clear(),
     }
     Value::Object(arguments).to_string().into()
 }

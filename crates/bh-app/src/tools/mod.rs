@@ -9,6 +9,7 @@ mod catalog;
 mod client;
 mod invoke;
 mod mask;
+mod place;
 mod record;
 mod select;
 mod servers;
@@ -29,7 +30,8 @@ use crate::ports::{Clock, StoreFault, Tokenizer, ToolStore, Upstream};
 use crate::recorder::Recorder;
 use crate::snapshot::{Live, McpSettings, Tenant};
 use crate::vault::{AccessToken, Integration, Vault};
-use client::{Client, Place};
+use client::Client;
+use place::Place;
 use under_way::UnderWay;
 
 pub use catalog::{Categories, CategoryView, Listed, ToolQuery};
@@ -108,25 +110,25 @@ impl ToolStory {
         settings: &McpSettings,
     ) -> Result<Place, Refusal> {
         let (name, deployment) = server;
-        let (uri, origin) = source.uri().zip(source.origin()).ok_or_else(|| {
+        let (uri, address) = source.uri().zip(source.address()).ok_or_else(|| {
             tracing::error!(server = name, "a stored server has no address");
             Refusal::new(Code::Internal, "The server's address cannot be read")
         })?;
         let mut place =
             Place { nid: tenant.nid, deployment, uri, authorization: NO_CREDENTIAL, is_withheld: false };
         let stored = self.parts().vault.access_token(tenant.nid, &Integration::parse(name)?).await;
-        let AccessToken { token, shown_to } = match stored {
+        let AccessToken { token, token_type, shown_to } = match stored {
             Err(refusal) if refusal.code == Code::NotFound => return Ok(place),
             stored => stored?,
         };
         // A key of the tenant's can have any address take the name; what was stored for one address is shown to no other. Nor does
         // it leave where others may read it, unless servers are in the operator's own network.
         let is_safe = place.uri.scheme_str() == Some("https") || settings.private_network;
-        if shown_to.as_ref() != Some(&origin) || !is_safe {
+        if shown_to.as_ref() != Some(&address) || !is_safe {
             place.is_withheld = true;
             return Ok(place);
         }
-        place.authorization = Some(bearer(&token, name)?);
+        place.authorization = Some(shown(&token_type, &token, name)?);
         Ok(place)
     }
 
@@ -134,14 +136,15 @@ impl ToolStory {
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn origin_of(&self, tenant: &Tenant, name: &str) -> Result<Option<String>, Refusal> {
+    pub async fn address_of(&self, tenant: &Tenant, name: &str) -> Result<Option<String>, Refusal> {
         let found = self.store().server(Scope::tenant(tenant.nid), name.to_owned()).await.map_err(told)?;
-        Ok(found.and_then(|server| Source::stored(&server.source)?.origin()))
+        Ok(found.and_then(|server| Source::stored(&server.source)?.address()))
     }
 }
 
-fn bearer(token: &SecretString, server: &str) -> Result<HeaderValue, Refusal> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+fn shown(token_type: &str, token: &SecretString, server: &str) -> Result<HeaderValue, Refusal> {
+    let text = format!("{token_type} {}", token.expose_secret());
+    let mut value = HeaderValue::from_str(&text).map_err(|_| {
         let message = "The stored access token cannot be sent in a header: store it anew";
         Refusal::new(Code::UpstreamCredentialMissing, message).with("integration", server)
     })?;

@@ -2,6 +2,7 @@
 //! call, and of who waits for it, it is recorded once.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bh_domain::audit::{TOOL_FAILED, TOOL_INVOKED};
 use bh_domain::evidence::record::{AuditTrail, ContentHash, Durability as Recorded, Explanation};
@@ -10,7 +11,6 @@ use bh_domain::hash::sha256;
 use bh_domain::refusal::Refusal;
 use bh_domain::time::Timestamp;
 use bh_domain::usage::{Hour, Latency, UsageKind};
-use bytes::Bytes;
 use serde_json::json;
 
 use super::ToolParts;
@@ -30,8 +30,8 @@ const TENANT: &str = "tenant";
 pub(super) enum End {
     /// The tool answered: so.
     Answered {
-        /// Its result.
-        output: Bytes,
+        /// SHA-256 of its result.
+        output: [u8; 32],
         /// It says itself that it failed.
         is_error: bool,
     },
@@ -44,8 +44,11 @@ pub(super) enum End {
     },
     /// It was not let.
     Denied(Refusal),
-    /// Whoever asked for it has gone; the tool may have run.
-    ClientGone,
+    /// Whoever asked for it has gone.
+    ClientGone {
+        /// It was on its way to the tool, which may have run.
+        may_have_run: bool,
+    },
 }
 
 /// A call that has to be recorded. Dropped, it is recorded as given up.
@@ -60,6 +63,8 @@ pub(super) struct Open<'s> {
     pub(super) input: [u8; 32],
     pub(super) begun: Timestamp,
     pub(super) begun_ns: u64,
+    /// It is on its way to the tool.
+    pub(super) sent: AtomicBool,
     pub(super) durability: Durability,
     pub(super) is_closed: bool,
 }
@@ -68,7 +73,8 @@ impl Drop for Open<'_> {
     fn drop(&mut self) {
         if !self.is_closed {
             // Nobody waits for it any more.
-            let _nobody = self.record(&End::ClientGone);
+            let may_have_run = self.sent.load(Ordering::Relaxed);
+            let _nobody = self.record(&End::ClientGone { may_have_run });
         }
     }
 }
@@ -118,9 +124,9 @@ impl Open<'_> {
             Durability::Strict => Recorded::Strict,
             Durability::Relaxed => Recorded::Relaxed,
         };
-        let output = if let End::Answered { output, .. } = end { output.as_ref() } else { &[] };
+        let output = if let End::Answered { output, .. } = end { *output } else { sha256(&[]) };
         draft.audit_trail =
-            AuditTrail { input_hash: ContentHash(self.input), output_hash: ContentHash(sha256(output)) };
+            AuditTrail { input_hash: ContentHash(self.input), output_hash: ContentHash(output) };
         draft.execution.provider = self.server.clone().into();
         draft.execution.model_used = self.tool.clone().into();
         draft.execution.duration_ms = self.elapsed_ms();
@@ -179,8 +185,8 @@ impl Open<'_> {
 /// Whether it counts as an invocation: the tool was reached, or may have been.
 fn is_invocation(end: &End) -> bool {
     match end {
-        End::Answered { .. } | End::ClientGone => true,
-        End::Failed { may_have_run, .. } => *may_have_run,
+        End::Answered { .. } => true,
+        End::Failed { may_have_run, .. } | End::ClientGone { may_have_run } => *may_have_run,
         End::Denied(_) => false,
     }
 }
@@ -190,7 +196,7 @@ fn outcome(end: &End) -> &'static str {
         End::Answered { is_error: false, .. } => "completed",
         End::Answered { is_error: true, .. } | End::Failed { .. } => "failed",
         End::Denied(_) => "denied",
-        End::ClientGone => "client_disconnected",
+        End::ClientGone { .. } => "client_disconnected",
     }
 }
 
@@ -199,7 +205,7 @@ fn words(end: &End) -> (&'static str, Option<&'static str>) {
         End::Answered { is_error: false, .. } => None,
         End::Answered { is_error: true, .. } => Some("tool_error"),
         End::Failed { refusal, .. } | End::Denied(refusal) => Some(refusal.code.as_str()),
-        End::ClientGone => Some("client_disconnected"),
+        End::ClientGone { .. } => Some("client_disconnected"),
     };
     (outcome(end), reason)
 }

@@ -72,16 +72,21 @@ impl ToolStory {
     /// Chooses the tools that fit a task.
     ///
     /// # Errors
-    /// `invalid_request`; those of the store.
+    /// `invalid_request`; `tool_busy`; those of the store.
     pub async fn select(&self, tenant: &Tenant, asked: &Selection) -> Result<Selected, Refusal> {
         let (max, budget) = checked(asked)?;
+        let turn = self.0.under_way.begin(tenant.nid)?;
         let tools = self.tools(tenant).await?;
         let of_kind =
             |tool: &&ToolRow| asked.categories.is_empty() || asked.categories.contains(&tool.category);
         let tools: Vec<ToolView> = tools.iter().filter(of_kind).map(ToolView::of).collect();
         let (query, tokenizer) = (asked.query.clone(), Arc::clone(&self.parts().tokenizer));
         // On a thread of its own: a tenant may have many tools, and each of them may have much to say.
-        let chosen = tokio::task::spawn_blocking(move || chosen(&tools, &query, (max, budget), &*tokenizer));
+        let chosen = tokio::task::spawn_blocking(move || {
+            // Whoever asked may be gone before it ends.
+            let _turn = turn;
+            chosen(&tools, &query, (max, budget), &*tokenizer)
+        });
         chosen.await.map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "tools were not chosen");
             Refusal::new(Code::Internal, "The tools could not be chosen")

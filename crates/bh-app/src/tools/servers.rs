@@ -52,8 +52,13 @@ impl Source {
         url.parse().ok()
     }
 
-    /// Scheme, host and port, in one spelling.
-    pub(super) fn origin(&self) -> Option<String> {
+    /// Scheme, host, port and path, in one spelling: what a credential is stored for.
+    pub(super) fn address(&self) -> Option<String> {
+        Some(self.origin()? + self.uri()?.path())
+    }
+
+    /// Scheme, host and port.
+    fn origin(&self) -> Option<String> {
         let uri = self.uri()?;
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
         let default = if scheme == "https" { 443 } else { 80 };
@@ -249,16 +254,15 @@ impl ToolStory {
 }
 
 /// Tools as they are stored. What cannot be stored or called is left out: names that no id can have, definitions that are very
-/// long or hold a NUL; of two of one name the second.
+/// long, hold a NUL or cannot be read whole; of two of one name the second.
 fn rows(server: &ServerName, category: &str, tools: &[Box<RawValue>]) -> Result<Vec<ToolRow>, ClientFault> {
     let mut rows: Vec<ToolRow> = Vec::with_capacity(tools.len());
     let (mut names, mut bytes) = (HashSet::new(), 0);
     for definition in tools.iter().map(|tool| tool.get()) {
-        if definition.len() > DEFINITION_BYTES_MAX || definition.contains("\\u0000") {
-            tracing::warn!(
-                server = server.as_str(),
-                "a tool was left out: its definition is very long or holds a NUL"
-            );
+        // What cannot be read whole could not be told either, nor could its secrets be known.
+        let is_plain = definition.len() <= DEFINITION_BYTES_MAX && !definition.contains("\\u0000");
+        if !is_plain || serde_json::from_str::<serde_json::Value>(definition).is_err() {
+            tracing::warn!(server = server.as_str(), "a tool was left out: its definition cannot be kept");
             continue;
         }
         let head: ToolHead = serde_json::from_str(definition).map_err(|error| strange("a tool", &error))?;

@@ -69,7 +69,7 @@ pub struct Credentials {
     pub scopes: Vec<String>,
     /// `Bearer` unless told otherwise.
     pub token_type: Option<String>,
-    /// Where they are shown: scheme, host and port of the tenant's server of that name; nowhere while there is none.
+    /// Where they are shown: the address of the tenant's server of that name; nowhere while there is none.
     pub shown_to: Option<String>,
 }
 
@@ -78,7 +78,9 @@ pub struct Credentials {
 pub struct AccessToken {
     /// What requests carry.
     pub token: SecretString,
-    /// The only origin that may have it.
+    /// How they carry it: `Bearer`.
+    pub token_type: String,
+    /// The only address that may have it.
     pub shown_to: Option<String>,
 }
 
@@ -98,7 +100,7 @@ pub struct CredentialsView {
     pub scopes: Vec<String>,
     /// How it is shown.
     pub token_type: String,
-    /// Where it is shown: the origin of the tenant's MCP server of that name when it was stored; `null` where there was none.
+    /// Where it is shown: the address of the tenant's MCP server of that name when it was stored; `null` where there was none.
     pub shown_to: Option<String>,
     /// When it was stored, RFC 3339.
     pub updated_at: String,
@@ -176,8 +178,10 @@ impl Vault {
         let text = text.map_err(|refusal| none(refusal, integration))?;
         let kept: Value = serde_json::from_slice(&text).unwrap_or_default();
         // Sealed with the token: what is told of it beside is not what decides.
-        let shown_to = kept[SHOWN_TO].as_str().map(str::to_owned);
-        Ok(AccessToken { token: kept["accessToken"].as_str().unwrap_or_default().into(), shown_to })
+        let text = |name: &str| kept[name].as_str().map(str::to_owned);
+        let token_type = text("tokenType").unwrap_or_else(|| TOKEN_TYPE.to_owned());
+        let token = kept["accessToken"].as_str().unwrap_or_default().into();
+        Ok(AccessToken { token, token_type, shown_to: text(SHOWN_TO) })
     }
 }
 
@@ -225,11 +229,13 @@ fn text(given: &Credentials) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     struct Kept<'g> {
         access_token: &'g str,
         refresh_token: Option<&'g str>,
+        token_type: Option<&'g str>,
         shown_to: Option<&'g str>,
     }
     let kept = Kept {
         access_token: given.access_token.expose_secret(),
         refresh_token: given.refresh_token.as_ref().map(ExposeSecret::expose_secret),
+        token_type: given.token_type.as_deref(),
         shown_to: given.shown_to.as_deref(),
     };
     let text = serde_json::to_vec(&kept);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::response::Response;
 use bh_app::snapshot::Tenant;
 use bh_app::vault::{Credentials, Integration};
-use bh_domain::refusal::Refusal;
+use bh_domain::refusal::{Code, Refusal};
 use bh_domain::tenant::profile::Feature;
 use bh_domain::time::Timestamp;
 use http::{Method, StatusCode};
@@ -18,7 +18,7 @@ use crate::ask::Ask;
 use crate::envelope;
 
 /// The members of a body.
-const MEMBERS: [&str; 5] = ["accessToken", "refreshToken", "expiresAt", "scopes", "tokenType"];
+const MEMBERS: [&str; 6] = ["accessToken", "refreshToken", "expiresAt", "scopes", "tokenType", "shownTo"];
 
 /// `GET` tells of them, `PUT` stores them, `DELETE` forgets them.
 pub(crate) async fn credentials(ask: Ask) -> Result<Response, Refusal> {
@@ -34,11 +34,30 @@ async fn store(mut ask: Ask) -> Result<Response, Refusal> {
     let (tenant, integration) = named(&ask)?;
     tenant.allows(Feature::OAuth)?;
     let mut given = given(ask.secret_json().await?)?;
-    // Whoever stores it means the server that is there now, and no other that may be given its name.
-    given.shown_to = ask.doors.tools.origin_of(&tenant, integration.as_str()).await?;
     let vault = ask.doors.vault.clone();
+    let address = ask.doors.tools.address_of(&tenant, integration.as_str()).await?;
+    let before = vault.credentials((tenant.nid, &tenant.id), &integration).await;
+    let before = before.ok().and_then(|before| before.shown_to);
+    given.shown_to = confirmed(given.shown_to.as_deref(), before.as_deref(), address)?;
     let view = vault.store_credentials(&by, (tenant.nid, &tenant.id), &integration, &given).await?;
     never_kept(envelope::data(&ask, StatusCode::CREATED, &view, Map::new()))
+}
+
+/// Where tokens are to be shown: the address of the server that is there. Tokens that were shown elsewhere, and are only renewed, are
+/// not moved by whoever gave its name to another server meanwhile.
+fn confirmed(
+    named: Option<&str>,
+    before: Option<&str>,
+    address: Option<String>,
+) -> Result<Option<String>, Refusal> {
+    let meant = named.or(before);
+    if meant.is_none() || meant == address.as_deref() {
+        return Ok(address);
+    }
+    let message = "The tenant's server of this name is at another address than these credentials were stored for, or there is \
+                   none: say with `shownTo` which address may have them";
+    let refusal = Refusal::new(Code::Conflict, message).with("storedFor", meant.unwrap_or_default());
+    Err(refusal.with("serverAt", address.unwrap_or_default()))
 }
 
 async fn show(ask: Ask) -> Result<Response, Refusal> {
@@ -83,9 +102,14 @@ fn given(mut body: Map<String, Value>) -> Result<Credentials, Refusal> {
         Some(Value::String(text)) => Some(text),
         Some(_) => return Err(wrong("tokenType", "must be a text")),
     };
+    let shown_to = match body.remove("shownTo") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text),
+        Some(_) => return Err(wrong("shownTo", "must be a text")),
+    };
     nothing_else(&body, &MEMBERS)?;
     let access_token = access_token.ok_or_else(|| wrong("accessToken", "is missing"))?;
-    Ok(Credentials { access_token, refresh_token, expires, scopes, token_type, shown_to: None })
+    Ok(Credentials { access_token, refresh_token, expires, scopes, token_type, shown_to })
 }
 
 fn not_an_instant() -> Refusal {

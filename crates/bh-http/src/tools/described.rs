@@ -69,7 +69,7 @@ fn select() -> Operation {
         .text("The best first, and of each as much as there is room for: everything, no parameters, or the name alone.")
         .needs(Schemas::taken::<SelectIn>)
         .tells("200", "The tools, by how much is told of them.", shape::<Told>)
-        .refuses(&[Code::NotImplemented])
+        .refuses(&[Code::NotImplemented, Code::ToolBusy])
 }
 
 fn invoke() -> Operation {
@@ -81,7 +81,7 @@ fn invoke() -> Operation {
         })
         .refuses(&[Code::ToolNotFound, Code::QuotaExceeded, Code::EvidenceUnavailable])
         .refuses(&[Code::UpstreamUnreachable, Code::UpstreamTimeout, Code::UpstreamCredentialMissing])
-        .refuses(&[Code::ToolFailed, Code::ToolBusy])
+        .refuses(&[Code::ToolFailed, Code::ToolBusy, Code::FeatureDisabled])
 }
 
 fn list() -> Operation {
@@ -101,6 +101,7 @@ fn list() -> Operation {
             own_tenant(),
         ])
         .tells("200", "A page of tools.", shape::<Page>)
+        .refuses(&[Code::ToolBusy])
 }
 
 fn tool(behind: &str, id: &str, summary: &str) -> Operation {
@@ -115,7 +116,7 @@ fn add() -> Operation {
         .text("It is asked for its tools before this is answered, and stored as `failed` where that does not work.")
         .needs(Schemas::taken::<AddIn>)
         .tells("202", "How that went.", shape::<DeploymentView>)
-        .refuses(&[Code::ServerExists, Code::QuotaExceeded, Code::TenantNotFound, Code::NotImplemented])
+        .refuses(&[Code::ServerExists, Code::QuotaExceeded, Code::TenantNotFound, Code::NotImplemented, Code::ToolBusy])
 }
 
 fn removed(schemas: &mut Schemas) -> Value {

@@ -37,16 +37,16 @@ none: 0
 add: running
 again: ConflictError 409 SERVER_ALREADY_EXISTS named
 to be built: NotImplementedError 501 NOT_IMPLEMENTED named
-ready: running 6 100
-servers: own 6 running
+ready: running 5 100
+servers: own 5 running
 list: own.add
 select: 1 own.create_issue 1
 tool: a,b
 invoke: 42 false
 call: 3
-its tools: 6
+its tools: 5
 broken: MCPToolError - TOOL_FAILED
-categories: custom 6
+categories: custom 5
 no tool: ToolNotFoundError 404 TOOL_NOT_FOUND named
 remove: gone
 gone: ToolNotFoundError 404 TOOL_NOT_FOUND named

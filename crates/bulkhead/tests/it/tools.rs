@@ -4,6 +4,7 @@
 use bh_testkit::{Call, on_both_stores};
 use serde_json::{Value, json};
 
+use crate::auth::ADMIN_KEY;
 use crate::tools_setup::{ADD, CUSTOM, HERE, House, INVOKE, good, ids, refused, server, text};
 
 on_both_stores! {
@@ -12,21 +13,21 @@ on_both_stores! {
         let (acme, beta) = (house.tenant("acme-corp", json!({})).await, house.tenant("beta-corp", json!({})).await);
         let server = server(&[]);
         let made = house.added(&acme, "acme-tools", &server.url()).await;
-        assert_eq!((&made["name"], &made["toolsDiscovered"], &made["endpoint"]), (&json!("acme-tools"), &json!(6), &json!(server.url())));
+        assert_eq!((&made["name"], &made["toolsDiscovered"], &made["endpoint"]), (&json!("acme-tools"), &json!(5), &json!(server.url())));
         let deployment = format!("/api/v1/mcp/deployments/{}", made["deploymentId"].as_str().unwrap());
         assert_eq!(house.read(&acme, &deployment).await, made);
         let servers = house.read(&acme, CUSTOM).await;
-        assert_eq!((&servers["count"], &servers["servers"][0]["toolCount"]), (&json!(1), &json!(6)));
+        assert_eq!((&servers["count"], &servers["servers"][0]["toolCount"]), (&json!(1), &json!(5)));
 
         let page = house.read(&acme, "/api/v1/tools/list?limit=2&page=2").await;
         assert_eq!(ids(&page["tools"]), ["acme-tools.createPullRequest", "acme-tools.create_issue"]);
-        assert_eq!((&page["total"], &page["hasMore"], &page["pagination"]["offset"]), (&json!(6), &json!(true), &json!(2)));
+        assert_eq!((&page["total"], &page["hasMore"], &page["pagination"]["offset"]), (&json!(5), &json!(true), &json!(2)));
         let found = house.read(&acme, "/api/v1/tools/list?search=PULL&category=custom&integration=acme-tools").await;
         assert_eq!(ids(&found["tools"]), ["acme-tools.createPullRequest"]);
         let tool = house.read(&acme, "/api/v1/tools/acme-tools.add/schema").await;
         assert_eq!(tool["parameters"]["required"], json!(["a", "b"]));
         let categories = house.read(&acme, "/api/v1/categories").await;
-        assert_eq!((&categories["categories"][0]["name"], &categories["categories"][0]["toolCount"]), (&json!("custom"), &json!(6)));
+        assert_eq!((&categories["categories"][0]["name"], &categories["categories"][0]["toolCount"]), (&json!("custom"), &json!(5)));
 
         let select = json!({"query": "propose a pull request", "maxTools": 1});
         let selected = house.call(&acme, "POST", "/api/v1/tools/select").json(&select).send().await.json();
@@ -152,7 +153,15 @@ on_both_stores! {
         assert_eq!(house.remove(&acme, "crm").await.status, 200);
         house.added(&acme, "crm", &other.url()).await;
         assert_eq!(text(&house.invoke(&acme, "crm.who_am_i", &json!({})).await), "nothing");
-        house.credential("acme-corp", "crm", "third-of-acme").await;
+        // Nor does a renewal move it there: the operator has to say where.
+        let path = house.gateway.at("/api/v1/admin/tenants/acme-corp/oauth/crm/credentials");
+        let put = |body: &Value| Call::new("PUT", &path).bearer(ADMIN_KEY).json(body);
+        let renewed = put(&json!({"accessToken": "third-of-acme"})).send().await;
+        refused(&renewed, 409, "CONFLICT");
+        assert_eq!(renewed.json()["error"]["context"]["serverAt"], json!(other.url()));
+        assert_eq!(text(&house.invoke(&acme, "crm.who_am_i", &json!({})).await), "nothing");
+        let said = json!({"accessToken": "third-of-acme", "shownTo": other.url()});
+        assert_eq!(put(&said).send().await.status, 201);
         assert_eq!(text(&house.invoke(&acme, "crm.who_am_i", &json!({})).await), "Bearer third-of-acme");
 
         let closed = server(&[("TOKEN", "wanted")]);
@@ -166,7 +175,7 @@ on_both_stores! {
         house.credential("acme-corp", "closed", "not that").await;
         let refusal = refused(&house.invoke(&acme, "closed.add", &json!({"a": 1, "b": 1})).await, 401, "UPSTREAM_CREDENTIAL_MISSING");
         assert!(refusal.contains("storeCredentials"), "{refusal}");
-        assert_eq!(house.trail(&acme, 6).await[5]["params"]["reason"], json!("upstream_credential_missing"));
+        assert_eq!(house.trail(&acme, 7).await[6]["params"]["reason"], json!("upstream_credential_missing"));
         let denied = house.read(&acme, "/api/v1/audit?action=request.denied").await;
         assert_eq!(denied, json!([]), "a call is told of once");
     }
@@ -213,10 +222,10 @@ on_both_stores! {
         let invoke = json!({"toolId": "github.createPullRequest", "integration": "github", "tenantId": "acme-corp", "parameters": {"repo": "acme/app"}});
         let (status, told, _) = ask("POST", INVOKE, &invoke).await;
         assert_eq!((status, &told["toolId"]), (200, &json!("github.createPullRequest")), "{told}");
-        assert!(told["result"]["content"].is_array() && told["performance"]["latency_ms"].is_u64(), "{told}");
+        assert!(told["data"]["content"].is_array() && told["performance"]["latency_ms"].is_u64(), "{told}");
         let (_, told, _) = ask("GET", "/api/v1/tools/list?limit=100&offset=0&tenantId=acme-corp", &Value::Null).await;
-        assert_eq!((&told["total"], &told["data"]["pagination"]["total"]), (&json!(6), &json!(6)));
-        assert_eq!(told["integrations"], json!([{"name": "github", "category": "code", "description": "", "toolCount": 6, "custom": true}]));
+        assert_eq!((&told["total"], &told["data"]["pagination"]["total"]), (&json!(5), &json!(5)));
+        assert_eq!(told["integrations"], json!([{"name": "github", "category": "code", "description": "", "toolCount": 5, "custom": true}]));
         for (path, member) in [
             ("/api/v1/categories", "categories"), ("/api/v1/mcp/integrations", "integrations"), ("/api/v1/mcp/custom?tenantId=acme-corp", "servers"),
         ] {

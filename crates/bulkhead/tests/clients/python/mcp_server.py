@@ -1,7 +1,6 @@
 """An MCP server of the official Python SDK, as a tenant would run one: `PORT`, how it answers (`MODE`), the token it wants (`TOKEN`)."""
 
 import os
-import time
 from typing import Annotated, Any
 
 import uvicorn
@@ -36,13 +35,6 @@ def create_issue(repo: str) -> str:
 def break_down() -> str:
     """Always fails"""
     raise ValueError("the tool broke down")
-
-
-@server.tool()
-def linger(seconds: float) -> str:
-    """Takes its time"""
-    time.sleep(seconds)
-    return "late"
 
 
 @server.tool()
